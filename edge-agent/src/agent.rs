@@ -1,0 +1,1 @@
+//! The whole data flow on one page.

@@ -1,0 +1,320 @@
+//! One TOML file → typed, validated settings. Every problem is reported at once, with its line,
+//! its key and what to do; unknown keys are refused.
+//!
+//! Units stand in the key names (`_s`, `_ms`, `_px`, `_bytes`). Relative paths are taken from the
+//! configuration file's folder.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::geometry::Polygon;
+
+/// Everything that an agent is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[site]`: who and where.
+    pub site: Site,
+    /// `[capture]`: where frames come from.
+    pub capture: Capture,
+    /// `[vision]`: models, execution providers, regions.
+    pub vision: Vision,
+    /// `[pass]`: when a track is a pass and when its text is certain.
+    pub pass: Pass,
+    /// `[evidence]`: the two photos.
+    pub evidence: Evidence,
+    /// `[outbox]`: the durable queue.
+    pub outbox: Outbox,
+    /// `[uplink]`: the central server.
+    pub uplink: Uplink,
+    /// `[local]`: the local endpoint.
+    pub local: Local,
+    /// `[lamp]`: the infrared lamp's wiring.
+    pub lamp: Lamp,
+}
+
+/// Names that stand in every topic and event, and the place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// Agency, e.g. `demo-pd`: letters, digits and `-`, 1 to 64 (a topic level of its own).
+    pub agency: String,
+    /// Site, same alphabet.
+    pub site: String,
+    /// Camera, same alphabet.
+    pub camera: String,
+    /// WGS 84, degrees north, −90 to 90.
+    pub latitude_deg: f64,
+    /// WGS 84, degrees east, −180 to 180.
+    pub longitude_deg: f64,
+    /// Compass direction that the camera looks to, degrees clockwise from north, 0 to 360.
+    pub heading_deg: f64,
+}
+
+/// Where frames come from and how long silence is borne.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Capture {
+    /// `source = "…"` and the keys that belong to that kind of source.
+    pub source: Source,
+    /// `silence_timeout_s`: alive but no frame for so long rebuilds the pipeline. Default 5, 1 to 300.
+    pub silence_timeout: Duration,
+    /// `queue_frames`: frames waiting for detection before the oldest is dropped. Default 4, 1 to 32.
+    pub queue_frames: usize,
+    /// `decode = "auto" | "software"`: hardware decoders where they exist, or never.
+    pub decode: Decode,
+}
+
+/// One kind of camera. In TOML: `source = "rtsp"`, then the fields beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// `source = "rtsp"`: `url` (`rtsp://` or `rtsps://`, without credentials in it),
+    /// `transport = "tcp" | "udp"` (default tcp), `credentials_file` (one line `user:password`,
+    /// readable by the agent's user only).
+    Rtsp {
+        /// The stream's address.
+        url: String,
+        /// How RTP travels.
+        transport: Transport,
+        /// File with `user:password`.
+        credentials_file: Option<PathBuf>,
+    },
+    /// `source = "v4l2"`: `device`, e.g. `/dev/video0`.
+    V4l2 {
+        /// Character device.
+        device: PathBuf,
+    },
+    /// `source = "libcamera"`: `camera_name` (optional: the first camera).
+    Libcamera {
+        /// libcamera's id of the camera.
+        camera_name: Option<String>,
+    },
+    /// `source = "nvarguscamera"`: `sensor_id` (default 0).
+    NvArgus {
+        /// The Jetson's sensor number.
+        sensor_id: u32,
+    },
+    /// `source = "file"`: `path`, `repeat` (default false: once), `realtime` (default true: at the
+    /// clip's own pace; false: as fast as it goes, and then no frame is dropped).
+    File {
+        /// A clip that GStreamer can decode.
+        path: PathBuf,
+        /// Start again at its end.
+        repeat: bool,
+        /// At the clip's own pace.
+        realtime: bool,
+    },
+    /// `source = "test-pattern"`: `width_px`, `height_px`, `frames_per_s` (1920, 1080, 30).
+    TestPattern {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+        /// Frames a second.
+        frames_per_s: u32,
+    },
+    /// `source = "gstreamer"`: `description`, a `gst-launch` line that ends in a raw video source pad.
+    Gstreamer {
+        /// The line, without the sink.
+        description: String,
+    },
+}
+
+/// RTP's transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// Interleaved in the RTSP connection.
+    #[default]
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// Which decoders may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Decode {
+    /// Hardware where the element exists, with a stated fallback.
+    #[default]
+    Auto,
+    /// Software only.
+    Software,
+}
+
+/// Models and how they run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vision {
+    /// `models_dir`: holds `manifest.toml` and the files it names.
+    pub models_dir: PathBuf,
+    /// `onnxruntime_library`: path of `libonnxruntime.so`; default: `ORT_DYLIB_PATH`, then the system's.
+    pub onnxruntime_library: Option<PathBuf>,
+    /// `execution_providers`: in order of wish; `["cpu"]`.
+    pub execution_providers: Vec<Provider>,
+    /// `threads`: for one inference. Default 1, 1 to 64.
+    pub threads: usize,
+    /// `detect_width_px`: frames are scaled to this width for detection. Default 640, multiple of 32.
+    pub detect_width: usize,
+    /// `detect_every`: look at every n-th frame. Default 1, 1 to 30.
+    pub detect_every: u32,
+    /// `min_score`: detections below are dropped. Default 0.4, 0 to 1.
+    pub min_score: f32,
+    /// `min_plate_width_px`: narrower plates are not read. Default 40 (full-frame pixels).
+    pub min_plate_width: f32,
+    /// `motion_gate`: skip detection while nothing moves. Default true.
+    pub motion_gate: bool,
+    /// `regions`: polygons `[[x, y], …]` in full-frame pixels; none: the whole frame.
+    pub regions: Vec<Polygon>,
+}
+
+/// ONNX Runtime's execution providers that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// `tensorrt`
+    TensorRt,
+    /// `cuda`
+    Cuda,
+    /// `webgpu`
+    WebGpu,
+    /// `openvino`
+    OpenVino,
+    /// `acl`
+    Acl,
+    /// `xnnpack`
+    Xnnpack,
+    /// `cpu`
+    Cpu,
+}
+
+impl Provider {
+    /// Every provider, in the order of the table in the reference.
+    pub const ALL: [Self; 7] = [
+        Self::TensorRt,
+        Self::Cuda,
+        Self::WebGpu,
+        Self::OpenVino,
+        Self::Acl,
+        Self::Xnnpack,
+        Self::Cpu,
+    ];
+
+    /// Its name in the configuration, on the health page and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TensorRt => "tensorrt",
+            Self::Cuda => "cuda",
+            Self::WebGpu => "webgpu",
+            Self::OpenVino => "openvino",
+            Self::Acl => "acl",
+            Self::Xnnpack => "xnnpack",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// When a track is a pass and when its text is certain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pass {
+    /// `lost_after_ms`: a track unseen for so long has ended. Default 700, 100 to 10000.
+    pub lost_after: Duration,
+    /// `parked_after_s`: a plate standing still for so long is read then and not again until it
+    /// moves off. Default 4, 1 to 600.
+    pub parked_after: Duration,
+    /// `min_sightings`: tracks of fewer detections are noise. Default 3, 1 to 30.
+    pub min_sightings: u32,
+    /// `min_confidence`: a voted text below this is an unread pass. Default 0.6, 0 to 1.
+    pub min_confidence: f32,
+    /// `certain_confidence`: no more readings once the vote is this sure. Default 0.995, 0.5 to 1.
+    pub certain_confidence: f32,
+}
+
+impl Default for Pass {
+    fn default() -> Self {
+        Self {
+            lost_after: Duration::from_millis(700),
+            parked_after: Duration::from_secs(4),
+            min_sightings: 3,
+            min_confidence: 0.6,
+            certain_confidence: 0.995,
+        }
+    }
+}
+
+/// The two photos of a read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// `jpeg_quality`: 1 to 100. Default 85.
+    pub jpeg_quality: u8,
+    /// `context_width_px`: the context photo is scaled down to at most this width. Default 1280, 320 to 4096.
+    pub context_width: usize,
+}
+
+/// The durable queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outbox {
+    /// `directory`: made if missing, mode 0700.
+    pub directory: PathBuf,
+    /// `max_records`: oldest evicted above. Default 100 000, 100 to 10 000 000.
+    pub max_records: u64,
+    /// `max_photo_bytes`: oldest photos evicted above. Default 2 GiB, at least 10 MB.
+    pub max_photo_bytes: u64,
+}
+
+/// The central server's broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Uplink {
+    /// `broker`: `host:port`; the host is checked against the certificate.
+    pub broker: String,
+    /// `ca_file`: PEM of the authority that signed the broker's certificate.
+    pub ca_file: PathBuf,
+    /// `certificate_file`: PEM, this pole's own.
+    pub certificate_file: PathBuf,
+    /// `key_file`: PEM, this pole's own; not readable by others.
+    pub key_file: PathBuf,
+    /// `delivery = "receipt" | "puback"`: what lets a read be deleted. Default receipt.
+    pub delivery: Delivery,
+    /// `resend_after_s`: no receipt for so long sends again. Default 30, 1 to 3600.
+    pub resend_after: Duration,
+    /// `live_window_s`: events older than this are marked `historical`. Default 300, 1 to 86400.
+    pub live_window: Duration,
+    /// `max_packet_bytes`: larger messages are refused before publishing. Default 1 MiB, 4 KiB to 64 MiB.
+    pub max_packet_bytes: usize,
+    /// `onvif`: publish the ONVIF Profile M view beside ours. Default false.
+    pub onvif: bool,
+}
+
+/// What counts as delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// The server's own receipt.
+    #[default]
+    Receipt,
+    /// The broker's acknowledgement.
+    Puback,
+}
+
+/// The local endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Local {
+    /// `listen`: address and port. Default `127.0.0.1:8480`.
+    pub listen: SocketAddr,
+    /// `max_connections`: open at once; more are refused. Default 64, 4 to 1024.
+    pub max_connections: usize,
+}
+
+/// The lamp's wiring.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Lamp {
+    /// `board = "none"`: no lamp is driven.
+    #[default]
+    None,
+    /// `board = "simulated"`: a lamp in memory; the health page says so.
+    Simulated,
+    /// `board = "raspberry-pi"`: rppal; `enable_gpio` (BCM number) and `pwm_channel` (0 or 1),
+    /// `frequency_hz`, `duty` (0 to the firmware's hard limit).
+    RaspberryPi {
+        /// BCM number of the enable line.
+        enable_gpio: u8,
+        /// Hardware PWM channel.
+        pwm_channel: u8,
+        /// Pulse rate.
+        frequency_hz: f64,
+        /// Share of the period that the lamp is lit.
+        duty: f32,
+    },
+}

@@ -1,0 +1,123 @@
+//! Counters and gauges for Prometheus, prefix `alpr_`, base units.
+
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// Every number that the agent counts. One counter for each drop, stall, retry and fallback.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "each field's meaning is its help text in `registry`")]
+pub struct Metrics {
+    pub frames: Counter,
+    pub frames_dropped: Counter,
+    pub frames_still: Counter,
+    pub pipeline_rebuilds: Counter,
+    pub detections: Counter,
+    pub readings: Counter,
+    pub detect_seconds: Histogram,
+    pub read_seconds: Histogram,
+    pub reads: Counter,
+    pub unread_passes: Counter,
+    pub evidence_withheld: Counter,
+    pub outbox_records: Gauge,
+    pub outbox_photo_bytes: Gauge,
+    pub outbox_evictions: Counter,
+    pub uplink_connected: Gauge,
+    pub uplink_connections: Counter,
+    pub uplink_published: Counter,
+    pub uplink_resent: Counter,
+    pub uplink_refused_oversize: Counter,
+    pub receipts: Counter,
+    pub receipts_ignored: Counter,
+}
+
+/// Inference times: 0.5 ms to about 0.5 s.
+fn stage_seconds() -> Histogram {
+    Histogram::new([0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            frames: Counter::default(),
+            frames_dropped: Counter::default(),
+            frames_still: Counter::default(),
+            pipeline_rebuilds: Counter::default(),
+            detections: Counter::default(),
+            readings: Counter::default(),
+            detect_seconds: stage_seconds(),
+            read_seconds: stage_seconds(),
+            reads: Counter::default(),
+            unread_passes: Counter::default(),
+            evidence_withheld: Counter::default(),
+            outbox_records: Gauge::default(),
+            outbox_photo_bytes: Gauge::default(),
+            outbox_evictions: Counter::default(),
+            uplink_connected: Gauge::default(),
+            uplink_connections: Counter::default(),
+            uplink_published: Counter::default(),
+            uplink_resent: Counter::default(),
+            uplink_refused_oversize: Counter::default(),
+            receipts: Counter::default(),
+            receipts_ignored: Counter::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A registry that shares these numbers, ready to be encoded.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        let mut r = Registry::with_prefix("alpr");
+        let mut counter = |name: &str, help: &str, c: &Counter| r.register(name, help, c.clone());
+        counter("frames", "Frames taken from the camera", &self.frames);
+        counter(
+            "frames_dropped",
+            "Frames dropped because detection was behind",
+            &self.frames_dropped,
+        );
+        counter("frames_still", "Frames not looked at because nothing moved", &self.frames_still);
+        counter("pipeline_rebuilds", "Capture pipelines rebuilt", &self.pipeline_rebuilds);
+        counter("detections", "Plates found in frames", &self.detections);
+        counter("readings", "Plates read in frames", &self.readings);
+        counter("reads", "Passes that ended in a read", &self.reads);
+        counter("unread_passes", "Passes whose plate could not be read", &self.unread_passes);
+        counter(
+            "evidence_withheld",
+            "Reads whose photos could not be bound to them",
+            &self.evidence_withheld,
+        );
+        counter(
+            "outbox_evictions",
+            "Records or photos evicted to keep the caps",
+            &self.outbox_evictions,
+        );
+        counter("uplink_connections", "Connections made to the broker", &self.uplink_connections);
+        counter(
+            "uplink_published",
+            "Messages that the broker acknowledged",
+            &self.uplink_published,
+        );
+        counter("uplink_resent", "Messages sent again", &self.uplink_resent);
+        counter(
+            "uplink_refused_oversize",
+            "Messages refused for their size",
+            &self.uplink_refused_oversize,
+        );
+        counter("receipts", "Records that the server gave a receipt for", &self.receipts);
+        counter(
+            "receipts_ignored",
+            "Receipts that were malformed or for unknown records",
+            &self.receipts_ignored,
+        );
+        let mut gauge = |name: &str, help: &str, g: &Gauge| r.register(name, help, g.clone());
+        gauge("outbox_records", "Records waiting for the server", &self.outbox_records);
+        gauge("outbox_photo_bytes", "Photos waiting for the server", &self.outbox_photo_bytes);
+        gauge("uplink_connected", "1 while connected to the broker", &self.uplink_connected);
+        let mut seconds = |name: &str, help: &str, h: &Histogram| r.register(name, help, h.clone());
+        seconds("detect_seconds", "Time of one detection", &self.detect_seconds);
+        seconds("read_seconds", "Time of one reading", &self.read_seconds);
+        r
+    }
+}

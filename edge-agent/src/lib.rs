@@ -1,0 +1,28 @@
+//! Milepost's edge agent: a camera's frames in, one signed-off **read** per vehicle out.
+//!
+//! The way of the data is one direction and stands on one page, [`agent`]:
+//!
+//! ```text
+//! capture ─ detect ─ read ─ follow ─ keep ─ send
+//! ```
+//!
+//! Only [`capture`] knows GStreamer, only [`vision`] ONNX Runtime, only [`outbox`] sled, only
+//! [`uplink`] MQTT, only [`board`] GPIO; [`pass`] is pure. Nothing imports [`agent`] but the
+//! command line.
+#![deny(unsafe_code)]
+
+pub mod agent;
+pub mod board;
+pub mod capture;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod evidence;
+pub mod geometry;
+pub mod health;
+pub mod local;
+pub mod outbox;
+pub mod pass;
+pub mod supervise;
+pub mod uplink;
+pub mod vision;

@@ -1,0 +1,3 @@
+//! Command line of the edge agent.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Restarts with back-off and an orderly stop.
