@@ -212,6 +212,8 @@ impl Provider {
 pub struct Pass {
     /// `lost_after_ms`: a track unseen for so long has ended. Default 700, 100 to 10000.
     pub lost_after: Duration,
+    /// `rejoin_within_ms`: a vehicle hidden in mid-picture is waited for so long. Default 2500, 0 to 10000.
+    pub rejoin_within: Duration,
     /// `parked_after_s`: a plate standing still for so long is read then and not again until it
     /// moves off. Default 4, 1 to 600.
     pub parked_after: Duration,
@@ -227,6 +229,7 @@ impl Default for Pass {
     fn default() -> Self {
         Self {
             lost_after: Duration::from_millis(700),
+            rejoin_within: Duration::from_millis(2500),
             parked_after: Duration::from_secs(4),
             min_sightings: 3,
             min_confidence: 0.6,
