@@ -11,13 +11,13 @@
 //! of them are kept, and the uplink gets a moment to send what it can.
 
 use std::{
-    path::Path,
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use milepost_wire as wire;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     health::{Component, Health, Status},
     local,
-    outbox::{Entry, Outbox, OutboxError, Photo},
+    outbox::{Entry, Outbox, Photo},
     recognise::{Finished, Recogniser},
     report::{self, Origin, Report},
     supervise::Backoff,
@@ -93,7 +93,7 @@ pub fn run(config: Config) -> Result<(), AgentError> {
             let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
             spawn("vision", move || watch(&config, &health, &passes, &stop))?
         };
-        let (opened, outbox) = tokio::sync::oneshot::channel();
+        let (opened, outbox) = oneshot::channel();
         let keep = {
             let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
             spawn("keep", move || keep(&config, &health, opened, &to_keep, &stop))?
@@ -101,7 +101,7 @@ pub fn run(config: Config) -> Result<(), AgentError> {
         let sending = CancellationToken::new();
         let uplink = tokio::spawn(send(config.clone(), health.clone(), outbox, sending.clone()));
 
-        stop_signal().await;
+        stop_signal().await.map_err(start("the signal handler"))?;
         tracing::info!("stopping");
         stop.cancel();
         let threads = tokio::task::spawn_blocking(move || (vision.join(), keep.join()));
@@ -179,36 +179,122 @@ fn look(
 fn keep(
     config: &Config,
     health: &Arc<Health>,
-    opened: tokio::sync::oneshot::Sender<Outbox>,
+    opened: oneshot::Sender<Outbox>,
     passes: &mpsc::Receiver<(Finished, Origin)>,
     stop: &CancellationToken,
 ) {
-    let mut backoff = Backoff::default();
-    let outbox = loop {
-        match Outbox::open(&config.outbox, &config.site, health.clone()) {
-            Ok(outbox) => break outbox,
-            Err(error) => {
-                tracing::error!(%error, "the outbox can't be opened, trying again");
-                health.set(Component::Outbox, Status::Fail, error.to_string());
-                if stop.is_cancelled() {
-                    return;
-                }
-                sleep(backoff.wait(), stop);
-            }
-        }
-    };
+    let root = &config.site.root;
+    let outbox = again(Component::Outbox, health, stop, || {
+        Outbox::open(&config.outbox, root.source(), health.clone())
+    });
+    let Some(outbox) = outbox else { return };
     let _ = opened.send(outbox.clone());
     for (finished, origin) in passes {
-        let entry = entry(report::report(&finished, &origin), health);
+        let report = report::report(&finished, &origin);
         // Nothing that was read is given up while the process lives.
-        let mut backoff = Backoff::default();
-        while let Err(error) = outbox.keep(&entry) {
-            tracing::error!(%error, "a pass could not be kept, trying again");
-            health.set(Component::Outbox, Status::Fail, error.to_string());
-            if stop.is_cancelled() {
-                break;
+        let kept = again(Component::Outbox, health, stop, || outbox.keep(entry(&report, root)));
+        match (kept, &report) {
+            (None, _) => tracing::error!("a finished pass was lost: it could not be kept before the stop"),
+            (Some(_), Report::Read(read, _)) => {
+                health.metrics.reads.inc();
+                if read.evidence.withheld_reason.is_some() {
+                    health.metrics.evidence_withheld.inc();
+                }
             }
-            sleep(backoff.wait(), stop);
+            (Some(_), Report::Unread(_)) => {
+                health.metrics.unread_passes.inc();
+            }
         }
     }
+}
+
+/// The record of a report.
+fn entry(report: &Report, root: &wire::Root) -> Entry {
+    match report {
+        Report::Read(read, photos) => {
+            let photos = photos.iter().flat_map(|p| {
+                [(wire::PhotoKind::Plate, &p.plate), (wire::PhotoKind::Context, &p.context)]
+            });
+            let photos =
+                photos.map(|(kind, jpeg)| Photo { kind, jpeg: jpeg.bytes.clone() }).collect();
+            Entry::read(root.source(), (**read).clone(), photos)
+        }
+        Report::Unread(pass) => Entry::unread_pass(root.source(), (**pass).clone()),
+    }
+}
+
+/// Records → the server, for ever; starts once the outbox is open.
+async fn send(
+    config: Arc<Config>,
+    health: Arc<Health>,
+    outbox: oneshot::Receiver<Outbox>,
+    stop: CancellationToken,
+) {
+    let opened = tokio::select! {
+        outbox = outbox => outbox,
+        () = stop.cancelled() => return,
+    };
+    let Ok(outbox) = opened else { return };
+    if let Err(error) = uplink::run(&config.uplink, &config.site, outbox, health.clone(), stop).await {
+        tracing::error!(%error, "the uplink ended");
+        health.set(Component::Uplink, Status::Fail, error.to_string());
+    }
+}
+
+/// Tries until it works, with back-off; `None` where it still failed when the agent was stopped.
+fn again<T, E: std::error::Error>(
+    component: Component,
+    health: &Health,
+    stop: &CancellationToken,
+    mut work: impl FnMut() -> Result<T, E>,
+) -> Option<T> {
+    let mut backoff = Backoff::default();
+    loop {
+        match work() {
+            Ok(done) => return Some(done),
+            Err(error) => {
+                tracing::error!(component = component.name(), %error, "failed, trying again");
+                health.set(component, Status::Fail, error.to_string());
+            }
+        }
+        if stop.is_cancelled() {
+            return None;
+        }
+        sleep(backoff.wait(), stop);
+    }
+}
+
+/// Sleeps, in short steps so that a stop is not kept waiting.
+fn sleep(time: Duration, stop: &CancellationToken) {
+    let until = Instant::now().checked_add(time);
+    while !stop.is_cancelled() && until.is_none_or(|until| Instant::now() < until) {
+        thread::sleep(FRAME_WAIT.min(time));
+    }
+}
+
+/// Lights the lamp where one is fitted; without it capture goes on.
+fn light(config: &Config, health: &Health) -> Option<Box<dyn board::LampControl>> {
+    board::light(&config.lamp, health)
+}
+
+/// Waits until nothing is left to send, or no longer than [`LAST_SENDING`].
+async fn drained(health: &Health) {
+    let metrics = &health.metrics;
+    let idle = async {
+        while metrics.outbox_records.get() > 0 && metrics.uplink_connected.get() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let _ = tokio::time::timeout(LAST_SENDING, idle).await;
+}
+
+/// Returns at `SIGINT` or `SIGTERM`.
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
 }
