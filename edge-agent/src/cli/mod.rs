@@ -1,1 +1,3 @@
-//! (under construction)
+//! The command line's verbs, one module each.
+
+pub mod read;
