@@ -47,6 +47,9 @@ pub struct ReadArgs {
     /// Detections of a lower score are left out, 0 to 1
     #[arg(long, value_name = "SCORE", default_value_t = 0.3, value_parser = parse_share)]
     pub min_score: f32,
+    /// Texts that the reader is less sure of are left empty, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.3, value_parser = parse_share)]
+    pub min_confidence: f32,
     /// Threads for one inference
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub threads: u8,
@@ -94,7 +97,7 @@ pub fn run(args: &ReadArgs) -> ExitCode {
 fn read_all(args: &ReadArgs, stills: &mut Stills, mut out: impl Write) -> io::Result<bool> {
     let mut whole = true;
     for path in &args.images {
-        match read_one(path, stills) {
+        match read_one(path, stills, args.min_confidence) {
             Ok(photo) if args.json => writeln!(out, "{}", photo.json())?,
             Ok(photo) => photo.print(&mut out)?,
             Err(error) => {
@@ -119,10 +122,15 @@ struct ReadPhoto<'a> {
     width: usize,
     height: usize,
     decode_ms: f64,
+    min_confidence: f32,
     found: Found,
 }
 
-fn read_one<'a>(path: &'a Path, stills: &mut Stills) -> Result<ReadPhoto<'a>, String> {
+fn read_one<'a>(
+    path: &'a Path,
+    stills: &mut Stills,
+    min_confidence: f32,
+) -> Result<ReadPhoto<'a>, String> {
     let started = Instant::now();
     let about = fs::metadata(path).map_err(|e| e.to_string())?;
     if !about.is_file() {
@@ -135,7 +143,14 @@ fn read_one<'a>(path: &'a Path, stills: &mut Stills) -> Result<ReadPhoto<'a>, St
     let photo = Photo::decode(&bytes).map_err(|e| e.to_string())?;
     let decode_ms = ms(started.elapsed());
     let found = stills.read(photo.luma()).map_err(|e| e.to_string())?;
-    Ok(ReadPhoto { path, width: photo.width, height: photo.height, decode_ms, found })
+    Ok(ReadPhoto {
+        min_confidence,
+        path,
+        width: photo.width,
+        height: photo.height,
+        decode_ms,
+        found,
+    })
 }
 
 impl ReadPhoto<'_> {
@@ -144,12 +159,50 @@ impl ReadPhoto<'_> {
             "file": self.path.to_string_lossy(),
             "width": self.width,
             "height": self.height,
-            "plates": self.found.plates.iter().map(plate_json).collect::<Vec<_>>(),
+            "plates": self.found.plates.iter().map(|p| self.plate(p)).collect::<Vec<_>>(),
             "ms": {
                 "decode": self.decode_ms,
                 "detect": ms(self.found.detect),
                 "read": ms(self.found.read),
             },
+        })
+    }
+
+    fn shows(&self, plate: &StillPlate) -> bool {
+        plate.reading.confidence() >= self.min_confidence
+    }
+
+    fn text(&self, plate: &StillPlate) -> String {
+        if self.shows(plate) { plate.reading.text() } else { String::new() }
+    }
+
+    /// One plate; its characters only where the reader is sure enough.
+    fn plate(&self, plate: &StillPlate) -> serde_json::Value {
+        let b = plate.corners.bounds();
+        let candidate = |&(text, p): &(char, f32)| serde_json::json!({ "text": text, "probability": rounded(p) });
+        let characters: Vec<_> = plate
+            .reading
+            .characters
+            .iter()
+            .filter(|_| self.shows(plate))
+            .map(|c| {
+                serde_json::json!({
+                    "text": c.text,
+                    "probability": rounded(c.probability),
+                    "alternatives": c.alternatives.iter().map(candidate).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        let state = plate.reading.state.as_ref();
+        serde_json::json!({
+            "text": self.text(plate),
+            "confidence": rounded(plate.reading.confidence()),
+            "characters": characters,
+            "corners": plate.corners.0.map(|p| [pixel(p.x), pixel(p.y)]),
+            "box": [pixel(b.x), pixel(b.y), pixel(b.width), pixel(b.height)],
+            "score": rounded(plate.score),
+            "state": state.map(|(s, _)| s),
+            "state_confidence": state.map(|&(_, p)| rounded(p)),
         })
     }
 
@@ -159,7 +212,7 @@ impl ReadPhoto<'_> {
         }
         for plate in &self.found.plates {
             let b = plate.corners.bounds();
-            let text = plate.reading.text();
+            let text = self.text(plate);
             let text = if text.is_empty() { "(not read)" } else { &text };
             let state = plate.reading.state.as_ref().map_or("-", |(s, _)| s.as_str());
             writeln!(
@@ -175,35 +228,6 @@ impl ReadPhoto<'_> {
         }
         Ok(())
     }
-}
-
-fn plate_json(plate: &StillPlate) -> serde_json::Value {
-    let b = plate.corners.bounds();
-    let candidate =
-        |&(text, p): &(char, f32)| serde_json::json!({ "text": text, "probability": rounded(p) });
-    let characters: Vec<_> = plate
-        .reading
-        .characters
-        .iter()
-        .map(|c| {
-            serde_json::json!({
-                "text": c.text,
-                "probability": rounded(c.probability),
-                "alternatives": c.alternatives.iter().map(candidate).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    let state = plate.reading.state.as_ref();
-    serde_json::json!({
-        "text": plate.reading.text(),
-        "confidence": rounded(plate.reading.confidence()),
-        "characters": characters,
-        "corners": plate.corners.0.map(|p| [pixel(p.x), pixel(p.y)]),
-        "box": [pixel(b.x), pixel(b.y), pixel(b.width), pixel(b.height)],
-        "score": rounded(plate.score),
-        "state": state.map(|(s, _)| s),
-        "state_confidence": state.map(|&(_, p)| rounded(p)),
-    })
 }
 
 /// To six digits after the point: more are noise.
