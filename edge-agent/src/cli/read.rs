@@ -4,6 +4,7 @@
 //! exit code is 1 at the end. Exit code 2: nothing could be started (library, models, arguments).
 
 use std::{
+    borrow::Cow,
     env, fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -12,12 +13,13 @@ use std::{
 };
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::{
     config::{Provider, Vision},
     geometry::{Point, Polygon},
     vision::{
-        Photo, Runtime,
+        Character, Photo, Runtime,
         photo::MAX_BYTES,
         still::{Found, StillPlate, Stills},
     },
@@ -98,7 +100,7 @@ fn read_all(args: &ReadArgs, stills: &mut Stills, mut out: impl Write) -> io::Re
     let mut whole = true;
     for path in &args.images {
         match read_one(path, stills, args.min_confidence) {
-            Ok(photo) if args.json => writeln!(out, "{}", photo.json())?,
+            Ok(photo) if args.json => photo.print_json(&mut out)?,
             Ok(photo) => photo.print(&mut out)?,
             Err(error) => {
                 whole = false;
@@ -154,18 +156,20 @@ fn read_one<'a>(
 }
 
 impl ReadPhoto<'_> {
-    fn json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "file": self.path.to_string_lossy(),
-            "width": self.width,
-            "height": self.height,
-            "plates": self.found.plates.iter().map(|p| self.plate(p)).collect::<Vec<_>>(),
-            "ms": {
-                "decode": self.decode_ms,
-                "detect": ms(self.found.detect),
-                "read": ms(self.found.read),
+    fn print_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let line = PhotoLine {
+            file: self.path.to_string_lossy(),
+            width: self.width,
+            height: self.height,
+            plates: self.found.plates.iter().map(|p| self.plate(p)).collect(),
+            ms: Times {
+                decode: self.decode_ms,
+                detect: ms(self.found.detect),
+                read: ms(self.found.read),
             },
-        })
+        };
+        serde_json::to_writer(&mut *out, &line)?;
+        writeln!(out)
     }
 
     fn shows(&self, plate: &StillPlate) -> bool {
@@ -177,33 +181,31 @@ impl ReadPhoto<'_> {
     }
 
     /// One plate; its characters only where the reader is sure enough.
-    fn plate(&self, plate: &StillPlate) -> serde_json::Value {
+    fn plate<'a>(&self, plate: &'a StillPlate) -> PlateLine<'a> {
         let b = plate.corners.bounds();
-        let candidate = |&(text, p): &(char, f32)| serde_json::json!({ "text": text, "probability": rounded(p) });
-        let characters: Vec<_> = plate
-            .reading
-            .characters
-            .iter()
-            .filter(|_| self.shows(plate))
-            .map(|c| {
-                serde_json::json!({
-                    "text": c.text,
-                    "probability": rounded(c.probability),
-                    "alternatives": c.alternatives.iter().map(candidate).collect::<Vec<_>>(),
-                })
-            })
-            .collect();
         let state = plate.reading.state.as_ref();
-        serde_json::json!({
-            "text": self.text(plate),
-            "confidence": rounded(plate.reading.confidence()),
-            "characters": characters,
-            "corners": plate.corners.0.map(|p| [pixel(p.x), pixel(p.y)]),
-            "box": [pixel(b.x), pixel(b.y), pixel(b.width), pixel(b.height)],
-            "score": rounded(plate.score),
-            "state": state.map(|(s, _)| s),
-            "state_confidence": state.map(|&(_, p)| rounded(p)),
-        })
+        let shown: &[Character] = if self.shows(plate) { &plate.reading.characters } else { &[] };
+        PlateLine {
+            text: self.text(plate),
+            confidence: rounded(plate.reading.confidence()),
+            characters: shown
+                .iter()
+                .map(|c| CharacterLine {
+                    text: c.text,
+                    probability: rounded(c.probability),
+                    alternatives: c
+                        .alternatives
+                        .iter()
+                        .map(|&(text, p)| Alternative { text, probability: rounded(p) })
+                        .collect(),
+                })
+                .collect(),
+            corners: plate.corners.0.map(|p| [pixel(p.x), pixel(p.y)]),
+            bounds: [pixel(b.x), pixel(b.y), pixel(b.width), pixel(b.height)],
+            score: rounded(plate.score),
+            state: state.map(|(state, _)| state.as_str()),
+            state_confidence: state.map(|&(_, p)| rounded(p)),
+        }
     }
 
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
@@ -228,6 +230,49 @@ impl ReadPhoto<'_> {
         }
         Ok(())
     }
+}
+
+/// The JSON line of one photo.
+#[derive(Serialize)]
+struct PhotoLine<'a> {
+    file: Cow<'a, str>,
+    width: usize,
+    height: usize,
+    plates: Vec<PlateLine<'a>>,
+    ms: Times,
+}
+
+#[derive(Serialize)]
+struct PlateLine<'a> {
+    text: String,
+    confidence: f64,
+    characters: Vec<CharacterLine>,
+    corners: [[f64; 2]; 4],
+    #[serde(rename = "box")]
+    bounds: [f64; 4],
+    score: f64,
+    state: Option<&'a str>,
+    state_confidence: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct CharacterLine {
+    text: char,
+    probability: f64,
+    alternatives: Vec<Alternative>,
+}
+
+#[derive(Serialize)]
+struct Alternative {
+    text: char,
+    probability: f64,
+}
+
+#[derive(Serialize)]
+struct Times {
+    decode: f64,
+    detect: f64,
+    read: f64,
 }
 
 /// To six digits after the point: more are noise.
