@@ -4,6 +4,7 @@
 //! exit code is 1 at the end. Exit code 2: nothing could be started (library, models, arguments).
 
 use std::{
+    borrow::Cow,
     env, fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -12,12 +13,13 @@ use std::{
 };
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::{
     config::{Provider, Vision},
     geometry::{Point, Polygon},
     vision::{
-        Photo, Runtime,
+        Character, Photo, Runtime,
         photo::MAX_BYTES,
         still::{Found, StillPlate, Stills},
     },
@@ -47,6 +49,9 @@ pub struct ReadArgs {
     /// Detections of a lower score are left out, 0 to 1
     #[arg(long, value_name = "SCORE", default_value_t = 0.3, value_parser = parse_share)]
     pub min_score: f32,
+    /// Texts that the reader is less sure of are left empty, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.3, value_parser = parse_share)]
+    pub min_confidence: f32,
     /// Threads for one inference
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub threads: u8,
@@ -94,8 +99,8 @@ pub fn run(args: &ReadArgs) -> ExitCode {
 fn read_all(args: &ReadArgs, stills: &mut Stills, mut out: impl Write) -> io::Result<bool> {
     let mut whole = true;
     for path in &args.images {
-        match read_one(path, stills) {
-            Ok(photo) if args.json => writeln!(out, "{}", photo.json())?,
+        match read_one(path, stills, args.min_confidence) {
+            Ok(photo) if args.json => photo.print_json(&mut out)?,
             Ok(photo) => photo.print(&mut out)?,
             Err(error) => {
                 whole = false;
@@ -119,10 +124,15 @@ struct ReadPhoto<'a> {
     width: usize,
     height: usize,
     decode_ms: f64,
+    min_confidence: f32,
     found: Found,
 }
 
-fn read_one<'a>(path: &'a Path, stills: &mut Stills) -> Result<ReadPhoto<'a>, String> {
+fn read_one<'a>(
+    path: &'a Path,
+    stills: &mut Stills,
+    min_confidence: f32,
+) -> Result<ReadPhoto<'a>, String> {
     let started = Instant::now();
     let about = fs::metadata(path).map_err(|e| e.to_string())?;
     if !about.is_file() {
@@ -135,22 +145,67 @@ fn read_one<'a>(path: &'a Path, stills: &mut Stills) -> Result<ReadPhoto<'a>, St
     let photo = Photo::decode(&bytes).map_err(|e| e.to_string())?;
     let decode_ms = ms(started.elapsed());
     let found = stills.read(photo.luma()).map_err(|e| e.to_string())?;
-    Ok(ReadPhoto { path, width: photo.width, height: photo.height, decode_ms, found })
+    Ok(ReadPhoto {
+        min_confidence,
+        path,
+        width: photo.width,
+        height: photo.height,
+        decode_ms,
+        found,
+    })
 }
 
 impl ReadPhoto<'_> {
-    fn json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "file": self.path.to_string_lossy(),
-            "width": self.width,
-            "height": self.height,
-            "plates": self.found.plates.iter().map(plate_json).collect::<Vec<_>>(),
-            "ms": {
-                "decode": self.decode_ms,
-                "detect": ms(self.found.detect),
-                "read": ms(self.found.read),
+    fn print_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let line = PhotoLine {
+            file: self.path.to_string_lossy(),
+            width: self.width,
+            height: self.height,
+            plates: self.found.plates.iter().map(|p| self.plate(p)).collect(),
+            ms: Times {
+                decode: self.decode_ms,
+                detect: ms(self.found.detect),
+                read: ms(self.found.read),
             },
-        })
+        };
+        serde_json::to_writer(&mut *out, &line)?;
+        writeln!(out)
+    }
+
+    fn shows(&self, plate: &StillPlate) -> bool {
+        plate.reading.confidence() >= self.min_confidence
+    }
+
+    fn text(&self, plate: &StillPlate) -> String {
+        if self.shows(plate) { plate.reading.text() } else { String::new() }
+    }
+
+    /// One plate; its characters only where the reader is sure enough.
+    fn plate<'a>(&self, plate: &'a StillPlate) -> PlateLine<'a> {
+        let b = plate.corners.bounds();
+        let state = plate.reading.state.as_ref();
+        let shown: &[Character] = if self.shows(plate) { &plate.reading.characters } else { &[] };
+        PlateLine {
+            text: self.text(plate),
+            confidence: rounded(plate.reading.confidence()),
+            characters: shown
+                .iter()
+                .map(|c| CharacterLine {
+                    text: c.text,
+                    probability: rounded(c.probability),
+                    alternatives: c
+                        .alternatives
+                        .iter()
+                        .map(|&(text, p)| Alternative { text, probability: rounded(p) })
+                        .collect(),
+                })
+                .collect(),
+            corners: plate.corners.0.map(|p| [pixel(p.x), pixel(p.y)]),
+            bounds: [pixel(b.x), pixel(b.y), pixel(b.width), pixel(b.height)],
+            score: rounded(plate.score),
+            state: state.map(|(state, _)| state.as_str()),
+            state_confidence: state.map(|&(_, p)| rounded(p)),
+        }
     }
 
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
@@ -159,7 +214,7 @@ impl ReadPhoto<'_> {
         }
         for plate in &self.found.plates {
             let b = plate.corners.bounds();
-            let text = plate.reading.text();
+            let text = self.text(plate);
             let text = if text.is_empty() { "(not read)" } else { &text };
             let state = plate.reading.state.as_ref().map_or("-", |(s, _)| s.as_str());
             writeln!(
@@ -177,33 +232,47 @@ impl ReadPhoto<'_> {
     }
 }
 
-fn plate_json(plate: &StillPlate) -> serde_json::Value {
-    let b = plate.corners.bounds();
-    let candidate =
-        |&(text, p): &(char, f32)| serde_json::json!({ "text": text, "probability": rounded(p) });
-    let characters: Vec<_> = plate
-        .reading
-        .characters
-        .iter()
-        .map(|c| {
-            serde_json::json!({
-                "text": c.text,
-                "probability": rounded(c.probability),
-                "alternatives": c.alternatives.iter().map(candidate).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    let state = plate.reading.state.as_ref();
-    serde_json::json!({
-        "text": plate.reading.text(),
-        "confidence": rounded(plate.reading.confidence()),
-        "characters": characters,
-        "corners": plate.corners.0.map(|p| [pixel(p.x), pixel(p.y)]),
-        "box": [pixel(b.x), pixel(b.y), pixel(b.width), pixel(b.height)],
-        "score": rounded(plate.score),
-        "state": state.map(|(s, _)| s),
-        "state_confidence": state.map(|&(_, p)| rounded(p)),
-    })
+/// The JSON line of one photo.
+#[derive(Serialize)]
+struct PhotoLine<'a> {
+    file: Cow<'a, str>,
+    width: usize,
+    height: usize,
+    plates: Vec<PlateLine<'a>>,
+    ms: Times,
+}
+
+#[derive(Serialize)]
+struct PlateLine<'a> {
+    text: String,
+    confidence: f64,
+    characters: Vec<CharacterLine>,
+    corners: [[f64; 2]; 4],
+    #[serde(rename = "box")]
+    bounds: [f64; 4],
+    score: f64,
+    state: Option<&'a str>,
+    state_confidence: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct CharacterLine {
+    text: char,
+    probability: f64,
+    alternatives: Vec<Alternative>,
+}
+
+#[derive(Serialize)]
+struct Alternative {
+    text: char,
+    probability: f64,
+}
+
+#[derive(Serialize)]
+struct Times {
+    decode: f64,
+    detect: f64,
+    read: f64,
 }
 
 /// To six digits after the point: more are noise.

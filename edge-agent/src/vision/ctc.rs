@@ -121,7 +121,7 @@ impl<'a> Lattice<'a> {
     }
 
     fn class(&self, state: usize) -> usize {
-        if state % 2 == 0 { 0 } else { self.text[state / 2] }
+        if state.is_multiple_of(2) { 0 } else { self.text[state / 2] }
     }
 
     /// Whether `state + 2` may follow `state`: between different characters no blank is needed.

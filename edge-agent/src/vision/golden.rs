@@ -3,15 +3,31 @@
 
 use std::{fs, path::Path};
 
-use super::{Detector, Photo, Reader, VisionError};
+use super::{Detector, Photo, Reader, VisionError, rectify};
 use crate::geometry::{Point, Quad};
 
 /// Boxes must overlap the truth by this (intersection over union).
 const MIN_IOU: f32 = 0.5;
 
-/// `golden.json`: one entry a picture.
+/// `golden.json`: rendered plates that the shipped models read with a clear margin, so that a
+/// failure means a broken runtime, a wrong file or wrong preprocessing.
 #[derive(Debug, serde::Deserialize)]
-struct Picture {
+struct Golden {
+    /// Pictures that are the reader's input as it is: one plate each.
+    plates: Vec<Crop>,
+    /// Pictures of a road with plates.
+    scenes: Vec<Scene>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Crop {
+    file: String,
+    text: String,
+    state: String,
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Scene {
     file: String,
     plates: Vec<Plate>,
 }
@@ -34,6 +50,14 @@ pub struct Report {
 }
 
 impl Report {
+    fn count(&mut self, picture: &str, outcome: Result<(), &str>) {
+        self.plates += 1;
+        match outcome {
+            Ok(()) => self.right += 1,
+            Err(what) => self.wrong.push(format!("{picture}: a plate was {what}")),
+        }
+    }
+
     /// Whether every golden plate was read.
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -53,33 +77,51 @@ pub fn check(
 ) -> Result<Report, VisionError> {
     let folder = models_dir.join("golden");
     let list = folder.join("golden.json");
-    let wrong = |path: &Path, e: String| VisionError::Golden(format!("{}: {e}", path.display()));
-    let text = fs::read_to_string(&list).map_err(|e| wrong(&list, e.to_string()))?;
-    let pictures: Vec<Picture> =
-        serde_json::from_str(&text).map_err(|e| wrong(&list, e.to_string()))?;
+    let text = fs::read_to_string(&list).map_err(|e| golden_error(&list, e))?;
+    let golden: Golden = serde_json::from_str(&text).map_err(|e| golden_error(&list, e))?;
     let mut report = Report::default();
-    for picture in &pictures {
-        let path = folder.join(&picture.file);
-        let bytes = fs::read(&path).map_err(|e| wrong(&path, e.to_string()))?;
-        let photo = Photo::decode(&bytes).map_err(|e| wrong(&path, e.to_string()))?;
+    for crop in &golden.plates {
+        let photo = open(&folder, &crop.file)?;
+        let reading = reader.read(photo.luma(), &[rectify::plate_in_upright()])?;
+        let reading = reading.first().cloned().unwrap_or_default();
+        let state = reading.state.as_ref().map(|(state, _)| state.as_str());
+        report.count(
+            &crop.file,
+            if reading.text() != crop.text {
+                Err("misread")
+            } else if state.is_some_and(|state| state != crop.state) {
+                Err("given the wrong state")
+            } else {
+                Ok(())
+            },
+        );
+    }
+    for scene in &golden.scenes {
+        let photo = open(&folder, &scene.file)?;
         let found = detector.detect_everywhere(photo.luma())?;
-        for plate in &picture.plates {
-            report.plates += 1;
+        for plate in &scene.plates {
             let truth = Quad(plate.corners.map(|[x, y]| Point::new(x, y))).bounds();
             let hit = found.iter().find(|d| d.corners.bounds().iou(&truth) >= MIN_IOU);
             let Some(hit) = hit else {
-                report.wrong.push(format!("{}: a plate was not found", picture.file));
+                report.count(&scene.file, Err("not found"));
                 continue;
             };
             let reading = reader.read(photo.luma(), &[hit.corners])?;
-            if reading.first().is_some_and(|r| r.text() == plate.text) {
-                report.right += 1;
-            } else {
-                report.wrong.push(format!("{}: a plate was found but misread", picture.file));
-            }
+            let right = reading.first().is_some_and(|r| r.text() == plate.text);
+            report.count(&scene.file, if right { Ok(()) } else { Err("found but misread") });
         }
     }
     Ok(report)
+}
+
+fn golden_error(path: &Path, e: impl std::fmt::Display) -> VisionError {
+    VisionError::Golden(format!("{}: {e}", path.display()))
+}
+
+fn open(folder: &Path, file: &str) -> Result<Photo, VisionError> {
+    let path = folder.join(file);
+    let bytes = fs::read(&path).map_err(|e| golden_error(&path, e))?;
+    Photo::decode(&bytes).map_err(|e| golden_error(&path, e))
 }
 
 #[cfg(test)]

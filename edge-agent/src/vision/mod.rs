@@ -33,7 +33,7 @@ pub use error::VisionError;
 pub use motion::MotionGate;
 pub use photo::Photo;
 pub use read::Reader;
-pub use session::{ProviderReport, Runtime};
+pub use session::{ProviderReport, Runtime, health};
 
 /// A plate found in a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]

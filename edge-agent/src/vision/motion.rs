@@ -16,18 +16,18 @@ pub const HOLD_FRAMES: u32 = 10;
 /// At least every n-th frame is looked at, whatever moves.
 pub const LOOK_EVERY: u32 = 15;
 
-/// Of a cell's rows, every so-manieth is sampled: the mean of the cell needs no more.
-const ROW_STEP: usize = 3;
+/// Of a cell's rows, so many are sampled: the mean of the cell needs no more.
+const SAMPLED_ROWS: usize = 4;
 /// Grey levels that a cell may differ by, at least, before it has moved.
 const MIN_STEP: f32 = 5.0;
 /// Times its own usual difference that a cell may differ by.
 const NOISE_FACTOR: f32 = 6.0;
 /// Share of a new difference that enters a cell's usual one.
-const NOISE_RATE: f32 = 0.05;
+const NOISE_RATE: f32 = 0.03;
 /// Grey levels that a cell's usual difference may grow to: a busy road is not noise.
 const MAX_NOISE: f32 = 4.0;
-/// Cells that must have moved: one may flicker.
-const MIN_CELLS: usize = 3;
+/// Pairs of neighbouring cells that must have moved: noise moves single cells.
+const MIN_PAIRS: usize = 2;
 
 /// Remembers the last frame's grid.
 #[derive(Debug, Default)]
@@ -69,18 +69,19 @@ impl MotionGate {
             return self.forget();
         }
         let shift = median_difference(&self.last, &self.now);
-        let mut cells = 0;
+        let columns = grid(luma.width, luma.height).0;
+        let (mut pairs, mut left_moved) = (0, false);
         for i in 0..self.now.len() {
             let step = (self.now[i] - self.last[i] - shift).abs();
             let limit = MIN_STEP.max(NOISE_FACTOR * self.noise[i]);
-            if step > limit {
-                cells += usize::from(self.watched[i]);
-            }
+            let moved = step > limit && self.watched[i];
+            pairs += usize::from(moved && left_moved && !i.is_multiple_of(columns));
+            left_moved = moved;
             let usual = self.noise[i] + NOISE_RATE * (step.min(limit) - self.noise[i]);
             self.noise[i] = usual.min(MAX_NOISE);
         }
         std::mem::swap(&mut self.last, &mut self.now);
-        cells >= MIN_CELLS
+        pairs >= MIN_PAIRS
     }
 
     /// A plane that can't be measured is looked at, and compared with nothing.
@@ -138,7 +139,7 @@ fn reduce(luma: Plane<'_>, cells: &mut [f32]) -> bool {
         let (top, bottom) = (row * luma.height / rows, (row + 1) * luma.height / rows);
         sums.fill(0);
         let mut sampled = 0;
-        for y in (top..bottom).step_by(ROW_STEP) {
+        for y in (top..bottom).step_by(((bottom - top) / SAMPLED_ROWS).max(1)) {
             let line = &luma.data[y * luma.stride..][..luma.width];
             for (column, sum) in sums[..columns].iter_mut().enumerate() {
                 let (from, to) =
@@ -198,10 +199,10 @@ mod tests {
 
     /// Frames looked at of `n`, after the start has settled.
     fn looked(gate: &mut MotionGate, n: u32, frame: impl Fn(u32) -> Vec<u8>) -> u32 {
-        for i in 0..40 {
+        for i in 0..60 {
             look(gate, &frame(i));
         }
-        (40..40 + n).filter(|&i| look(gate, &frame(i))).count() as u32
+        (60..60 + n).filter(|&i| look(gate, &frame(i))).count() as u32
     }
 
     fn with_block(mut data: Vec<u8>, x: usize, y: usize) -> Vec<u8> {
@@ -214,16 +215,18 @@ mod tests {
     #[test]
     fn a_still_noisy_scene_is_looked_at_only_now_and_then() {
         let mut gate = MotionGate::default();
-        assert_eq!(looked(&mut gate, 150, |i| picture(i, 24, 0)), 150 / LOOK_EVERY);
+        assert_eq!(looked(&mut gate, 60, |i| picture(i, 24, 0)), 60 / LOOK_EVERY);
     }
 
     #[test]
     fn slow_light_change_and_a_jump_of_the_exposure_are_not_motion() {
         let mut gate = MotionGate::default();
-        assert_eq!(looked(&mut gate, 150, |i| picture(i, 8, (i / 4) as u8)), 150 / LOOK_EVERY);
+        assert_eq!(looked(&mut gate, 60, |i| picture(i, 8, (i / 4) as u8)), 60 / LOOK_EVERY);
         let mut gate = MotionGate::default();
-        let n = looked(&mut gate, 150, |i| picture(i, 8, if i / 50 % 2 == 0 { 0 } else { 25 }));
-        assert_eq!(n, 150 / LOOK_EVERY);
+        let n = looked(&mut gate, 60, |i| {
+            picture(i, 8, if (i / 25).is_multiple_of(2) { 0 } else { 25 })
+        });
+        assert_eq!(n, 60 / LOOK_EVERY);
     }
 
     #[test]
@@ -242,10 +245,10 @@ mod tests {
     #[test]
     fn a_busy_road_does_not_become_noise() {
         let mut gate = MotionGate::default();
-        let n = looked(&mut gate, 300, |i| {
+        let n = looked(&mut gate, 120, |i| {
             with_block(picture(i, 8, 0), (24 * i as usize) % (W - 60), 200)
         });
-        assert_eq!(n, 300);
+        assert_eq!(n, 120);
     }
 
     #[test]
@@ -256,9 +259,9 @@ mod tests {
         let moving =
             |y: usize| move |i: u32| with_block(picture(i, 8, 0), (24 * i as usize) % (W - 60), y);
         let mut gate = MotionGate::new(std::slice::from_ref(&region));
-        assert_eq!(looked(&mut gate, 150, moving(250)), 150 / LOOK_EVERY);
+        assert_eq!(looked(&mut gate, 60, moving(250)), 60 / LOOK_EVERY);
         let mut gate = MotionGate::new(&[region]);
-        assert_eq!(looked(&mut gate, 150, moving(50)), 150);
+        assert_eq!(looked(&mut gate, 60, moving(50)), 60);
     }
 
     #[test]

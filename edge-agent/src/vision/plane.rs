@@ -41,7 +41,7 @@ pub(crate) fn with_pairs<R>(
     let whole_rows = whole_rows(plane)?;
     let pairs = plane.stride / 2;
     let all;
-    if plane.stride % 2 == 0 {
+    if plane.stride.is_multiple_of(2) {
         all = Mat::new_rows_cols_with_bytes::<Vec2b>(
             size(plane.height)?,
             size(pairs)?,

@@ -31,6 +31,9 @@ pub const BATCHES: [usize; 4] = [1, 2, 4, 8];
 /// The line of `states.txt` for plates of no state that the reader knows.
 const OTHER: &str = "other";
 
+/// A state less probable than this is no opinion: with some 60 states, a guess.
+pub const MIN_STATE: f32 = 0.15;
+
 /// Reads plates.
 #[derive(Debug)]
 pub struct Reader {
@@ -125,10 +128,10 @@ fn shape(batch: usize) -> [usize; 4] {
     [batch, 1, HEIGHT, WIDTH]
 }
 
-/// The most probable state; `None` where that is "other".
+/// The most probable state; `None` where that is "other" or a guess.
 fn best_state(states: &[String], probabilities: &[f32]) -> Option<(String, f32)> {
     let (index, &p) = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
-    (states[index] != OTHER).then(|| (states[index].clone(), p.clamp(0.0, 1.0)))
+    (states[index] != OTHER && p >= MIN_STATE).then(|| (states[index].clone(), p.clamp(0.0, 1.0)))
 }
 
 fn check(out: &[Output<'_>; 2], batch: usize, states: usize) -> Result<(), String> {

@@ -21,7 +21,7 @@ use ort::{
     value::{TensorElementType, TensorRef, ValueType},
 };
 
-use super::{VisionError, manifest, placement, provider};
+use super::{VisionError, golden, manifest, placement, provider};
 use crate::{
     config::{Provider, Vision},
     health::Status,
@@ -133,6 +133,27 @@ impl ProviderReport {
         };
         (status, said)
     }
+}
+
+/// The health page's word on the whole vision path: the worst of both models' providers and of the
+/// last golden check (a golden plate that is not read is a failure).
+#[must_use]
+pub fn health(
+    detector: &ProviderReport,
+    reader: &ProviderReport,
+    golden: Option<&golden::Report>,
+) -> (Status, String) {
+    let ((a, detector), (b, reader)) = (detector.health(), reader.health());
+    let mut said = format!("detector: {detector}. Reader: {reader}.");
+    let mut status = a.max(b);
+    if let Some(golden) = golden {
+        said += &format!(" Golden plates: {} of {} read.", golden.right, golden.plates);
+        if !golden.passed() {
+            status = Status::Fail;
+            said += " Models, library or device are faulty: restore the release's files.";
+        }
+    }
+    (status, said)
 }
 
 /// A tensor that a model takes or gives: its name and its shape, −1 where any size goes.

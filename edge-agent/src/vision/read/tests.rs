@@ -69,5 +69,6 @@ fn a_reading_carries_probabilities_alternatives_and_the_state() {
 fn a_plate_of_no_known_state_has_none() {
     let states = ["US-CA".to_owned(), OTHER.to_owned()];
     assert_eq!(best_state(&states, &[0.1, 0.9]), None);
+    assert_eq!(best_state(&states, &[0.1, 0.05]), None, "a guess");
     assert_eq!(best_state(&states, &[0.9, 0.1]), Some(("US-CA".into(), 0.9)));
 }

@@ -98,3 +98,27 @@ fn providers_that_can_not_be_used_are_a_stated_fallback() {
     assert_eq!(status, Status::Warn);
     assert!(said.starts_with("cpu in use") && said.contains("cuda is not:"), "{said}");
 }
+
+#[test]
+fn health_is_the_worst_of_both_models_and_the_golden_plates() {
+    let on = |in_use, asked: &[Provider]| ProviderReport {
+        asked: asked.to_vec(),
+        in_use,
+        nodes: (9, 9),
+        fallbacks: Vec::new(),
+    };
+    let (cpu, cuda) = (on(Provider::Cpu, &[Provider::Cpu]), on(Provider::Cpu, &[Provider::Cuda]));
+    let golden = |right| golden::Report { plates: 8, right, wrong: Vec::new() };
+    assert_eq!(health(&cpu, &cpu, None).0, Status::Pass);
+    assert_eq!(health(&cpu, &cuda, Some(&golden(8))).0, Status::Warn);
+    let (status, said) = health(&cpu, &cpu, Some(&golden(7)));
+    assert_eq!(status, Status::Fail);
+    assert!(said.contains("7 of 8"), "{said}");
+}
+
+#[test]
+fn a_detector_and_a_reader_can_be_handed_to_a_thread() {
+    fn sent<T: Send>() {}
+    sent::<Detector>();
+    sent::<Reader>();
+}
