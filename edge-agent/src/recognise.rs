@@ -13,10 +13,16 @@ use crate::{
     capture::Frame,
     config::Config,
     evidence::{BestShots, Shot, quality},
+    geometry::Quad,
     health::{Component, Health, Status},
     pass::{Follower, Pass},
-    vision::{self, Detector, MotionGate, Reader, Runtime, VisionError},
+    vision::{Detector, MotionGate, Reader, Runtime, VisionError, golden, rectify},
 };
+
+/// Plate width in pixels from which a reading counts in full.
+const LEGIBLE_WIDTH: f32 = 100.0;
+/// A reading that is not sure of itself still counts this much.
+const LEAST_WEIGHT: f32 = 0.05;
 
 /// A pass that has ended, with the frame that shows its plate best.
 #[derive(Debug)]
@@ -40,7 +46,7 @@ pub struct Timing {
 pub struct Recogniser {
     config: Config,
     health: Arc<Health>,
-    report: vision::ProviderReport,
+    said: (Status, String),
     detector: Detector,
     reader: Reader,
     gate: MotionGate,
@@ -57,28 +63,27 @@ impl Recogniser {
     /// A missing or altered model, a library that does not load, no provider that works.
     pub fn load(config: &Config, health: Arc<Health>) -> Result<Self, VisionError> {
         let runtime = Runtime::load(config.vision.onnxruntime_library.as_deref())?;
-        let detector = Detector::load(&runtime, &config.vision)?;
-        let reader = Reader::load(&runtime, &config.vision)?;
-        let report = detector.providers().clone();
-        let recogniser = Self {
+        let mut detector = Detector::load(&runtime, &config.vision)?;
+        let mut reader = Reader::load(&runtime, &config.vision)?;
+        let said = proven(config, &mut detector, &mut reader)?;
+        health.set(Component::Vision, said.0, said.1.clone());
+        Ok(Self {
             config: config.clone(),
             health,
-            report,
+            said,
+            gate: MotionGate::new(&config.vision.regions),
             detector,
             reader,
-            gate: MotionGate::default(),
             follower: None,
             shots: BestShots::default(),
             timing: Timing::default(),
-        };
-        recogniser.say_providers();
-        Ok(recogniser)
+        })
     }
 
     /// Name of the execution provider in use.
     #[must_use]
     pub fn provider(&self) -> &'static str {
-        self.report.in_use.name()
+        self.detector.report().in_use.name()
     }
 
     /// Versions of detector and reader.
@@ -115,7 +120,7 @@ impl Recogniser {
         let started = Instant::now();
         // While a vehicle is followed every frame counts, moving or not.
         let gated = self.config.vision.motion_gate && follower.tracks().is_empty();
-        if !self.gate.moved(luma) && gated {
+        if !self.gate.look(luma) && gated {
             metrics.frames_still.inc();
             self.timing.detect = started.elapsed();
             return Ok(());
@@ -144,34 +149,54 @@ impl Recogniser {
             metrics.readings.inc_by(corners.len() as u64);
         }
         for ((track, corners), reading) in wanted.iter().zip(&readings) {
-            let weight = quality(corners, reading.confidence());
-            follower.read(*track, reading, weight);
-            self.shots.consider(*track, frame, corners, weight);
+            follower.read(*track, reading, weight(corners, reading.confidence()));
         }
-        let unread = sightings.iter().zip(&detections);
-        for (sighting, detection) in unread.filter_map(|(s, d)| Some(((*s)?, d))) {
-            if !wanted.iter().any(|(track, _)| *track == sighting.track) {
-                // Certain already, or too small: the photo may still get better.
-                let weight = quality(&detection.corners, if sighting.wants_reading { 0.0 } else { 0.9 });
-                self.shots.consider(sighting.track, frame, &detection.corners, weight);
-            }
+        for (sighting, detection) in sightings.iter().zip(&detections) {
+            let Some(sighting) = sighting else { continue };
+            let read = wanted.iter().position(|(track, _)| *track == sighting.track);
+            let confidence = match read {
+                Some(i) => Some(readings[i].confidence()),
+                // Certain already: the photo may still get better.
+                None if !sighting.wants_reading => Some(self.config.pass.certain_confidence),
+                None => None,
+            };
+            let sharpness = rectify::sharpness(luma, &detection.corners);
+            let quality = quality(&detection.corners, confidence, sharpness);
+            self.shots.consider(sighting.track.0, frame, detection.corners, quality);
         }
-        let alive = follower.tracks();
-        self.shots.retain(|track| alive.contains(&track));
-        self.say_providers();
+        if self.health_is_stale() {
+            self.health.set(Component::Vision, self.said.0, self.said.1.clone());
+        }
         Ok(())
+    }
+
+    /// After a frame that failed, one that works says so.
+    fn health_is_stale(&self) -> bool {
+        self.health.checks().get(&Component::Vision).is_none_or(|c| c.status != self.said.0)
     }
 
     fn finished(&mut self, ended: Vec<Pass>) -> Vec<Finished> {
         ended
             .into_iter()
-            .map(|pass| Finished { shot: self.shots.take(pass.track), pass })
+            .map(|pass| Finished { shot: self.shots.take(pass.track.0), pass })
             .collect()
     }
+}
 
-    /// The provider asked for and the one in use, on the health page.
-    fn say_providers(&self) {
-        let status = if self.report.fallbacks.is_empty() { Status::Pass } else { Status::Warn };
-        self.health.set(Component::Vision, status, self.report.to_string());
-    }
+/// How much a reading counts in the vote, above 0 to 1: by its own certainty and the plate's width.
+fn weight(corners: &Quad, confidence: f32) -> f32 {
+    let size = (corners.width() / LEGIBLE_WIDTH).clamp(0.2, 1.0);
+    size * confidence.max(LEAST_WEIGHT)
+}
+
+/// What runs, proven by reading the golden plates with the very sessions in use.
+fn proven(
+    config: &Config,
+    detector: &mut Detector,
+    reader: &mut Reader,
+) -> Result<(Status, String), VisionError> {
+    let (status, said) = detector.report().health();
+    let golden = golden::check(&config.vision.models_dir, detector, reader)?;
+    let said = format!("{said}; {} of {} golden plates read", golden.right, golden.plates);
+    Ok((if golden.passed() { status } else { Status::Warn }, said))
 }

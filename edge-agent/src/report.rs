@@ -152,8 +152,8 @@ fn photos(shot: Option<&Shot>, config: &config::Evidence) -> (wire::Evidence, Op
         Ok(photos) => {
             let info = |jpeg: &Jpeg| wire::PhotoInfo {
                 sha256: jpeg.sha256.clone(),
-                width_px: jpeg.width,
-                height_px: jpeg.height,
+                width_px: jpeg.width as u32,
+                height_px: jpeg.height as u32,
                 bytes: jpeg.bytes.len() as u64,
             };
             let evidence = wire::Evidence {
