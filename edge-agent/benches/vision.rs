@@ -12,7 +12,7 @@ use milepost::{
     config::{Evidence, Provider, Vision},
     evidence,
     geometry::{Point, Quad},
-    vision::{Detector, MotionGate, Reader, Runtime, VisionError, rectify},
+    vision::{Detector, MotionGate, Reader, Runtime, VisionError, ctc, rectify},
 };
 
 const WIDTH: usize = 1920;
@@ -91,6 +91,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
         failed.map_or(Ok(()), Err)?;
     }
+    let mut upright = opencv::core::Mat::default();
+    measure("straighten 1", || _ = black_box(rectify::rectify(luma, &plates[0], &mut upright)));
+    let rows: Vec<f32> = (0..40 * ctc::CLASSES)
+        .map(|i| {
+            let (column, class) = (i / ctc::CLASSES, i % ctc::CLASSES);
+            let letter = if column % 5 == 2 { column / 5 + 11 } else { 0 };
+            if class == letter { 0.9 } else { 0.1 / 36.0 }
+        })
+        .collect();
+    measure("decode 8 characters", || _ = black_box(ctc::decode(&rows)));
     measure("sharpness", || _ = black_box(rectify::sharpness(luma, &plates[0])));
     measure("keep a frame", || _ = black_box(frame.keep()));
     measure("close-up", || _ = black_box(evidence::close_up(&frame, &plates[0], &photos)));

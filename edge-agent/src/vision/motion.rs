@@ -18,6 +18,8 @@ pub const LOOK_EVERY: u32 = 15;
 
 /// Of a cell's rows, so many are sampled: the mean of the cell needs no more.
 const SAMPLED_ROWS: usize = 4;
+/// Rows sampled at most: their sum must fit 16 bits.
+const MAX_ROWS: usize = 256;
 /// Grey levels that a cell may differ by, at least, before it has moved.
 const MIN_STEP: f32 = 5.0;
 /// Times its own usual difference that a cell may differ by.
@@ -134,23 +136,21 @@ fn reduce(luma: Plane<'_>, cells: &mut [f32]) -> bool {
     if luma.width == 0 || luma.data.len() < needed || cells.len() != columns * rows {
         return false;
     }
-    let mut sums = [0_u32; GRID_WIDTH];
+    // Rows first, which the compiler turns into wide additions; then cells.
+    let mut sums = vec![0_u16; luma.width];
     for row in 0..rows {
         let (top, bottom) = (row * luma.height / rows, (row + 1) * luma.height / rows);
         sums.fill(0);
         let mut sampled = 0;
-        for y in (top..bottom).step_by(((bottom - top) / SAMPLED_ROWS).max(1)) {
+        for y in (top..bottom).step_by(((bottom - top) / SAMPLED_ROWS).max(1)).take(MAX_ROWS) {
             let line = &luma.data[y * luma.stride..][..luma.width];
-            for (column, sum) in sums[..columns].iter_mut().enumerate() {
-                let (from, to) =
-                    (column * luma.width / columns, (column + 1) * luma.width / columns);
-                *sum += line[from..to].iter().map(|&v| u32::from(v)).sum::<u32>();
-            }
+            sums.iter_mut().zip(line).for_each(|(sum, &v)| *sum += u16::from(v));
             sampled += 1;
         }
         for column in 0..columns {
-            let width = (column + 1) * luma.width / columns - column * luma.width / columns;
-            cells[row * columns + column] = sums[column] as f32 / (width * sampled).max(1) as f32;
+            let (from, to) = (column * luma.width / columns, (column + 1) * luma.width / columns);
+            let sum: u32 = sums[from..to].iter().map(|&v| u32::from(v)).sum();
+            cells[row * columns + column] = sum as f32 / ((to - from) * sampled).max(1) as f32;
         }
     }
     true
