@@ -3,3 +3,5 @@
 mod program;
 
 pub use program::milepost;
+
+pub mod rtsp;
