@@ -23,7 +23,7 @@ pub mod simulated;
 pub enum BoardError {
     /// The machine is no Raspberry Pi that rppal knows.
     #[error(
-        "`lamp.board = \"raspberry-pi\"`, but this machine is no Raspberry Pi that is known here: set `board` to what it is, or to \"none\""
+        "`lamp.board = \"raspberry-pi\"`, but this machine is no Raspberry Pi that is known here — set `board` to what it is, or to \"none\""
     )]
     NotAPi,
     /// The pins of the Pi cannot be had.

@@ -36,7 +36,7 @@ pub struct Problem {
     pub key: String,
     /// What is wrong.
     pub message: String,
-    /// What to do.
+    /// What to do; empty where the message says it.
     pub remedy: String,
 }
 
@@ -44,7 +44,8 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place: Place { line, column }, key, message, remedy } = self;
         let colon = if key.is_empty() { "" } else { ": " };
-        write!(f, "{line}:{column}: {key}{colon}{message} — {remedy}")
+        let dash = if remedy.is_empty() { "" } else { " — " };
+        write!(f, "{line}:{column}: {key}{colon}{message}{dash}{remedy}")
     }
 }
 
@@ -53,7 +54,7 @@ impl fmt::Display for Problem {
 pub struct ConfigErrors {
     /// The file, as it was named.
     pub file: PathBuf,
-    /// At most [`MAX_PROBLEMS`], at least one.
+    /// At most [`MAX_PROBLEMS`].
     pub problems: Vec<Problem>,
     /// Problems beyond the limit.
     pub more: usize,
