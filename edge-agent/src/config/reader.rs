@@ -202,7 +202,8 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// The known word that was probably meant: at most a third of its characters away.
+/// The known word that was probably meant: at most a third of its characters away, or one that
+/// begins as the other does (`queue`, `path_x`).
 pub(super) fn nearest(
     word: &str,
     known: impl Iterator<Item = &'static str>,
@@ -212,9 +213,10 @@ pub(super) fn nearest(
         return None;
     }
     let small = word.to_lowercase().replace('-', "_");
+    let begins = |k: &str| small.len() >= 3 && (small.starts_with(k) || k.starts_with(&small));
     known
         .map(|k| (strsim::osa_distance(&small, &k.replace('-', "_")), k))
-        .filter(|(distance, k)| *distance <= (k.len() / 3).max(1))
+        .filter(|(distance, k)| *distance <= (k.len() / 3).max(1) || begins(k))
         .min()
         .map(|(_, k)| k)
 }
