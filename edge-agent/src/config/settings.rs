@@ -1,8 +1,5 @@
-//! One TOML file → typed, validated settings. Every problem is reported at once, with its line,
-//! its key and what to do; unknown keys are refused.
-//!
-//! Units stand in the key names (`_s`, `_ms`, `_px`, `_bytes`). Relative paths are taken from the
-//! configuration file's folder.
+//! What an agent is told, as types. The fields' documentation names the key, its default and its
+//! range; [`super::keys::KEYS`] is where the parser takes them from.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -296,7 +293,8 @@ pub enum Delivery {
 pub struct Local {
     /// `listen`: address and port. Default `127.0.0.1:8480`.
     pub listen: SocketAddr,
-    /// `max_connections`: open at once; more are refused. Default 64, 4 to 1024.
+    /// `max_connections`: open at once; above this the oldest that asks for
+    /// nothing makes room. Default 64, 4 to 1024.
     pub max_connections: usize,
 }
 
