@@ -1,0 +1,148 @@
+//! The committed contract is what the types say, and the examples keep it.
+//!
+//! `MILEPOST_UPDATE=1 cargo test -p milepost-wire --test contract` writes the files anew.
+
+use std::{fs, path::PathBuf};
+
+use milepost_wire::{asyncapi, examples, onvif, schema};
+use serde_json::{Value, json};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/wire")
+}
+
+/// (schema's name, example).
+fn all_examples() -> Vec<(&'static str, Value)> {
+    let value = |r: Result<Value, serde_json::Error>| r.unwrap();
+    vec![
+        (
+            "read",
+            value(serde_json::to_value(milepost_wire::Event {
+                historical: Some(false),
+                ..examples::read()
+            })),
+        ),
+        ("unread_pass", value(serde_json::to_value(examples::unread_pass()))),
+        ("eviction", value(serde_json::to_value(examples::eviction()))),
+        ("status", value(serde_json::to_value(examples::status()))),
+        ("heartbeat", value(serde_json::to_value(examples::heartbeat()))),
+        ("receipt", value(serde_json::to_value(examples::receipt()))),
+    ]
+}
+
+#[test]
+fn the_committed_contract_is_what_the_types_say() {
+    let mut files = asyncapi::schema_files();
+    files.push(("asyncapi.json".into(), asyncapi::document()));
+    // Through text: a 32-bit probability is then the short number that goes over the wire.
+    let short = |v: &dyn erased::Json| v.short();
+    files.extend([
+        ("examples/read.json".to_owned(), short(&examples::read())),
+        ("examples/unread_pass.json".to_owned(), short(&examples::unread_pass())),
+        ("examples/eviction.json".to_owned(), short(&examples::eviction())),
+        ("examples/status.json".to_owned(), short(&examples::status())),
+        ("examples/heartbeat.json".to_owned(), short(&examples::heartbeat())),
+        ("examples/receipt.json".to_owned(), short(&examples::receipt())),
+        ("examples/onvif.json".to_owned(), onvif::event(&examples::read())),
+    ]);
+    let update = std::env::var_os("MILEPOST_UPDATE").is_some();
+    for (name, value) in files {
+        let path = folder().join(&name);
+        let text = serde_json::to_string_pretty(&value).unwrap() + "\n";
+        if update {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            continue;
+        }
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == text,
+            "docs/reference/wire/{name} is not what the types say: run \
+             MILEPOST_UPDATE=1 cargo test -p milepost-wire --test contract and look at the change"
+        );
+    }
+}
+
+mod erased {
+    /// Anything serialisable, through its text.
+    pub trait Json {
+        fn short(&self) -> serde_json::Value;
+    }
+
+    impl<T: serde::Serialize> Json for T {
+        fn short(&self) -> serde_json::Value {
+            serde_json::from_str(&serde_json::to_string(self).unwrap()).unwrap()
+        }
+    }
+}
+
+fn validator(schema: &Value) -> jsonschema::Validator {
+    jsonschema::options().should_validate_formats(true).build(schema).unwrap()
+}
+
+#[test]
+fn every_example_is_valid_by_its_schema() {
+    let schemas = schema::all();
+    let examples = all_examples();
+    assert_eq!(schemas.len(), examples.len(), "an example for every schema");
+    for (name, example) in examples {
+        let named = schemas.iter().find(|s| s.name == name).unwrap();
+        let errors: Vec<_> = validator(&named.schema)
+            .iter_errors(&example)
+            .map(|e| format!("{e} at {}", e.instance_path()))
+            .collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+    }
+}
+
+#[test]
+fn a_schema_refuses_what_breaks_the_contract() {
+    let schemas = schema::all();
+    let (_, read) = all_examples().swap_remove(0);
+    let read_schema = validator(&schemas.iter().find(|s| s.name == "read").unwrap().schema);
+    let broken = |path: &str, value: Value| {
+        let mut copy = read.clone();
+        *copy.pointer_mut(path).unwrap() = value;
+        copy
+    };
+    assert!(read_schema.is_valid(&read));
+    for (path, value) in [
+        ("/type", json!("org.milepost.alpr.status.v1")),
+        ("/specversion", json!("0.3")),
+        ("/source", json!("urn:milepost:a:b")),
+        ("/sequence", json!("41")),
+        ("/id", json!("not a uuid")),
+        ("/data/confidence", json!(1.5)),
+        ("/data/characters/0/text", json!("ab")),
+        ("/data/direction", json!("left")),
+        ("/data/captured_at", json!("yesterday")),
+        ("/data/evidence/plate/sha256", json!("00")),
+        ("/data/position/latitude_deg", json!(91)),
+        ("/data/plate_corners_px", json!([[1, 2]])),
+    ] {
+        assert!(!read_schema.is_valid(&broken(path, value)), "{path} was not refused");
+    }
+}
+
+#[test]
+fn every_reference_in_the_asyncapi_document_is_there() {
+    let document = asyncapi::document();
+    let files: Vec<_> = asyncapi::schema_files().into_iter().map(|(name, _)| name).collect();
+    let mut seen = 0;
+    let mut queue = vec![&document];
+    while let Some(value) = queue.pop() {
+        if let Some(target) = value.get("$ref").and_then(Value::as_str) {
+            seen += 1;
+            match target.strip_prefix('#') {
+                Some(pointer) => assert!(document.pointer(pointer).is_some(), "{target}"),
+                None => assert!(files.iter().any(|f| f == target), "{target}"),
+            }
+        }
+        match value {
+            Value::Array(items) => queue.extend(items),
+            Value::Object(map) => queue.extend(map.values()),
+            _ => {}
+        }
+    }
+    assert!(seen > 16, "only {seen} references found");
+}
