@@ -45,6 +45,8 @@ pub enum EventError {
 pub trait Data: Serialize + DeserializeOwned {
     /// The event's `type`, with its version.
     const TYPE: &'static str;
+    /// Whether such events have a place in the ledger, and so a `sequence` and an `epoch`.
+    const IN_LEDGER: bool;
 }
 
 /// `specversion`: there is one.

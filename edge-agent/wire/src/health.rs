@@ -28,6 +28,7 @@ pub struct Status {
 
 impl Data for Status {
     const TYPE: &'static str = "org.milepost.alpr.status.v1";
+    const IN_LEDGER: bool = false;
 }
 
 /// Connected or not.
@@ -66,6 +67,7 @@ pub struct Heartbeat {
 
 impl Data for Heartbeat {
     const TYPE: &'static str = "org.milepost.alpr.heartbeat.v1";
+    const IN_LEDGER: bool = false;
 }
 
 /// How a component is, in the words of `application/health+json`.

@@ -66,6 +66,7 @@ pub struct Eviction {
 
 impl Data for Eviction {
     const TYPE: &'static str = "org.milepost.alpr.eviction.v1";
+    const IN_LEDGER: bool = true;
 }
 
 /// What was given up.

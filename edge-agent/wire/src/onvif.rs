@@ -17,17 +17,19 @@ pub const RULE: &str = "milepost";
 #[must_use]
 pub fn event(event: &Event<Read>) -> Value {
     let read = &event.data;
-    let norm = |v: f32, size: u32| f64::from(v) / f64::from(size.max(1)) * 2.0 - 1.0;
+    let short = |v: f64| (v * 1e5).round() / 1e5;
+    let norm = |v: f32, size: u32| short(f64::from(v) / f64::from(size.max(1)) * 2.0 - 1.0);
+    let likelihood = short(read.confidence.into());
     let over = |axis: usize, pick: fn(f32, f32) -> f32| {
         read.plate_corners_px.iter().map(|c| c[axis]).reduce(pick).unwrap_or_default()
     };
     let (width, height) = (read.frame_width_px, read.frame_height_px);
     let mut plate =
-        json!({ "PlateNumber": { "Likelihood": read.confidence, "Value": read.plate_text } });
+        json!({ "PlateNumber": { "Likelihood": likelihood, "Value": read.plate_text } });
     if let Some(state) = &read.state
         && let Some((country, entity)) = state.code.split_once('-')
     {
-        let word = |w: &str| json!({ "Likelihood": state.confidence, "Value": w });
+        let word = |w: &str| json!({ "Likelihood": short(state.confidence.into()), "Value": w });
         plate["CountryCode"] = word(country);
         plate["IssuingEntity"] = word(entity);
     }
@@ -36,7 +38,7 @@ pub fn event(event: &Event<Read>) -> Value {
         "Source": { "VideoSource": event.source.root().camera.as_str(), "Rule": RULE },
         "Data": {
             "ObjectId": read.read_id,
-            "Likelihood": read.confidence,
+            "Likelihood": likelihood,
             "LicensePlateInfo": plate,
             "BoundingBox": {
                 "left": norm(over(0, f32::min), width),

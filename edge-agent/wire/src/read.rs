@@ -68,6 +68,7 @@ pub struct Read {
 
 impl Data for Read {
     const TYPE: &'static str = "org.milepost.alpr.read.v1";
+    const IN_LEDGER: bool = true;
 }
 
 /// One place of the text.
@@ -270,6 +271,7 @@ pub struct UnreadPass {
 
 impl Data for UnreadPass {
     const TYPE: &'static str = "org.milepost.alpr.unread_pass.v1";
+    const IN_LEDGER: bool = true;
 }
 
 /// Why a pass is unread.

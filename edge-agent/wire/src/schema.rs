@@ -59,6 +59,14 @@ fn event<T: Data + JsonSchema>(name: &'static str, title: &str) -> Named {
     let mut schema = generate::<Event<T>>(name, title);
     // The generic envelope can't know it: this schema is of one type of event.
     schema["properties"]["type"] = json!({ "const": T::TYPE, "description": "What happened." });
+    let ledger = ["sequence", "epoch", "historical"];
+    if T::IN_LEDGER {
+        if let Some(required) = schema["required"].as_array_mut() {
+            required.extend(ledger.map(Value::from));
+        }
+    } else if let Some(properties) = schema["properties"].as_object_mut() {
+        ledger.iter().for_each(|member| drop(properties.remove(*member)));
+    }
     Named { name, schema }
 }
 
