@@ -1,1 +1,258 @@
-//! (under construction)
+//! The durable queue between the reader and the server. The only module that knows sled.
+//!
+//! [`Outbox::keep`] returns when the record and its photos survive a power cut, with the record's
+//! **sequence**: up by one from 1 within an **epoch**, without gaps, given in the same atomic write
+//! as the record. A record leaves by [`Outbox::delivered`], or by eviction when the store is full,
+//! which is itself a record.
+//!
+//! - one thread owns every write and commits whatever waits together ([`writer`]);
+//! - small records go into sled ([`sled_store`]), photos are files of their own ([`photos`]),
+//!   written, fsynced and renamed before the record that names them;
+//! - a damaged store is set aside and a new one, with a new epoch, begins ([`open`]).
+//!
+//! How it fails: a full or broken disk makes `keep` an error (the sequence is not used up) and the
+//! component `fail`; the caller may try again with the same id, which is kept once.
+
+mod open;
+mod photos;
+mod sled_store;
+mod store;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+};
+
+use jiff::Timestamp;
+use milepost_wire::{
+    Data, Event, Ledger, LedgerPosition, PhotoKind, Read, Source, UnreadPass,
+};
+use serde::Serialize;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::{config, health::Health};
+
+pub use sled_store::SledStore;
+pub use store::{Change, Kind, PhotoRef, Record, Store, StoreError};
+
+/// Largest record in bytes, its own bookkeeping included. Above about 6 KB sled puts a value into a
+/// file that it never fsyncs, and a power cut then makes the store unopenable.
+pub const MAX_RECORD_BYTES: usize = 6000;
+
+/// Largest photo in bytes; a 1080p JPEG at quality 100 is about 2 MB.
+pub const MAX_PHOTO_BYTES: usize = 8 << 20;
+
+/// Most photos of one record: one of each kind.
+pub const MAX_PHOTOS: usize = PhotoKind::ALL.len();
+
+/// Writes waiting for the writer before `keep` waits too.
+const MAX_WAITING: usize = 64;
+
+/// One photo of a record.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Photo {
+    /// Which of the two.
+    pub kind: PhotoKind,
+    /// The JPEG.
+    pub jpeg: Vec<u8>,
+}
+
+impl fmt::Debug for Photo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Photo({:?}, {} bytes)", self.kind, self.jpeg.len())
+    }
+}
+
+/// Makes the final body once the record's place in the ledger is known.
+pub type Body = Box<dyn FnOnce(Ledger) -> Result<Vec<u8>, serde_json::Error> + Send>;
+
+/// What is to be kept.
+pub struct Entry {
+    /// The event's id; an id that is kept already is not kept again.
+    pub id: Uuid,
+    /// Which topic it goes to.
+    pub kind: Kind,
+    /// Exposure time; decides later whether it is historical.
+    pub captured_at: Timestamp,
+    /// Its event without `historical`.
+    pub body: Body,
+    /// At most one of each kind.
+    pub photos: Vec<Photo>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({:?} {}, {} photos)", self.kind, self.id, self.photos.len())
+    }
+}
+
+impl Entry {
+    /// A read with its photos.
+    #[must_use]
+    pub fn read(source: Source, read: Read, photos: Vec<Photo>) -> Self {
+        Self::event(Kind::Read, read.read_id, source, read.captured_at, read, photos)
+    }
+
+    /// An unread pass.
+    #[must_use]
+    pub fn unread_pass(source: Source, pass: UnreadPass) -> Self {
+        Self::event(Kind::UnreadPass, pass.pass_id, source, pass.captured_at, pass, Vec::new())
+    }
+
+    pub(crate) fn event<T: Data + Serialize + Send + 'static>(
+        kind: Kind,
+        id: Uuid,
+        source: Source,
+        captured_at: Timestamp,
+        data: T,
+        photos: Vec<Photo>,
+    ) -> Self {
+        let body = move |ledger| Event::new(id, source, captured_at, Some(ledger), data).to_json();
+        Self { id, kind, captured_at, body: Box::new(body), photos }
+    }
+}
+
+/// Why the outbox could not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OutboxError {
+    /// Another process has it.
+    #[error("{0} is in use by another process: stop the other agent, or give this one its own outbox.directory")]
+    InUse(PathBuf),
+    /// The folder can't be used.
+    #[error("outbox.directory {path}: {why}: check that it exists, is writable and has free space")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// The record is too large to be safe in the store.
+    #[error("record of {bytes} bytes is over the limit of {MAX_RECORD_BYTES}: it was not kept")]
+    TooLarge {
+        /// Its size with bookkeeping.
+        bytes: usize,
+    },
+    /// A photo is empty or too large, or there is more than one of a kind.
+    #[error("photos that can't be kept: {0}")]
+    Photos(String),
+    /// The body could not be made.
+    #[error("record could not be written as JSON: {0}")]
+    Body(String),
+    /// The store failed; whether the record survives is not known, so try again with the same id.
+    #[error("the store failed: {0}: check the disk and its free space")]
+    Store(String),
+    /// The writer has ended.
+    #[error("the outbox is closed")]
+    Closed,
+}
+
+/// A handle on the outbox; clones share it. The writer ends with the last handle.
+#[derive(Clone)]
+pub struct Outbox {
+    store: Arc<dyn Store>,
+    photos: Arc<photos::Photos>,
+    writer: mpsc::SyncSender<writer::Command>,
+    changed: watch::Receiver<u64>,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outbox({:?})", self.position())
+    }
+}
+
+impl Outbox {
+    /// Opens or makes the outbox in `config.directory` and starts its writer. `source` stands in
+    /// the records that the outbox itself makes (evictions).
+    ///
+    /// # Errors
+    /// [`OutboxError::InUse`], [`OutboxError::Folder`]. A damaged store is no error: it is set
+    /// aside as `store.damaged-<time>` and reported as a warning of the component.
+    pub fn open(
+        config: &config::Outbox,
+        source: Source,
+        health: Arc<Health>,
+    ) -> Result<Self, OutboxError> {
+        open::open(config, source, health)
+    }
+
+    /// Keeps an entry; durable when this returns. Blocks for about one fsync.
+    ///
+    /// # Errors
+    /// Nothing was kept, except after [`OutboxError::Store`], where it is not known: try again
+    /// with the same id.
+    pub fn keep(&self, entry: Entry) -> Result<u64, OutboxError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.writer
+            .send(writer::Command::Keep(entry, reply))
+            .map_err(|_| OutboxError::Closed)?;
+        answer.recv().map_err(|_| OutboxError::Closed)?
+    }
+
+    /// Deletes records, and their photos, that the server has. Unknown sequences are ignored. After
+    /// a power cut some may be back; they are then sent again.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`]: they are all still there or all gone.
+    pub fn delivered(&self, sequences: Vec<u64>) -> Result<(), OutboxError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.writer
+            .send(writer::Command::Delivered(sequences, reply))
+            .map_err(|_| OutboxError::Closed)?;
+        answer.recv().map_err(|_| OutboxError::Closed)?
+    }
+
+    /// Records from `first` on, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn records(&self, first: u64, limit: usize) -> Result<Vec<Record>, OutboxError> {
+        self.store.records(first, limit).map_err(|e| OutboxError::Store(e.to_string()))
+    }
+
+    /// The sequence of a kept record.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn sequence_of(&self, id: Uuid) -> Result<Option<u64>, OutboxError> {
+        self.store.sequence_of(id).map_err(|e| OutboxError::Store(e.to_string()))
+    }
+
+    /// A record's photo; `None` where it is not there (any more).
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`] where the disk can't be read.
+    pub fn photo(&self, id: Uuid, kind: PhotoKind) -> Result<Option<Vec<u8>>, OutboxError> {
+        self.photos.load(id, kind).map_err(|e| OutboxError::Store(e.to_string()))
+    }
+
+    /// Where the ledger is.
+    #[must_use]
+    pub fn position(&self) -> LedgerPosition {
+        self.store.position()
+    }
+
+    /// Records waiting.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.store.count()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Says the last sequence each time a record was kept.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.clone()
+    }
+}

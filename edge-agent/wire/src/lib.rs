@@ -1,2 +1,35 @@
 //! The contract with the central server: what a server's author depends on.
+//!
+//! - [`topics`]: where each message goes, with typed levels that can't break out of their place.
+//! - [`Event`]: the CloudEvents 1.0 envelope of everything a pole says; [`Read`], [`UnreadPass`],
+//!   [`Eviction`], [`Status`] and [`Heartbeat`] are its data.
+//! - [`Receipt`]: the server's word that it has durably stored what it names.
+//! - [`schema`] and [`asyncapi`]: JSON Schema and AsyncAPI made from these types; the committed
+//!   copies under `docs/reference/wire/` are compared with them in a test.
+//! - [`onvif`]: the same read as an ONVIF Profile M event.
+//!
+//! Rules of the contract: names are `snake_case` with the unit in the name, times are RFC 3339 in
+//! UTC, a consumer ignores members it does not know, a member is never given another meaning (a
+//! new `…​.v2` type is made instead). This crate does no I/O.
 #![forbid(unsafe_code)]
+
+pub mod asyncapi;
+pub mod event;
+pub mod examples;
+pub mod health;
+pub mod ledger;
+pub mod onvif;
+pub mod read;
+pub mod receipt;
+pub mod schema;
+pub mod topics;
+
+pub use event::{Data, Event, EventError, Header, Ledger, Source, SpecVersion};
+pub use health::{CheckStatus, ComponentCheck, Heartbeat, Status, StatusState};
+pub use ledger::{Evicted, Eviction, EvictionCause, LedgerPosition, SequenceRange};
+pub use read::{
+    Character, Direction, Evidence, Models, PhotoInfo, PhotoKind, Position, Read, State,
+    TextAlternative, TimeSource, UnreadPass, UnreadReason,
+};
+pub use receipt::{Receipt, ReceiptError};
+pub use topics::{Leaf, Root, Topic, TopicError, TopicLevel};

@@ -1,0 +1,275 @@
+//! The outbox against a plain model, through reopening; and its promises one by one.
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use milepost_wire::{Evicted, Eviction, Root, SequenceRange, examples};
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+use crate::health::{Component, Status};
+
+fn source() -> Source {
+    Root::new("pd", "site", "cam").unwrap().source()
+}
+
+fn settings(directory: &Path) -> config::Outbox {
+    config::Outbox {
+        directory: directory.into(),
+        max_records: 100_000,
+        max_photo_bytes: 1 << 30,
+    }
+}
+
+/// Opens it again as soon as the writer of the handle dropped before has ended.
+fn open_with(settings: &config::Outbox, health: &Arc<Health>) -> Outbox {
+    for _ in 0..2000 {
+        match Outbox::open(settings, source(), health.clone()) {
+            Err(OutboxError::InUse(_)) => std::thread::sleep(Duration::from_millis(5)),
+            other => return other.unwrap(),
+        }
+    }
+    panic!("the writer did not end");
+}
+
+fn open(directory: &Path) -> Outbox {
+    open_with(&settings(directory), &Arc::default())
+}
+
+fn entry(id: u128, size: usize, photos: &[(PhotoKind, usize)]) -> Entry {
+    let body = move |ledger: Ledger| {
+        Ok(format!("{{\"sequence\":{},\"fill\":\"{}\"}}", ledger.sequence, "x".repeat(size))
+            .into_bytes())
+    };
+    Entry {
+        id: Uuid::from_u128(id),
+        kind: Kind::Read,
+        captured_at: Timestamp::UNIX_EPOCH,
+        body: Box::new(body),
+        photos: photos
+            .iter()
+            .map(|&(kind, bytes)| Photo { kind, jpeg: vec![id as u8; bytes] })
+            .collect(),
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Keep { id: u8, size: usize, photo: Option<usize> },
+    Delivered(Vec<u64>),
+    Reopen,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0u8..24, prop_oneof![4 => 0usize..300, 1 => 5700usize..6400], proptest::option::of(1usize..500))
+            .prop_map(|(id, size, photo)| Op::Keep { id, size, photo }),
+        3 => vec(1u64..30, 0..4).prop_map(Op::Delivered),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_outbox_does_what_a_plain_map_does(ops in vec(op(), 1..40)) {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut outbox = open(scratch.path());
+        let epoch = outbox.position().epoch;
+        let mut model: BTreeMap<u64, (u8, Option<usize>)> = BTreeMap::new();
+        let mut last = 0;
+        for op in ops {
+            match op {
+                Op::Keep { id, size, photo } => {
+                    let photos: Vec<_> = photo.map(|n| (PhotoKind::Plate, n)).into_iter().collect();
+                    let kept = outbox.keep(entry(id.into(), size, &photos));
+                    let known = model.iter().find(|(_, (i, _))| *i == id).map(|(s, _)| *s);
+                    match (kept, known) {
+                        (Ok(sequence), Some(known)) => prop_assert_eq!(sequence, known),
+                        (Ok(sequence), None) => {
+                            last += 1;
+                            prop_assert_eq!(sequence, last, "a gap");
+                            model.insert(sequence, (id, photo));
+                        }
+                        (Err(OutboxError::TooLarge { bytes }), None) => {
+                            prop_assert!(bytes > MAX_RECORD_BYTES && size > 5000);
+                        }
+                        (other, _) => prop_assert!(false, "{other:?}"),
+                    }
+                }
+                Op::Delivered(sequences) => {
+                    sequences.iter().for_each(|s| drop(model.remove(s)));
+                    outbox.delivered(sequences).unwrap();
+                }
+                Op::Reopen => {
+                    drop(outbox);
+                    outbox = open(scratch.path());
+                }
+            }
+            let records = outbox.records(0, 1000).unwrap();
+            let got: Vec<_> = records.iter().map(|r| (r.sequence, r.id.as_u128() as u8)).collect();
+            let want: Vec<_> = model.iter().map(|(s, (id, _))| (*s, *id)).collect();
+            prop_assert_eq!(got, want);
+            prop_assert_eq!(outbox.len(), model.len() as u64);
+            let position = outbox.position();
+            prop_assert_eq!((position.epoch, position.last_sequence), (epoch, last));
+            for (sequence, (id, photo)) in &model {
+                let id = Uuid::from_u128((*id).into());
+                prop_assert_eq!(outbox.sequence_of(id).unwrap(), Some(*sequence));
+                let jpeg = outbox.photo(id, PhotoKind::Plate).unwrap();
+                prop_assert_eq!(jpeg.map(|j| j.len()), *photo);
+            }
+        }
+        let files = fs::read_dir(scratch.path().join("photos")).unwrap().count();
+        prop_assert_eq!(files, model.values().filter(|(_, p)| p.is_some()).count());
+    }
+}
+
+#[test]
+fn keepers_at_once_share_commits_and_leave_no_gap() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    let mut sequences: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8u128)
+            .map(|t| {
+                let outbox = outbox.clone();
+                scope.spawn(move || {
+                    (0..25)
+                        .map(|n| outbox.keep(entry(t * 100 + n, 10, &[])).unwrap())
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
+    });
+    sequences.sort_unstable();
+    assert_eq!(sequences, (1..=200).collect::<Vec<_>>());
+    let body = String::from_utf8(outbox.records(200, 1).unwrap()[0].body.clone()).unwrap();
+    assert!(body.starts_with("{\"sequence\":200,"), "the body carries its own sequence");
+}
+
+#[test]
+fn a_full_outbox_gives_up_the_oldest_and_says_which() {
+    let scratch = tempfile::tempdir().unwrap();
+    let health: Arc<Health> = Arc::default();
+    let settings = config::Outbox { max_records: 200, ..settings(scratch.path()) };
+    let outbox = open_with(&settings, &health);
+    for n in 0..260 {
+        outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 8)])).unwrap();
+        assert!(outbox.len() <= 200);
+    }
+    let records = outbox.records(0, 1000).unwrap();
+    let mut accounted: Vec<u64> = records.iter().map(|r| r.sequence).collect();
+    for record in records.iter().filter(|r| r.kind == Kind::Eviction) {
+        let event = Event::<Eviction>::from_json(&record.body).unwrap();
+        assert_eq!(event.data.evicted, Evicted::Records);
+        let SequenceRange { from, to } = event.data.sequences[0];
+        accounted.extend(from..=to);
+        assert_eq!(event.data.photo_bytes, event.data.records * 8);
+    }
+    accounted.sort_unstable();
+    let last = outbox.position().last_sequence;
+    assert_eq!(accounted, (1..=last).collect::<Vec<_>>(), "every sequence is there or given up");
+    assert!(health.metrics.outbox_evictions.get() >= 60);
+    assert_eq!(health.checks()[&Component::Outbox].status, Status::Warn);
+    let photos = fs::read_dir(scratch.path().join("photos")).unwrap().count() as u64;
+    let reads = records.iter().filter(|r| r.kind == Kind::Read).count() as u64;
+    assert_eq!(photos, reads);
+}
+
+#[test]
+fn photos_over_their_cap_are_given_up_and_their_records_stay() {
+    let scratch = tempfile::tempdir().unwrap();
+    let settings = config::Outbox { max_photo_bytes: 10_000, ..settings(scratch.path()) };
+    let outbox = open_with(&settings, &Arc::default());
+    for n in 0..15 {
+        outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 900), (PhotoKind::Context, 100)])).unwrap();
+    }
+    let bytes: u64 = fs::read_dir(scratch.path().join("photos"))
+        .unwrap()
+        .map(|f| f.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes <= 10_000 && bytes >= 9_000, "{bytes}");
+    let records = outbox.records(0, 100).unwrap();
+    assert_eq!(records.iter().filter(|r| r.kind == Kind::Read).count(), 15);
+    assert!(records[0].photos.is_empty() && !records[0].body.is_empty());
+    assert!(records.iter().any(|r| r.kind == Kind::Eviction));
+    assert_eq!(outbox.photo(records[0].id, PhotoKind::Plate).unwrap(), None);
+}
+
+#[test]
+fn a_damaged_store_is_set_aside_and_a_new_epoch_begins() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    outbox.keep(entry(1, 10, &[(PhotoKind::Plate, 8)])).unwrap();
+    let epoch = outbox.position().epoch;
+    drop(outbox);
+    drop(open(scratch.path()));
+    // Wait for the lock, then break every part of it.
+    drop(open(scratch.path()));
+    std::thread::sleep(Duration::from_millis(200));
+    for file in fs::read_dir(scratch.path().join("store")).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            fs::write(path, [0xA5; 4096]).unwrap();
+        }
+    }
+    let health: Arc<Health> = Arc::default();
+    let outbox = open_with(&settings(scratch.path()), &health);
+    assert_ne!(outbox.position().epoch, epoch);
+    assert_eq!(outbox.keep(entry(2, 10, &[])).unwrap(), 1);
+    let check = health.checks()[&Component::Outbox].clone();
+    assert_eq!(check.status, Status::Warn);
+    assert!(check.output.contains("store.damaged-"), "{}", check.output);
+    let aside = fs::read_dir(scratch.path()).unwrap().filter(|f| {
+        f.as_ref().unwrap().file_name().to_string_lossy().contains(".damaged-")
+    });
+    assert_eq!(aside.count(), 2, "store and photos are both there to be looked at");
+}
+
+#[test]
+fn a_second_agent_is_kept_out_and_harms_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    let second = Outbox::open(&settings(scratch.path()), source(), Arc::default());
+    assert!(matches!(second, Err(OutboxError::InUse(_))), "{second:?}");
+    assert_eq!(outbox.keep(entry(1, 1, &[])).unwrap(), 1);
+}
+
+#[test]
+fn photos_that_no_record_names_are_deleted_at_open_and_foreign_files_stay() {
+    let scratch = tempfile::tempdir().unwrap();
+    drop(open(scratch.path()));
+    let photos = scratch.path().join("photos");
+    fs::write(photos.join(format!("{}-plate.jpg", Uuid::now_v7())), b"x").unwrap();
+    fs::write(photos.join(format!("{}-context.tmp", Uuid::now_v7())), b"x").unwrap();
+    fs::write(photos.join("README.txt"), b"x").unwrap();
+    drop(open(scratch.path()));
+    let left: Vec<_> = fs::read_dir(&photos).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(left, ["README.txt"]);
+}
+
+#[test]
+fn photos_that_can_not_be_kept_use_up_no_sequence() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    for photos in [&[(PhotoKind::Plate, 0)][..], &[(PhotoKind::Plate, 1), (PhotoKind::Plate, 2)]] {
+        let error = outbox.keep(entry(1, 1, photos)).unwrap_err();
+        assert!(matches!(error, OutboxError::Photos(_)), "{error}");
+    }
+    assert_eq!(outbox.keep(entry(1, 1, &[])).unwrap(), 1);
+}
+
+#[test]
+fn a_read_with_everything_in_it_fits_into_a_record() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    let mut read = examples::read().data;
+    let alternative = milepost_wire::TextAlternative { text: "W".into(), probability: 0.012_345_678 };
+    for character in &mut read.characters {
+        character.alternatives = vec![alternative.clone(); crate::vision::MAX_ALTERNATIVES];
+    }
+    let whole = milepost_wire::TextAlternative { text: "8MPX4021".into(), ..alternative };
+    read.alternatives = vec![whole; 8];
+    outbox.keep(Entry::read(source(), read, Vec::new())).unwrap();
+}

@@ -1,0 +1,163 @@
+//! One example of every message, for the reference and for tests. The plates are made up.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{
+    event::{Event, Ledger},
+    health::{CheckStatus, ComponentCheck, Heartbeat, Status, StatusState},
+    ledger::{Evicted, Eviction, EvictionCause, LedgerPosition, SequenceRange},
+    read::{
+        Character, Direction, Evidence, Models, PhotoInfo, Position, Read, State, TextAlternative,
+        TimeSource, UnreadPass, UnreadReason,
+    },
+    receipt::Receipt,
+    topics::{Root, TopicLevel},
+};
+
+const EPOCH: Uuid = Uuid::from_u128(0x0199_4a1b_0000_7000_8000_0000_0000_0001);
+const POSITION: Position =
+    Position { latitude_deg: 37.774_93, longitude_deg: -122.419_42, heading_deg: 270.0 };
+
+fn id(n: u128) -> Uuid {
+    Uuid::from_u128(0x0199_4a1b_7c00_7000_8000_0000_0000_0000 | n)
+}
+
+/// 2026-03-01T07:15:00Z plus milliseconds.
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_772_349_300_000 + ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn root() -> Root {
+    // Constant names that fit the alphabet; `TopicLevel` has no constructor that skips the check.
+    let level = |name| TopicLevel::new(name).unwrap_or_else(|e| unreachable!("{e}"));
+    Root { agency: level("demo-pd"), site: level("main-street"), camera: level("north") }
+}
+
+fn ledger(sequence: u64) -> Option<Ledger> {
+    Some(Ledger { epoch: EPOCH, sequence })
+}
+
+fn photo(digit: char, width_px: u32, height_px: u32, bytes: u64) -> PhotoInfo {
+    PhotoInfo { sha256: digit.to_string().repeat(64), width_px, height_px, bytes }
+}
+
+/// A read.
+#[must_use]
+pub fn read() -> Event<Read> {
+    let characters = "8MPX402".chars().map(|c| Character {
+        text: c.into(),
+        probability: 0.992,
+        alternatives: match c {
+            '8' => vec![TextAlternative { text: "B".into(), probability: 0.006 }],
+            '0' => vec![TextAlternative { text: "D".into(), probability: 0.005 }],
+            _ => vec![],
+        },
+    });
+    let data = Read {
+        read_id: id(1),
+        plate_text: "8MPX402".into(),
+        confidence: 0.945,
+        characters: characters.collect(),
+        alternatives: vec![TextAlternative { text: "BMPX402".into(), probability: 0.006 }],
+        state: Some(State { code: "US-CA".into(), confidence: 0.91 }),
+        direction: Direction::Approaching,
+        captured_at: at(420),
+        time_source: TimeSource::Kernel,
+        time_uncertainty_s: Some(0.004),
+        first_seen_at: at(0),
+        last_seen_at: at(866),
+        frames_seen: 26,
+        frames_read: 9,
+        position: POSITION,
+        plate_corners_px: [[901.5, 610.0], [1033.0, 613.5], [1032.5, 680.0], [901.0, 676.0]],
+        frame_width_px: 1920,
+        frame_height_px: 1080,
+        evidence: Evidence {
+            plate: Some(photo('a', 192, 96, 6_120)),
+            context: Some(photo('b', 1280, 720, 148_305)),
+            withheld_reason: None,
+        },
+        models: Models { detector: "plate-detector-1.0".into(), reader: "plate-reader-1.0".into() },
+        execution_provider: "cpu".into(),
+    };
+    Event::new(data.read_id, root().source(), data.captured_at, ledger(41), data)
+}
+
+/// An unread pass.
+#[must_use]
+pub fn unread_pass() -> Event<UnreadPass> {
+    let data = UnreadPass {
+        pass_id: id(2),
+        reason: UnreadReason::LowConfidence,
+        direction: Direction::Receding,
+        captured_at: at(5_120),
+        time_source: TimeSource::Unsynchronised,
+        time_uncertainty_s: None,
+        first_seen_at: at(5_000),
+        last_seen_at: at(5_600),
+        frames_seen: 11,
+        frames_read: 8,
+        best_confidence: Some(0.31),
+        position: POSITION,
+    };
+    Event::new(data.pass_id, root().source(), data.captured_at, ledger(42), data)
+}
+
+/// An eviction.
+#[must_use]
+pub fn eviction() -> Event<Eviction> {
+    let data = Eviction {
+        evicted: Evicted::Records,
+        cause: EvictionCause::MaxRecords,
+        sequences: vec![SequenceRange { from: 3, to: 11 }, SequenceRange { from: 14, to: 14 }],
+        records: 10,
+        photo_bytes: 1_544_250,
+    };
+    Event::new(id(3), root().source(), at(6_000), ledger(43), data)
+}
+
+/// A birth.
+#[must_use]
+pub fn status() -> Event<Status> {
+    let data = Status {
+        state: StatusState::Online,
+        unexpected: false,
+        software_version: "0.1.0".into(),
+        connected_at: at(-60_000),
+        started_at: at(-90_000),
+    };
+    Event::new(id(4), root().source(), data.connected_at, None, data)
+}
+
+/// A heartbeat.
+#[must_use]
+pub fn heartbeat() -> Event<Heartbeat> {
+    let check = ComponentCheck {
+        status: CheckStatus::Warn,
+        output: "the clock is not synchronised: check the NTP server".into(),
+        since: at(-80_000),
+    };
+    let data = Heartbeat {
+        status: CheckStatus::Warn,
+        checks: [("clock".to_owned(), check)].into(),
+        software_version: "0.1.0".into(),
+        uptime_s: 97,
+        ledger: LedgerPosition { epoch: EPOCH, last_sequence: 43 },
+        outbox_records: 3,
+        outbox_photo_bytes: 154_425,
+        reads_total: 1,
+        unread_passes_total: 1,
+    };
+    Event::new(id(5), root().source(), at(7_000), None, data)
+}
+
+/// A receipt that names a read by its id and a range by sequence.
+#[must_use]
+pub fn receipt() -> Receipt {
+    Receipt {
+        ids: vec![id(1)],
+        sequences: vec![SequenceRange { from: 42, to: 43 }],
+        epoch: Some(EPOCH),
+    }
+}

@@ -1,0 +1,87 @@
+//! JSON Schema (2020-12) of every message, made from the types.
+
+use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use crate::{
+    event::{Data, Event},
+    health::{Heartbeat, Status},
+    ledger::Eviction,
+    read::{Read, UnreadPass},
+    receipt::Receipt,
+};
+
+/// Where the schemas say they live; a name, not an address that is fetched.
+pub const ID_PREFIX: &str = "https://milepost.example/schema/v1/";
+
+/// `format: uuid`.
+pub(crate) fn uuid(_: &mut schemars::SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "string", "format": "uuid" })
+}
+
+/// A list of uuids.
+pub(crate) fn uuids(_: &mut schemars::SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "array", "items": { "type": "string", "format": "uuid" } })
+}
+
+/// `format: date-time`, UTC.
+pub(crate) fn date_time(_: &mut schemars::SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "string", "format": "date-time" })
+}
+
+/// A probability or a score, 0 to 1.
+pub(crate) fn unit_interval(_: &mut schemars::SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })
+}
+
+/// 64 lower-case hexadecimal digits.
+pub(crate) fn sha256(_: &mut schemars::SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
+}
+
+/// One message's schema, by its file name without `.json`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named {
+    /// File name without `.json`.
+    pub name: &'static str,
+    /// The schema.
+    pub schema: Value,
+}
+
+fn generate<T: JsonSchema>(name: &str, title: &str) -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    schema.insert("$id".into(), json!(format!("{ID_PREFIX}{name}.json")));
+    schema.insert("title".into(), json!(title));
+    schema.to_value()
+}
+
+fn event<T: Data + JsonSchema>(name: &'static str, title: &str) -> Named {
+    let mut schema = generate::<Event<T>>(name, title);
+    // The generic envelope can't know it: this schema is of one type of event.
+    schema["properties"]["type"] = json!({ "const": T::TYPE, "description": "What happened." });
+    let ledger = ["sequence", "epoch", "historical"];
+    if T::IN_LEDGER {
+        if let Some(required) = schema["required"].as_array_mut() {
+            required.extend(ledger.map(Value::from));
+        }
+    } else if let Some(properties) = schema["properties"].as_object_mut() {
+        ledger.iter().for_each(|member| drop(properties.remove(*member)));
+    }
+    Named { name, schema }
+}
+
+/// Every schema of the contract.
+#[must_use]
+pub fn all() -> Vec<Named> {
+    vec![
+        event::<Read>("read", "A read: the one result of a vehicle's pass"),
+        event::<UnreadPass>("unread_pass", "A pass whose plate could not be read"),
+        event::<Eviction>("eviction", "Records or photos that the pole had to give up"),
+        event::<Status>("status", "Whether the pole is connected; retained"),
+        event::<Heartbeat>("heartbeat", "How the pole is"),
+        Named {
+            name: "receipt",
+            schema: generate::<Receipt>("receipt", "The server's word that it has stored records"),
+        },
+    ]
+}
