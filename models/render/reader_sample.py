@@ -22,7 +22,8 @@ def degrade(rng: np.random.Generator, luma: np.ndarray, night: bool) -> np.ndarr
     u = rng.random()
     if night and u < 0.25:  # over-exposed: the sheet saturates and eats into the strokes
         luma = optics.defocus(luma, rng.uniform(0.5, 1.2))
-        ink = max(20.0, float(np.partition(luma.ravel()[::3], luma.size // 30)[luma.size // 30]))
+        middle = luma[luma.shape[0] * 2 // 5:luma.shape[0] * 3 // 5, w // 4:w * 3 // 4].ravel()
+        ink = max(20.0, float(np.partition(middle, middle.size // 8)[middle.size // 8]))
         luma = optics.tone(luma, min(rng.uniform(1.3, 2.4), 185.0 / ink), rng.uniform(0, 0.1),
                            rng.uniform(0.8, 1.0))
     elif u < 0.45:  # under-exposed or hazy: low contrast
