@@ -103,7 +103,10 @@ class Reader(nn.Module):
         nn.init.constant_(self.characters.bias, 0.0)
 
     def forward(self, plate):
-        middle = self.middle(self.fine((plate - 0.45) * 2.0))
+        # Exposure differs by a factor of ten between noon and night: level every crop first.
+        plate = plate - plate.mean((2, 3), keepdim=True)
+        plate = plate / (plate.square().mean((2, 3), keepdim=True) + 4e-4).sqrt()
+        middle = self.middle(self.fine(plate))
         line = self.line(self.fold(self.coarse(middle)))
         characters = self.characters(line).squeeze(2).transpose(1, 2)
         legend = self.legend(middle)
