@@ -7,7 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from . import compose, glyphs, optics, vehicles
+from . import body, compose, glyphs, optics, vehicles
 from .plates import draw_plate
 from .reader_sample import degrade, render_reader_sample  # noqa: F401  (part of this module's face)
 
@@ -139,53 +139,9 @@ class _Pose:
         p = np.asarray(points, np.float64) @ self.r.T + self.at
         return p[:, :2] / np.maximum(p[:, 2:], 0.2) * self.focal + self.middle
 
-    def box(self, x0, y0, x1, y1, z=0.0) -> np.ndarray:
-        return self.px([[x0, y0, z], [x1, y0, z], [x1, y1, z], [x0, y1, z]])
-
-
-def _fill(canvas, quad, colour, opacity=1.0) -> None:
-    box = compose.quad_box(quad, canvas.shape[1], canvas.shape[0])
-    if box is None:
-        return
-    x0, y0, x1, y1 = box
-    mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    cv2.fillPoly(mask, [np.round((quad - [x0, y0]) * 16).clip(-2**20, 2**20).astype(np.int32)], int(255 * opacity), cv2.LINE_AA, 4)
-    view = canvas[y0:y1, x0:x1]
-    compose.blend(view, np.broadcast_to(np.array(colour, np.uint8), view.shape), mask)
-
-
-def _vehicle(rng, canvas, pose: _Pose, car: vehicles.Vehicle) -> list[np.ndarray]:
-    """Draw a vehicle; returns the quads it covers."""
-    hw, top, bottom = car.width / 2, -(car.height - car.plate_y), car.plate_y
-    back = car.length
-    if pose.depth < back + 0.5:  # the camera is nearer than the vehicle is long
-        back = max(0.1, pose.depth * 0.6)
-    _fill(canvas, pose.px([[-hw * 1.1, bottom, -0.3], [hw * 1.1, bottom, -0.3], [hw * 1.1, bottom, back], [-hw * 1.1, bottom, back]]),
-          (12, 12, 12, 4), 0.7)
-    roof = top * 0.96
-    _fill(canvas, pose.px([[-hw * .84, roof, 0.1], [hw * .84, roof, 0.1], [hw * .84, roof, back * .7], [-hw * .84, roof, back * .7]]), car.paint)
-    covered = []
-    sill = bottom - 0.25
-    shoulder = -(car.shoulder - car.plate_y)
-    for side in (-hw * 0.97, hw * 0.97):  # flanks; the face hides the one turned away
-        if np.dot(pose.r[:, 0] * np.sign(side), pose.at + pose.r[:, 0] * side) > 0:
-            continue
-        body = np.array(car.paint) * rng.uniform(0.5, 0.9)
-        quad = pose.px([[side, shoulder, 0], [side, shoulder, back], [side, sill, back], [side, sill, 0]])
-        cabin = pose.px([[side * .85, roof, 0.25], [side * .85, roof, back * .7], [side, shoulder, back * .85], [side, shoulder, 0]])
-        _fill(canvas, cabin, body)
-        _fill(canvas, quad, body)
-        glass = pose.px([[side * .87, roof * .85 + shoulder * .15, 0.4], [side * .87, roof * .85 + shoulder * .15, back * .6],
-                         [side * .98, shoulder, back * .7], [side * .98, shoulder, 0.3]])
-        _fill(canvas, glass, (46, 42, 40, 18))
-        for z in (0.75, back - 0.8):
-            angle = np.linspace(0, 2 * np.pi, 14)
-            ring = pose.px(np.stack([np.full(14, side), bottom - 0.32 + 0.32 * np.sin(angle), z + 0.32 * np.cos(angle)], 1))
-            _fill(canvas, ring, (20, 19, 19, 12))
-        covered += [quad, cabin]
-    face = pose.box(-hw, top, hw, bottom)
-    compose.place(canvas, car.image, car.alpha, face)
-    return [*covered, face]
+    def sees(self, side: float) -> bool:
+        """Whether the flank at x = side (m) is turned to the camera."""
+        return float(np.dot(self.r[:, 0] * np.sign(side), self.at + self.r[:, 0] * side)) < 0
 
 
 def _inside(quad: np.ndarray, w: int, h: int, edge: float = 1.0) -> bool:
@@ -224,7 +180,7 @@ def draw_scene(rng: np.random.Generator, width: int, height: int, night: bool | 
             gain = rng.uniform(0.06, 0.45)
             car = replace(car, image=cv2.convertScaleAbs(car.image, alpha=gain),
                           paint=tuple(v * gain for v in car.paint))
-        covered = _vehicle(rng, canvas, pose, car)
+        covered = body.draw(canvas, car, pose.px, pose.sees, min(car.length, max(0.1, pose.depth * 0.6)))
         lamps = [lamp for lamp in lamps if not any(
             cv2.pointPolygonTest(c.astype(np.float32), lamp[:2], False) > 0 for c in covered)]
         kept = []

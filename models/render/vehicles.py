@@ -1,4 +1,4 @@
-"""Vehicle faces: the rear or front of a made-up vehicle, drawn flat at PPM px per metre.
+"""Vehicle faces: the rear or front of a made-up vehicle, drawn flat.
 
 Channels are blue, green, red and 850 nm IR, as for plates. Nothing copies a real model.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from . import glyphs
 
-PPM = 200  # px per metre
+PPM = 200  # px per metre where the caller does not say
 KINDS = ("sedan", "suv", "pickup", "van", "truck")
 # kind: width, height, length (m), height of the shoulder and of the plate's centre (m)
 _SIZES = {
@@ -43,6 +43,7 @@ class Vehicle:
     front: bool
     kind: str
     paint: tuple[float, float, float, float]
+    roof: float  # width of the roof against the vehicle's
 
 
 def _t(rgb, ir) -> tuple[float, ...]:
@@ -97,8 +98,10 @@ def _glass(image, pts, rng) -> None:
 
 
 def draw_vehicle(rng: np.random.Generator, front: bool, kind: str | None = None,
-                 lettered: bool = False) -> Vehicle:
-    """One vehicle face, at random; lettered puts words on a van's or truck's back."""
+                 lettered: bool = False, ppm: int = PPM) -> Vehicle:
+    """One vehicle face, at random, at ppm px per metre; lettered puts words on it."""
+    u = ppm / PPM  # lengths in px below were found at PPM
+    line = max(1, round(2 * u))
     kind = kind or KINDS[int(rng.choice(5, p=(0.38, 0.27, 0.15, 0.12, 0.08)))]
     wm, hm, lm, shoulder, plate_y = _SIZES[kind]
     grow = rng.uniform(0.95, 1.05, 3)
@@ -107,7 +110,7 @@ def draw_vehicle(rng: np.random.Generator, front: bool, kind: str | None = None,
         plate_y = rng.uniform(0.42, 0.55)
     else:
         plate_y *= rng.uniform(0.9, 1.12)
-    w, h = int(wm * PPM) + 2, int(hm * PPM) + 2
+    w, h = int(wm * ppm) + 2, int(hm * ppm) + 2
     image = np.zeros((h, w, 4), np.float32)
     alpha = np.zeros((h, w), np.uint8)
     paint = np.array(_PAINTS[int(rng.integers(len(_PAINTS)))], np.float32)
@@ -117,7 +120,7 @@ def draw_vehicle(rng: np.random.Generator, front: bool, kind: str | None = None,
     body = _t(paint, ir)
 
     def y(m: float) -> float:
-        return h - m * PPM
+        return h - m * ppm
 
     cx, sy = w / 2, y(shoulder)
     wheel = (18.0, 18.0, 19.0, 14.0)
@@ -128,75 +131,75 @@ def draw_vehicle(rng: np.random.Generator, front: bool, kind: str | None = None,
     boxy = kind in ("van", "truck")
     lettered = lettered or (boxy and not front and rng.random() < 0.5)
     top_in = 0.03 if boxy else rng.uniform(0.12, 0.2)
-    roof = [[w * 0.02, sy + 6], [w * 0.98, sy + 6], [w * (1 - top_in), h * 0.03], [w * (1 - top_in - 0.05), 1],
+    roof = [[w * 0.02, sy + 6 * u], [w * 0.98, sy + 6 * u], [w * (1 - top_in), h * 0.03], [w * (1 - top_in - 0.05), 1],
             [w * (top_in + 0.05), 1], [w * top_in, h * 0.03]]
     for target, colour in ((image, body), (alpha, 255)):
         cv2.fillPoly(target, [np.array(roof, np.int32)], colour, cv2.LINE_AA)
-        _round_box(target, 1, sy - 4, w - 2, y(0.26), 0.09 * PPM, colour)
+        _round_box(target, 1, sy - 4 * u, w - 2, y(0.26), 0.09 * ppm, colour)
     # Light falls from above: roof and shoulder bright, sides and sill dark.
-    column = np.interp(np.arange(h), [0, h * 0.1, sy, sy + 0.12 * PPM, y(0.26)], [1.15, 0.95, 1.1, 0.95, 0.55])
+    column = np.interp(np.arange(h), [0, h * 0.1, sy, sy + 0.12 * ppm, y(0.26)], [1.15, 0.95, 1.1, 0.95, 0.55])
     row = 1.0 - 0.28 * np.abs(np.linspace(-1, 1, w)) ** 4
     image *= (column[:, None] * row[None, :]).astype(np.float32)[..., None]
 
     if not boxy or front:
-        low = sy - 0.02 * PPM
+        low = sy - 0.02 * ppm
         high = h * 0.08 if not (kind == "truck") else y(2.2)
         ti = top_in + 0.045
         _glass(image, [[w * 0.1, low], [w * 0.9, low], [w * (1 - ti), high], [w * ti, high]], rng)
     else:  # doors, with or without panes
-        cv2.line(image, (w // 2, int(h * 0.05)), (w // 2, int(y(0.4))), (20, 20, 20, 12), 2, cv2.LINE_AA)
+        cv2.line(image, (w // 2, int(h * 0.05)), (w // 2, int(y(0.4))), (20, 20, 20, 12), line, cv2.LINE_AA)
         if rng.random() < 0.55 and not lettered:
             for a, b in ((0.09, 0.46), (0.54, 0.91)):
                 _glass(image, [[w * a, y(1.25)], [w * b, y(1.25)], [w * b, h * 0.1], [w * a, h * 0.1]], rng)
     dark = (30.0, 30.0, 31.0, 22.0)
     by0, by1 = y(0.62 if front else 0.56), y(0.28)
     if rng.random() < 0.5:
-        _round_box(image, w * 0.03, by0, w * 0.97, by1, 10, dark if rng.random() < 0.6 else (175, 175, 175, 120))
+        _round_box(image, w * 0.03, by0, w * 0.97, by1, 10 * u, dark if rng.random() < 0.6 else (175, 175, 175, 120))
     else:
-        cv2.line(image, (int(w * .04), int(by0)), (int(w * .96), int(by0)), tuple(v * 0.45 for v in body), 2, cv2.LINE_AA)
+        cv2.line(image, (int(w * .04), int(by0)), (int(w * .96), int(by0)), tuple(v * 0.45 for v in body), line, cv2.LINE_AA)
     lamps = []
     ly = shoulder - rng.uniform(0.12, 0.24) if not boxy or front else shoulder - rng.uniform(0.0, 0.3)
-    lw, lh = rng.uniform(0.10, 0.2) * w, rng.uniform(0.09, 0.2) * PPM
+    lw, lh = rng.uniform(0.10, 0.2) * w, rng.uniform(0.09, 0.2) * ppm
     if not front and kind in ("suv", "pickup", "van", "truck") and rng.random() < 0.7:
-        lw, lh = 0.08 * w, rng.uniform(0.25, 0.5) * PPM
+        lw, lh = 0.08 * w, rng.uniform(0.25, 0.5) * ppm
     for side in (-1, 1):
         x = cx + side * (w * 0.47 - lw / 2)
         shape = (150, 22, 22) if not front else (205, 208, 212)
         _round_box(image, x - lw / 2, y(ly) - lh / 2, x + lw / 2, y(ly) + lh / 2, lh * 0.35, _t(shape, 120 if not front else 90))
         inner = (225, 70, 50) if not front else (246, 248, 250)
         cv2.ellipse(image, (int(x), int(y(ly))), (int(lw * 0.24), int(lh * 0.26)), 0, 0, 360, _t(inner, 190), -1, cv2.LINE_AA)
-        lamps.append(((x - cx) / PPM, ly))
+        lamps.append(((x - cx) / ppm, ly))
     if front:
         gw, gy0, gy1 = rng.uniform(0.3, 0.55) * w, y(ly + 0.1), y(max(plate_y + 0.12, ly - 0.18))
-        _round_box(image, cx - gw / 2, gy0, cx + gw / 2, max(gy1, gy0 + 12), 8, dark)
+        _round_box(image, cx - gw / 2, gy0, cx + gw / 2, max(gy1, gy0 + 12 * u), 8 * u, dark)
         n = int(rng.integers(3, 8))
         for k in range(n):
-            gy = int(gy0 + (max(gy1, gy0 + 12) - gy0) * (k + 0.5) / n)
+            gy = int(gy0 + (max(gy1, gy0 + 12 * u) - gy0) * (k + 0.5) / n)
             tone = rng.uniform(60, 190)
-            cv2.line(image, (int(cx - gw * .46), gy), (int(cx + gw * .46), gy), (tone, tone, tone, tone * .7), 2, cv2.LINE_AA)
-        cv2.circle(image, (int(cx), int((gy0 + max(gy1, gy0 + 12)) / 2)), int(0.06 * PPM), (190, 190, 190, 150), -1, cv2.LINE_AA)
+            cv2.line(image, (int(cx - gw * .46), gy), (int(cx + gw * .46), gy), (tone, tone, tone, tone * .7), line, cv2.LINE_AA)
+        cv2.circle(image, (int(cx), int((gy0 + max(gy1, gy0 + 12 * u)) / 2)), int(0.06 * ppm), (190, 190, 190, 150), -1, cv2.LINE_AA)
     else:
         if not boxy:
-            cv2.line(image, (int(w * .2), int(sy + 8)), (int(w * .8), int(sy + 8)), tuple(v * .5 for v in body), 2, cv2.LINE_AA)
-            cv2.circle(image, (int(cx), int(y(min(shoulder - 0.06, plate_y + 0.26)))), int(0.04 * PPM), (180, 180, 182, 140), -1, cv2.LINE_AA)
+            cv2.line(image, (int(w * .2), int(sy + 8 * u)), (int(w * .8), int(sy + 8 * u)), tuple(v * .5 for v in body), line, cv2.LINE_AA)
+            cv2.circle(image, (int(cx), int(y(min(shoulder - 0.06, plate_y + 0.26)))), int(0.04 * ppm), (180, 180, 182, 140), -1, cv2.LINE_AA)
         for _ in range(int(rng.integers(0, 3))):
             word = WORDS[int(rng.integers(len(WORDS)))]
             light = 210.0 if paint.mean() < 128 else 40.0
             write(image, word, w * float(rng.choice([0.24, 0.76])), y(rng.uniform(plate_y + 0.05, shoulder - 0.04)),
-                  rng.uniform(8, 14), w * 0.18, (light, light, light, light))
+                  rng.uniform(8, 14) * u, w * 0.18, (light, light, light, light))
         if rng.random() < 0.35:  # a bumper sticker: a small white sheet with words, not a plate
             sx, syy = w * rng.uniform(0.1, 0.7), y(rng.uniform(0.36, 0.5))
-            sw, sh = rng.uniform(0.2, 0.34) * PPM, rng.uniform(0.07, 0.11) * PPM
+            sw, sh = rng.uniform(0.2, 0.34) * ppm, rng.uniform(0.07, 0.11) * ppm
             cv2.rectangle(image, (int(sx), int(syy)), (int(sx + sw), int(syy + sh)), _t(rng.uniform(120, 250, 3), rng.uniform(60, 190)), -1)
             write(image, SIGNS[int(rng.integers(len(SIGNS)))], sx + sw / 2, syy + sh / 2, sh * .5, sw * .9, (30, 30, 40, 50))
     if lettered:
         for k in range(int(rng.integers(2, 4))):
             word = SIGNS[int(rng.integers(len(SIGNS)))]
             tint = _t(rng.uniform(10, 110, 3) if paint.mean() > 128 else rng.uniform(170, 250, 3), rng.uniform(20, 120) if ir > 100 else 190)
-            write(image, word, cx, y(hm - 0.35 - k * rng.uniform(0.28, 0.36)), rng.uniform(20, 46), w * 0.8, tint,
+            write(image, word, cx, y(hm - 0.35 - k * rng.uniform(0.28, 0.36)), rng.uniform(20, 46) * u, w * 0.8, tint,
                   ("sans", "narrow", "slab", "script")[int(rng.integers(4))])
     # The recess that the plate sits in.
-    _round_box(image, cx - 0.24 * PPM, y(plate_y + 0.11), cx + 0.24 * PPM, y(plate_y - 0.11), 8,
+    _round_box(image, cx - 0.24 * ppm, y(plate_y + 0.11), cx + 0.24 * ppm, y(plate_y - 0.11), 8 * u,
                tuple(float(v) * 0.5 for v in (image[int(y(plate_y)), int(w * 0.3)])))
     return Vehicle(np.clip(image, 0, 255).astype(np.uint8), alpha, wm, hm, lm, plate_y, shoulder, tuple(lamps),
-                   front, kind, body)
+                   front, kind, body, 1 - 2 * top_in - 0.03)
