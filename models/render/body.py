@@ -18,7 +18,7 @@ Project = Callable[[object], np.ndarray]  # points n x 3 in m to n x 2 in px
 
 def fill(canvas: np.ndarray, quad: np.ndarray, colour, opacity: float = 1.0) -> None:
     """Fill a polygon (n x 2 px) with a colour of (blue, green, red, IR), or of IR on luma."""
-    box = compose.quad_box(quad, canvas.shape[1], canvas.shape[0])
+    box = compose.quad_box(quad, canvas.shape[1], canvas.shape[0], 1 if opacity >= 1 else 12)
     if box is None:
         return
     x0, y0, x1, y1 = box
@@ -30,6 +30,8 @@ def fill(canvas: np.ndarray, quad: np.ndarray, colour, opacity: float = 1.0) -> 
         return
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
     cv2.fillPoly(mask, points, 255, cv2.LINE_AA, 4)
+    soft = max(1, min(mask.shape) // 12)
+    mask = cv2.blur(mask, (soft, soft), borderType=cv2.BORDER_REPLICATE)
     over = np.empty_like(view)
     over[:] = np.array(colour[:view.shape[2]] if view.ndim == 3 else colour[0], np.uint8)
     compose.blend(view, over, cv2.convertScaleAbs(mask, alpha=opacity))
@@ -47,12 +49,13 @@ def draw(canvas: np.ndarray, car: Vehicle, px: Project, sees: Callable[[float], 
     paint = [v * dim for v in car.paint]
     left, right = -hw * 1.08 + min(lean, 0), hw * 1.08 + max(lean, 0)
     fill(canvas, px([[left, bottom, -0.25], [right, bottom, -0.25], [right, bottom, back + 0.2], [left, bottom, back + 0.2]]),
-         (14, 13, 13, 4), 0.66)
+         (14, 13, 13, 4), 0.6)
     roof, sill, shoulder = top * 0.97, bottom - 0.25, -(car.shoulder - car.plate_y)
     boxy = car.kind in ("van", "truck")
-    n, f = car.roof, car.roof * (1.0 if boxy else 0.92)
+    n = car.roof + 0.01
+    f = n * (1.0 if boxy else 0.92)
     rear = back if boxy else back * 0.68
-    fill(canvas, px([[-hw * n, roof, 0.05], [hw * n, roof, 0.05], [hw * f, roof, rear], [-hw * f, roof, rear]]),
+    fill(canvas, px([[-hw * n, roof, 0], [hw * n, roof, 0], [hw * f, roof, rear], [-hw * f, roof, rear]]),
          [min(255.0, v * 1.05) for v in paint])
     covered = []
     for side in (-hw * 0.985, hw * 0.985):
@@ -60,13 +63,13 @@ def draw(canvas: np.ndarray, car: Vehicle, px: Project, sees: Callable[[float], 
             continue
         flank = [v * 0.68 for v in paint]
         quad = px([[side, shoulder, 0], [side, shoulder, back], [side, sill, back], [side, sill, 0]])
-        cabin = px([[side * n, roof, 0.1], [side * n, roof, rear], [side, shoulder, back if boxy else back * 0.84], [side, shoulder, 0]])
+        cabin = px([[side * n, roof, 0], [side * f, roof, rear], [side, shoulder, back if boxy else back * 0.84], [side, shoulder, 0]])
         fill(canvas, cabin, flank)
         fill(canvas, quad, flank)
         if not boxy:
-            y1 = roof * 0.86 + shoulder * 0.14
+            y1, high = roof * 0.86 + shoulder * 0.14, n + (0.985 - n) * 0.14
             for z0, z1 in ((0.35, back * 0.33), (back * 0.36, back * 0.64)):
-                fill(canvas, px([[side * 0.86, y1, z0 + 0.1], [side * 0.86, y1, z1], [side * 0.99, shoulder, z1 + 0.05], [side * 0.99, shoulder, z0]]),
+                fill(canvas, px([[side * high, y1, z0 + 0.1], [side * high, y1, z1], [side * 0.99, shoulder, z1 + 0.05], [side * 0.99, shoulder, z0]]),
                      (46 * dim, 42 * dim, 40 * dim, 16 * dim))
         for z in (0.8, max(1.0, back - 0.85)):
             turn = np.linspace(0, 2 * np.pi, 18)

@@ -182,10 +182,10 @@ def draw_vehicle(rng: np.random.Generator, front: bool, kind: str | None = None,
         if not boxy:
             cv2.line(image, (int(w * .2), int(sy + 8 * u)), (int(w * .8), int(sy + 8 * u)), tuple(v * .5 for v in body), line, cv2.LINE_AA)
             cv2.circle(image, (int(cx), int(y(min(shoulder - 0.06, plate_y + 0.26)))), int(0.04 * ppm), (180, 180, 182, 140), -1, cv2.LINE_AA)
-        for _ in range(int(rng.integers(0, 3))):
+        for side in (0.24, 0.76)[:int(rng.integers(0, 3))]:
             word = WORDS[int(rng.integers(len(WORDS)))]
             light = 210.0 if paint.mean() < 128 else 40.0
-            write(image, word, w * float(rng.choice([0.24, 0.76])), y(rng.uniform(plate_y + 0.05, shoulder - 0.04)),
+            write(image, word, w * side, y(rng.uniform(plate_y + 0.05, shoulder - 0.04)),
                   rng.uniform(8, 14) * u, w * 0.18, (light, light, light, light))
         if rng.random() < 0.35:  # a bumper sticker: a small white sheet with words, not a plate
             sx, syy = w * rng.uniform(0.1, 0.7), y(rng.uniform(0.36, 0.5))
