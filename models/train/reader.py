@@ -55,7 +55,7 @@ def text_loss(logits: torch.Tensor, texts, lengths, smooth: float = 0.01) -> tor
     logs = F.log_softmax(logits[known].float(), 2)
     columns = torch.full((int(known.sum()),), logs.shape[1], dtype=torch.long)
     loss = F.ctc_loss(logs.transpose(0, 1), texts[known], columns, lengths[known], zero_infinity=True, reduction="none")
-    return (loss / lengths[known]).clamp(max=6.0).mean() - smooth * logs.mean()
+    return (loss / lengths[known]).mean() - smooth * logs.mean()
 
 
 def edit_distance(a: str, b: str) -> int:
@@ -159,7 +159,7 @@ def main() -> None:
         progress.step, samples = kept["step"], kept["samples"]
     dataset = Stream(Sampler(crops, options.rendered), options.batch, options.seed + progress.step)
     batches = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
-    sums, tick, epoch_end = np.zeros(3), time.monotonic(), samples + 20000
+    sums, tick, epoch_end = np.zeros(3), time.monotonic(), samples + 12000
     while progress.share() < 1.0:
         images, texts, lengths, states = next(batches)
         for group in optimiser.param_groups:
@@ -186,7 +186,7 @@ def main() -> None:
             save(options.out / "last.pt", model, average, optimiser, progress, samples,
                  {"held_out": note, "temperature": temperature})
             print(f"epoch samples {samples} {progress.spent_s() / 60:.1f} min held-out: {note} T {temperature}", flush=True)
-            epoch_end, tick = samples + 20000, time.monotonic()
+            epoch_end, tick = samples + 12000, time.monotonic()
 
 
 if __name__ == "__main__":
