@@ -110,7 +110,7 @@ class Renderer:
                 dim = light
             else:
                 light = p.exposure * float(np.clip((20.0 / z) ** 0.6, 0.65, 1.25))
-                dim = 0.46 * float(np.clip((16.0 / z) ** 1.2, 0.2, 1.3))
+                dim = 0.58 * float(np.clip((16.0 / z) ** 1.2, 0.2, 1.3))
                 if p.direction == "approaching":
                     self._beam(image, p, k)
             lit = cv2.convertScaleAbs(face, alpha=dim)
@@ -166,7 +166,8 @@ def _one(i: int) -> tuple[bytes, list]:
     """Frame i as I420 bytes, and the plates seen in it."""
     image, seen = _renderer.frame(i)
     if image.ndim == 2:
-        return image.tobytes() + b"\x80" * (image.size // 2), seen
+        # Video luma runs from 16 to 235; without this a decoder crushes the night to black.
+        return cv2.convertScaleAbs(image, alpha=219 / 255, beta=16).tobytes() + b"\x80" * (image.size // 2), seen
     return cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420).tobytes(), seen
 
 
@@ -174,7 +175,7 @@ def _encoder(path: Path, width: int, height: int, fps: int) -> subprocess.Popen:
     return subprocess.Popen(
         ["gst-launch-1.0", "-q", "fdsrc", "fd=0", f"blocksize={width * height * 3 // 2}", "!",
          "rawvideoparse", f"width={width}", f"height={height}", "format=i420", f"framerate={fps}/1", "!",
-         "x264enc", "speed-preset=veryfast", "pass=qual", "quantizer=22", "key-int-max=30", "bframes=0", "!",
+         "x264enc", "speed-preset=veryfast", "pass=qual", "quantizer=21", "key-int-max=30", "bframes=0", "!",
          "h264parse", "!", "mp4mux", "faststart=true", "!", "filesink", f"location={path}"],
         stdin=subprocess.PIPE)
 

@@ -155,17 +155,19 @@ def _section(rng, kind: str, count: int, start: int, fps: int, taken: set[str], 
         first = max(free.values())
         add("receding", first, z, v, car=draw_vehicle(rng, False, "sedan", ppm=FACE_PPM))
         zv, vv = _drive("receding", 78 / 3.6, fps)
-        along = np.clip((zv - 8.0) / 11.0, 0, 1)
+        along = np.clip((zv - 8.5) / 12.5, 0, 1)
         x = 1.02 - (1.02 + 1.72) * along * along * (3 - 2 * along)
-        enter = int(np.argmax(z > 16.2))
+        enter = int(np.argmax(z > 18.6))
         add("receding", first + enter, zv, vv, x=x, car=draw_vehicle(rng, False, "van", ppm=FACE_PPM))
         free["approaching"] = max(free["approaching"], first + enter + len(zv))
 
     done = len(out)
     if kind == "day":
         normal("receding", 62)
-        normal("approaching", 88)
-        pair()
+        if count >= 2:
+            normal("approaching", 88)
+        if count >= 4:
+            pair()
         if count >= 7:
             overtake()
         if count >= 8:
@@ -173,7 +175,8 @@ def _section(rng, kind: str, count: int, start: int, fps: int, taken: set[str], 
             add("approaching", free["approaching"], z, v)
     else:
         normal("approaching", 48)
-        normal("receding", 70)
+        if count >= 2:
+            normal("receding", 70)
         if count >= 4:
             pair()
     lettered = False
