@@ -291,7 +291,6 @@ def _eu(rng: np.random.Generator, text: str | None) -> Plate:
     high = int(rng.uniform(74, 82))
     y0 = (h - high) // 2 + int(rng.uniform(-2, 3))
     black = ink(rng, "black")
-    # Wider gaps where there are stickers: widen "*" by drawing round ones over it afterwards.
     _serial(canvas, rng, marks, ("condensed", "semi", "semi", "boxy")[int(rng.integers(4))],
             (band + 8, y0, w - 10, y0 + high), black, rng.uniform(0.2, 0.7) if rng.random() < .7 else 0,
             emblem_ir_fades=0.8)
