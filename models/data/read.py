@@ -123,7 +123,7 @@ def finish(rng: np.random.Generator, crop: np.ndarray) -> np.ndarray:
 class Pool:
     """A store of rendered samples that is renewed slowly: each is shown about `uses` times."""
 
-    def __init__(self, size: int = 4000, uses: float = 2.5):
+    def __init__(self, size: int = 4000, uses: float = 4.0):
         self.size, self.uses, self.items = size, uses, []
 
     def draw(self, rng: np.random.Generator):
@@ -143,11 +143,15 @@ class Sampler:
     def __init__(self, crops: list[Crop], share_rendered: float = 0.6):
         self.crops, self.share, self.pool = crops, share_rendered, Pool()
 
-    def draw(self, rng: np.random.Generator):
-        """image float32 [64, 160], CTC classes (empty: text unknown), state class (-1: unknown)."""
-        if rng.random() < self.share:
+    def draw(self, rng: np.random.Generator, ease: float = 0.0):
+        """image float32 [64, 160], CTC classes (empty: text unknown), state class (-1: unknown).
+
+        ease 0..1 is the share of plain real crops, for the start of the training.
+        """
+        plain = rng.random() < ease
+        if rng.random() < self.share and not plain:
             crop, text, state = self.pool.draw(rng)
             return finish(rng, crop), encode_text(text), state
         item = self.crops[rng.integers(len(self.crops))]
-        gentle = bool(rng.random() < 0.12)
+        gentle = plain or bool(rng.random() < 0.12)
         return finish(rng, photographed(rng, item.grey, gentle)), encode_text(item.text), item.state
