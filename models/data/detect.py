@@ -71,7 +71,7 @@ class Sampler:
             image = image[:, ::-1].copy()
             targets = [Target(mirror(t.quad, width), t.exact) for t in targets]
             ignore = [(width - x2, y1, width - x1, y2) for x1, y1, x2, y2 in ignore]
-        if self.textures and rng.random() < 0.45:
+        if self.textures and rng.random() < 0.35:
             for _ in range(int(rng.integers(1, 4))):
                 image, targets, ignore = self._paste(rng, image, targets, ignore)
         return scene_look(rng, image), targets, ignore, weight
@@ -112,7 +112,7 @@ class Sampler:
         matrix = np.zeros((2, 3))
         matrix[:, :2] = turn @ np.diag([rest * np.sqrt(stretch), rest / np.sqrt(stretch)])
         centre = np.array([(aim[0] + aim[2]) / 2 * fx, (aim[1] + aim[3]) / 2 * fy])
-        if rng.random() < 0.12:
+        if rng.random() < 0.3:  # anywhere: mostly pictures without a plate
             centre = rng.uniform(0, 1, 2) * [grey.shape[1], grey.shape[0]]
         half = np.abs(matrix[:, :2] @ np.array([(aim[2] - aim[0]) * fx, (aim[3] - aim[1]) * fy])) / 2
         low = np.minimum(half + 2, [width / 2, height / 2])

@@ -128,6 +128,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit", type=int, help="photos per folder, for a quick trial")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--share", type=float, help="on resume: enter the schedule here, 0..1, with --minutes left")
     options = parser.parse_args()
     seed_all(options.seed)
     torch.set_num_threads(options.threads)
@@ -146,7 +147,7 @@ def main() -> None:
         model.load_state_dict(kept_state["model"])
         average.model.load_state_dict(kept_state["average"])
         optimiser.load_state_dict(kept_state["optimiser"])
-        progress = Progress(options.steps, options.minutes, kept_state["spent_s"])
+        progress = Progress(options.steps, options.minutes, kept_state["spent_s"], options.share)
         progress.step, samples = kept_state["step"], kept_state["samples"]
     sampler = Sampler(photos, crops)
 
@@ -154,11 +155,11 @@ def main() -> None:
         dataset = Stream(sampler, options.batch, seed, sizes, options.scenes)
         return iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
 
-    late = progress.share() >= 0.75
+    late = progress.share() >= 0.5
     batches = stream([(256, 256)] if not late else [(384, 320)], options.seed + progress.step)
-    sums, tick, epoch_end = np.zeros(3), time.monotonic(), samples + 6000
+    sums, tick, epoch_end = np.zeros(3), time.monotonic(), samples + 8000
     while progress.share() < 1.0:
-        if not late and progress.share() >= 0.75:
+        if not late and progress.share() >= 0.5:
             late, batches = True, stream([(384, 320)], options.seed + progress.step)
         image, heat, negative, corners, size, weights = next(batches)
         for group in optimiser.param_groups:
@@ -184,7 +185,7 @@ def main() -> None:
             note = validate(average.model, kept)
             save(options.out / "last.pt", model, average, optimiser, progress, samples, {"held_out": note})
             print(f"epoch samples {samples} {progress.spent_s() / 60:.1f} min held-out: {note}", flush=True)
-            epoch_end, tick = samples + 6000, time.monotonic()
+            epoch_end, tick = samples + 8000, time.monotonic()
 
 
 if __name__ == "__main__":

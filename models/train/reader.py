@@ -162,6 +162,7 @@ def main() -> None:
     parser.add_argument("--rendered", type=float, default=0.55, help="share of rendered samples")
     parser.add_argument("--limit", type=int, help="crops, for a quick trial")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--share", type=float, help="on resume: enter the schedule here, 0..1, with --minutes left")
     options = parser.parse_args()
     seed_all(options.seed)
     torch.set_num_threads(options.threads)
@@ -178,7 +179,7 @@ def main() -> None:
         model.load_state_dict(kept["model"])
         average.model.load_state_dict(kept["average"])
         optimiser.load_state_dict(kept["optimiser"])
-        progress = Progress(options.steps, options.minutes, kept["spent_s"])
+        progress = Progress(options.steps, options.minutes, kept["spent_s"], options.share)
         progress.step, samples = kept["step"], kept["samples"]
     dataset = Stream(Sampler(crops, options.rendered), options.batch, options.seed + progress.step, samples)
     batches = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
@@ -190,7 +191,7 @@ def main() -> None:
         logits, state_logits = model(images.contiguous(memory_format=torch.channels_last))
         loss_text = text_loss(logits, texts, lengths)
         loss_state = F.cross_entropy(state_logits, states, ignore_index=-1, label_smoothing=0.05)
-        loss = loss_text + 0.25 * loss_state
+        loss = loss_text + 0.5 * loss_state
         if samples < SPACED and (lengths > 0).any():
             loss = loss + (1 - samples / SPACED) * spacing_loss(logits, texts, lengths)
         optimiser.zero_grad(set_to_none=True)

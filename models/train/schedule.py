@@ -22,9 +22,11 @@ def seed_all(seed: int) -> None:
 class Progress:
     """Share of the training done, 0..1: by steps when given, else by wall-clock minutes."""
 
-    def __init__(self, steps: int | None, minutes: float | None, spent_s: float = 0.0):
+    def __init__(self, steps: int | None, minutes: float | None, spent_s: float = 0.0, share: float | None = None):
+        """With `share`, a resumed run enters the schedule there and has `minutes` from now to end it."""
         self.steps, self.minutes, self.step = steps, minutes, 0
         self.start = time.monotonic() - spent_s
+        self.entered = (time.monotonic(), share) if share is not None else None
 
     def spent_s(self) -> float:
         """Seconds since the start, including those before a resume."""
@@ -32,6 +34,9 @@ class Progress:
 
     def share(self) -> float:
         """Share done, never above 1."""
+        if self.entered:
+            since, share = self.entered
+            return min(1.0, share + (1 - share) * (time.monotonic() - since) / (self.minutes * 60))
         done = self.step / self.steps if self.steps else self.spent_s() / (self.minutes * 60)
         return min(1.0, done)
 
