@@ -53,6 +53,9 @@ pub enum AgentError {
         /// Why.
         source: std::io::Error,
     },
+    /// The site's names can't be topics.
+    #[error(transparent)]
+    Site(#[from] wire::TopicError),
     /// The local endpoint can't listen: nobody could see what else is wrong.
     #[error(transparent)]
     Local(#[from] local::LocalError),
@@ -83,10 +86,14 @@ pub fn run(config: Config) -> Result<(), AgentError> {
     let config = Arc::new(config);
 
     runtime.block_on(async {
-        let server = local::bind(&config.local).await?;
-        tracing::info!(address = %config.local.listen, "local page");
-        let endpoint = tokio::spawn(local::serve(server, config.local.clone(), health.clone(), stop.clone()));
-        light(&config, &health);
+        let listener = local::bind(&config.local).await?;
+        let endpoint = {
+            let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
+            tokio::spawn(
+                async move { local::serve_on(listener, &config.local, health, stop).await },
+            )
+        };
+        let lamp = board::light(&config.lamp, &health);
 
         let (passes, to_keep) = mpsc::sync_channel(PASSES_WAITING);
         let vision = {
@@ -96,7 +103,8 @@ pub fn run(config: Config) -> Result<(), AgentError> {
         let (opened, outbox) = oneshot::channel();
         let keep = {
             let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
-            spawn("keep", move || keep(&config, &health, opened, &to_keep, &stop))?
+            let root = config.site.root()?;
+            spawn("keep", move || keep(&config, &health, &root, opened, &to_keep, &stop))?
         };
         let sending = CancellationToken::new();
         let uplink = tokio::spawn(send(config.clone(), health.clone(), outbox, sending.clone()));
@@ -110,6 +118,8 @@ pub fn run(config: Config) -> Result<(), AgentError> {
         sending.cancel();
         let _ = uplink.await;
         let _ = endpoint.await;
+        // Dark again: dropping the lamp is its safe off.
+        drop(lamp);
         Ok(())
     })
 }
@@ -179,11 +189,11 @@ fn look(
 fn keep(
     config: &Config,
     health: &Arc<Health>,
+    root: &wire::Root,
     opened: oneshot::Sender<Outbox>,
     passes: &mpsc::Receiver<(Finished, Origin)>,
     stop: &CancellationToken,
 ) {
-    let root = &config.site.root;
     let outbox = again(Component::Outbox, health, stop, || {
         Outbox::open(&config.outbox, root.source(), health.clone())
     });
@@ -194,7 +204,9 @@ fn keep(
         // Nothing that was read is given up while the process lives.
         let kept = again(Component::Outbox, health, stop, || outbox.keep(entry(&report, root)));
         match (kept, &report) {
-            (None, _) => tracing::error!("a finished pass was lost: it could not be kept before the stop"),
+            (None, _) => {
+                tracing::error!("a finished pass was lost: it could not be kept before the stop")
+            }
             (Some(_), Report::Read(read, _)) => {
                 health.metrics.reads.inc();
                 if read.evidence.withheld_reason.is_some() {
@@ -235,7 +247,9 @@ async fn send(
         () = stop.cancelled() => return,
     };
     let Ok(outbox) = opened else { return };
-    if let Err(error) = uplink::run(&config.uplink, &config.site, outbox, health.clone(), stop).await {
+    if let Err(error) =
+        uplink::run(&config.uplink, &config.site, outbox, health.clone(), stop).await
+    {
         tracing::error!(%error, "the uplink ended");
         health.set(Component::Uplink, Status::Fail, error.to_string());
     }
@@ -270,11 +284,6 @@ fn sleep(time: Duration, stop: &CancellationToken) {
     while !stop.is_cancelled() && until.is_none_or(|until| Instant::now() < until) {
         thread::sleep(FRAME_WAIT.min(time));
     }
-}
-
-/// Lights the lamp where one is fitted; without it capture goes on.
-fn light(config: &Config, health: &Health) -> Option<Box<dyn board::LampControl>> {
-    board::light(&config.lamp, health)
 }
 
 /// Waits until nothing is left to send, or no longer than [`LAST_SENDING`].

@@ -16,7 +16,7 @@ use crate::{
     geometry::Quad,
     health::{Component, Health, Status},
     pass::{Follower, Pass},
-    vision::{Detector, MotionGate, Reader, Runtime, VisionError, golden, rectify},
+    vision::{self, Detector, MotionGate, Reader, Runtime, VisionError, golden, rectify},
 };
 
 /// Plate width in pixels from which a reading counts in full.
@@ -110,9 +110,9 @@ impl Recogniser {
 
     fn observe(&mut self, frame: &Frame) -> Result<(), VisionError> {
         let luma = frame.luma();
-        let follower = self
-            .follower
-            .get_or_insert_with(|| Follower::new(self.config.pass.clone(), luma.width, luma.height));
+        let follower = self.follower.get_or_insert_with(|| {
+            Follower::new(self.config.pass.clone(), luma.width, luma.height)
+        });
         if !frame.sequence.is_multiple_of(u64::from(self.config.vision.detect_every)) {
             return Ok(());
         }
@@ -195,8 +195,6 @@ fn proven(
     detector: &mut Detector,
     reader: &mut Reader,
 ) -> Result<(Status, String), VisionError> {
-    let (status, said) = detector.report().health();
     let golden = golden::check(&config.vision.models_dir, detector, reader)?;
-    let said = format!("{said}; {} of {} golden plates read", golden.right, golden.plates);
-    Ok((if golden.passed() { status } else { Status::Warn }, said))
+    Ok(vision::health(detector.report(), reader.report(), Some(&golden)))
 }

@@ -21,8 +21,12 @@ use crate::{
     vision::VisionError,
 };
 
-/// Arguments of `milepost replay`.
+/// Run the whole pipeline on a recorded clip, as fast as it goes
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  milepost replay clip.mp4
+  milepost replay clip.mp4 --json > passes.jsonl
+  milepost replay clip.mp4 --decode-only")]
 pub struct ReplayArgs {
     /// A recorded clip (anything that GStreamer decodes).
     pub clip: PathBuf,
@@ -43,7 +47,7 @@ pub struct ReplayArgs {
 /// Why a clip could not be replayed.
 #[derive(Debug, thiserror::Error)]
 enum ReplayError {
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] config::ConfigErrors),
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -83,7 +87,7 @@ struct Figures {
 fn replay(args: &ReplayArgs) -> Result<(), ReplayError> {
     let mut config = match &args.config {
         Some(path) => Config::load(path)?,
-        None => Config::embedded(),
+        None => Config::embedded()?,
     };
     config.capture.source =
         Source::File { path: args.clip.clone(), repeat: false, realtime: false };
@@ -139,7 +143,8 @@ fn progress() -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{spinner} {pos} frames, {per_sec}, {elapsed}");
-    ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+    ProgressBar::new_spinner()
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
 fn show(
@@ -174,7 +179,8 @@ fn show(
             Report::Unread(unread) => {
                 figures.unread += 1;
                 if args.json {
-                    json!({ "kind": "unread_pass", "frame": frame, "unread_pass": unread }).to_string()
+                    json!({ "kind": "unread_pass", "frame": frame, "unread_pass": unread })
+                        .to_string()
                 } else {
                     format!(
                         "{}  (unread: {})",

@@ -38,6 +38,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Config {
         },
         pass: Pass {
             lost_after: Duration::from_millis(r.whole("pass", "lost_after_ms")),
+            rejoin_within: Duration::from_millis(r.whole("pass", "rejoin_within_ms")),
             parked_after: seconds(r, "pass", "parked_after_s"),
             min_sightings: r.whole("pass", "min_sightings"),
             min_confidence: single(r, "pass", "min_confidence"),

@@ -56,6 +56,7 @@ impl Display for Config {
 
         writeln!(f, "\n[pass]")?;
         bare(f, "lost_after_ms", pass.lost_after.as_millis())?;
+        bare(f, "rejoin_within_ms", pass.rejoin_within.as_millis())?;
         bare(f, "parked_after_s", pass.parked_after.as_secs_f64())?;
         bare(f, "min_sightings", pass.min_sightings)?;
         bare(f, "min_confidence", pass.min_confidence)?;

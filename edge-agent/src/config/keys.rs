@@ -175,6 +175,12 @@ pub const KEYS: &[Key] = &[
     key("vision", "regions", Kind::Regions, "Where to look, in pixels of the full frame; without the key, everywhere."),
 
     key("pass", "lost_after_ms", whole(100, 10_000, 700), "A track unseen for so long has ended."),
+    key(
+        "pass",
+        "rejoin_within_ms",
+        whole(0, 10_000, 2500),
+        "A vehicle hidden in mid-picture is waited for so long.",
+    ),
     key("pass", "parked_after_s", number(1.0, 600.0, 4.0), "A plate standing still for so long is read then, and not again until it moves off."),
     key("pass", "min_sightings", whole(1, 30, 3), "Tracks of fewer detections are noise."),
     key("pass", "min_confidence", number(0.0, 1.0, 0.6), "A voted text below this is an unread pass."),

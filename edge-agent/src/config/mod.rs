@@ -85,6 +85,16 @@ impl Config {
             .map_err(|errors| ConfigErrors { file: path.into(), ..errors })
     }
 
+    /// The settings that `make run` starts from, for verbs that need a whole configuration and were
+    /// given none; paths are taken from the build tree.
+    ///
+    /// # Errors
+    /// None: a test holds the embedded file to that.
+    pub fn embedded() -> Result<Self, ConfigErrors> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Self::parse(include_str!("../../default.toml"), folder)
+    }
+
     /// Checks a configuration given as text; relative paths are taken from `base_dir`.
     ///
     /// # Errors

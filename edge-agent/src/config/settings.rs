@@ -45,6 +45,16 @@ pub struct Site {
     pub heading_deg: f64,
 }
 
+impl Site {
+    /// Its place in the topic tree.
+    ///
+    /// # Errors
+    /// For names outside the topic's alphabet, which a parsed configuration never has.
+    pub fn root(&self) -> Result<milepost_wire::Root, milepost_wire::TopicError> {
+        milepost_wire::Root::new(&self.agency, &self.site, &self.camera)
+    }
+}
+
 /// Where frames come from and how long silence is borne.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Capture {

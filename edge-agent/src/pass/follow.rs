@@ -103,7 +103,11 @@ impl Follower {
 
     /// Takes the detections of one frame exposed at `at`; answers, for each, its track, or `None`
     /// where [`MAX_TRACKS`] are followed already. Frames must come in the order of exposure.
-    pub fn follow(&mut self, at: Timestamp, detections: &[PlateDetection]) -> Vec<Option<Sighting>> {
+    pub fn follow(
+        &mut self,
+        at: Timestamp,
+        detections: &[PlateDetection],
+    ) -> Vec<Option<Sighting>> {
         let owners = self.associate(at, detections);
         owners
             .into_iter()
@@ -301,7 +305,10 @@ impl Follower {
                 continue;
             }
             for (h, hidden) in self.tracks.iter().enumerate() {
-                if hidden.at < new.first_seen && h != n && text(new).is_some_and(|t| text(hidden) == Some(t)) {
+                if hidden.at < new.first_seen
+                    && h != n
+                    && text(new).is_some_and(|t| text(hidden) == Some(t))
+                {
                     joined = Some((n, h));
                     break 'search;
                 }

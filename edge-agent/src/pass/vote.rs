@@ -123,8 +123,12 @@ impl Vote {
     /// Adds one frame's reading. `weight`, above 0 to 1, says how well the plate could be seen.
     pub fn add(&mut self, reading: &Reading, weight: f32) {
         self.readings += 1;
-        let places: Vec<_> =
-            reading.characters.iter().filter(|c| index(c.text).is_some()).map(distribution).collect();
+        let places: Vec<_> = reading
+            .characters
+            .iter()
+            .filter(|c| index(c.text).is_some())
+            .map(distribution)
+            .collect();
         if places.is_empty() || places.len() > MAX_COLUMNS || !weight.is_finite() || weight <= 0.0 {
             return;
         }
@@ -137,12 +141,12 @@ impl Vote {
         }
         self.weight += weight;
         let steps = align(&self.columns, &places);
-        let (mut old, mut places) = (std::mem::take(&mut self.columns).into_iter(), places.into_iter());
+        let (mut old, mut places) =
+            (std::mem::take(&mut self.columns).into_iter(), places.into_iter());
         for step in steps {
             let column = if step == Step::Insert { None } else { old.next() };
             let place = if step == Step::Skip { None } else { places.next() };
-            let mut column =
-                column.unwrap_or(Column { logs: [0.0; ALPHABET], present: 0.0 });
+            let mut column = column.unwrap_or(Column { logs: [0.0; ALPHABET], present: 0.0 });
             if let Some(place) = place {
                 column.present += weight;
                 column.logs.iter_mut().zip(place).for_each(|(l, p)| *l += weight * p.ln());
@@ -242,7 +246,10 @@ fn align(columns: &[Column], places: &[[f32; ALPHABET]]) -> Vec<Step> {
                 }
             };
             if i > 0 && j > 0 {
-                consider(score[i - 1][j - 1] + columns[i - 1].agreement(&places[j - 1]), Step::Match);
+                consider(
+                    score[i - 1][j - 1] + columns[i - 1].agreement(&places[j - 1]),
+                    Step::Match,
+                );
             }
             if i > 0 {
                 consider(score[i - 1][j] + GAP, Step::Skip);
