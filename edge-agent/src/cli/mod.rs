@@ -1,1 +1,3 @@
-//! (under construction)
+//! The verbs of the command line.
+
+pub mod watch;

@@ -29,9 +29,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{
-    Data, Event, Ledger, LedgerPosition, PhotoKind, Read, Source, UnreadPass,
-};
+use milepost_wire::{Data, Event, Ledger, LedgerPosition, PhotoKind, Read, Source, UnreadPass};
 use serde::Serialize;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -122,7 +120,9 @@ impl Entry {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OutboxError {
     /// Another process has it.
-    #[error("{0} is in use by another process: stop the other agent, or give this one its own outbox.directory")]
+    #[error(
+        "{0} is in use by another process: stop the other agent, or give this one its own outbox.directory"
+    )]
     InUse(PathBuf),
     /// The folder can't be used.
     #[error("outbox.directory {path}: {why}: check that it exists, is writable and has free space")]
@@ -189,9 +189,7 @@ impl Outbox {
     /// with the same id.
     pub fn keep(&self, entry: Entry) -> Result<u64, OutboxError> {
         let (reply, answer) = mpsc::sync_channel(1);
-        self.writer
-            .send(writer::Command::Keep(entry, reply))
-            .map_err(|_| OutboxError::Closed)?;
+        self.writer.send(writer::Command::Keep(entry, reply)).map_err(|_| OutboxError::Closed)?;
         answer.recv().map_err(|_| OutboxError::Closed)?
     }
 

@@ -77,8 +77,10 @@ fn try_open(
                 let photos = directory.join(format!("photos.damaged-{stamp}"));
                 fs::rename(&photo_folder, photos).map_err(folder)?;
             }
-            let store = open_store(&store_folder)
-                .map_err(|e| OutboxError::Folder { path: store_folder.clone(), why: e.to_string() })?;
+            let store = open_store(&store_folder).map_err(|e| OutboxError::Folder {
+                path: store_folder.clone(),
+                why: e.to_string(),
+            })?;
             tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
             (store, Some(aside))
         }
@@ -91,7 +93,12 @@ fn try_open(
     let (totals, named) = totals(&store).map_err(|e| OutboxError::Store(e.to_string()))?;
     let orphans = photos.collect(&named).map_err(folder)?;
     photos.sync().map_err(folder)?;
-    tracing::info!(records = totals.records, photo_bytes = totals.photo_bytes, orphans, "outbox opened");
+    tracing::info!(
+        records = totals.records,
+        photo_bytes = totals.photo_bytes,
+        orphans,
+        "outbox opened"
+    );
     let standing = match &damage {
         Some(aside) => {
             let output = format!(

@@ -49,7 +49,8 @@ fn id_key(id: Uuid) -> [u8; 17] {
 }
 
 fn number(bytes: &[u8]) -> Result<u64, StoreError> {
-    let bytes = bytes.try_into().map_err(|_| StoreError::Damaged("a number of wrong size".into()))?;
+    let bytes =
+        bytes.try_into().map_err(|_| StoreError::Damaged("a number of wrong size".into()))?;
     Ok(u64::from_be_bytes(bytes))
 }
 
@@ -59,7 +60,8 @@ impl SledStore {
     /// # Errors
     /// [`StoreError::Damaged`] where its content is not what was written; else the disk.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let io = |e: &dyn std::fmt::Display| StoreError::Io { path: folder.into(), why: e.to_string() };
+        let io =
+            |e: &dyn std::fmt::Display| StoreError::Io { path: folder.into(), why: e.to_string() };
         let db = sled::Config::new()
             .path(folder)
             .cache_capacity(CACHE_BYTES)
@@ -68,8 +70,9 @@ impl SledStore {
             .map_err(|e| from_sled(folder, &e))?;
         let file = File::options().write(true).open(folder.join("db")).map_err(|e| io(&e))?;
         let epoch = match db.get(EPOCH).map_err(|e| from_sled(folder, &e))? {
-            Some(bytes) => Uuid::from_slice(&bytes)
-                .map_err(|e| StoreError::Damaged(format!("epoch: {e}")))?,
+            Some(bytes) => {
+                Uuid::from_slice(&bytes).map_err(|e| StoreError::Damaged(format!("epoch: {e}")))?
+            }
             None => {
                 let epoch = Uuid::now_v7();
                 let mut batch = Batch::default();

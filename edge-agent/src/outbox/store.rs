@@ -69,8 +69,7 @@ impl Record {
     /// Only where the head can't be JSON or is longer than 65 535 bytes.
     pub fn encode(&self) -> Result<Vec<u8>, StoreError> {
         let Self { sequence: _, id, kind, captured_at, photos, body } = self;
-        let head =
-            Head { id: *id, kind: *kind, captured_at: *captured_at, photos: photos.clone() };
+        let head = Head { id: *id, kind: *kind, captured_at: *captured_at, photos: photos.clone() };
         let head = serde_json::to_vec(&head).map_err(|e| StoreError::Failed(e.to_string()))?;
         let length = u16::try_from(head.len()).map_err(|e| StoreError::Failed(e.to_string()))?;
         Ok([&[FORMAT][..], &length.to_be_bytes(), &head, body].concat())

@@ -13,11 +13,7 @@ fn source() -> Source {
 }
 
 fn settings(directory: &Path) -> config::Outbox {
-    config::Outbox {
-        directory: directory.into(),
-        max_records: 100_000,
-        max_photo_bytes: 1 << 30,
-    }
+    config::Outbox { directory: directory.into(), max_records: 100_000, max_photo_bytes: 1 << 30 }
 }
 
 /// Opens it again as soon as the writer of the handle dropped before has ended.
@@ -98,7 +94,7 @@ proptest! {
                     }
                 }
                 Op::Delivered(sequences) => {
-                    sequences.iter().for_each(|s| drop(model.remove(s)));
+                    model.retain(|s, _| !sequences.contains(s));
                     outbox.delivered(sequences).unwrap();
                 }
                 Op::Reopen => {
@@ -221,9 +217,9 @@ fn a_damaged_store_is_set_aside_and_a_new_epoch_begins() {
     let check = health.checks()[&Component::Outbox].clone();
     assert_eq!(check.status, Status::Warn);
     assert!(check.output.contains("store.damaged-"), "{}", check.output);
-    let aside = fs::read_dir(scratch.path()).unwrap().filter(|f| {
-        f.as_ref().unwrap().file_name().to_string_lossy().contains(".damaged-")
-    });
+    let aside = fs::read_dir(scratch.path())
+        .unwrap()
+        .filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().contains(".damaged-"));
     assert_eq!(aside.count(), 2, "store and photos are both there to be looked at");
 }
 
@@ -265,7 +261,8 @@ fn a_read_with_everything_in_it_fits_into_a_record() {
     let scratch = tempfile::tempdir().unwrap();
     let outbox = open(scratch.path());
     let mut read = examples::read().data;
-    let alternative = milepost_wire::TextAlternative { text: "W".into(), probability: 0.012_345_678 };
+    let alternative =
+        milepost_wire::TextAlternative { text: "W".into(), probability: 0.012_345_678 };
     for character in &mut read.characters {
         character.alternatives = vec![alternative.clone(); crate::vision::MAX_ALTERNATIVES];
     }

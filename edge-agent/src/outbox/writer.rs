@@ -106,12 +106,10 @@ impl Writer {
                         Err(error) => drop(reply.send(Err(error))),
                     }
                 }
-                Command::Delivered(sequences, reply) => {
-                    match self.delete(&sequences, &mut group) {
-                        Ok(()) => group.delivered.push(reply),
-                        Err(error) => drop(reply.send(Err(store_error(&error)))),
-                    }
-                }
+                Command::Delivered(sequences, reply) => match self.delete(&sequences, &mut group) {
+                    Ok(()) => group.delivered.push(reply),
+                    Err(error) => drop(reply.send(Err(store_error(&error)))),
+                },
             }
         }
         let result = self
@@ -136,7 +134,12 @@ impl Writer {
     }
 
     /// Writes an entry's photos and puts its record into the group.
-    fn prepare(&mut self, entry: Entry, ledger: Ledger, group: &mut Group) -> Result<u64, OutboxError> {
+    fn prepare(
+        &mut self,
+        entry: Entry,
+        ledger: Ledger,
+        group: &mut Group,
+    ) -> Result<u64, OutboxError> {
         let Entry { id, kind, captured_at, body, photos } = entry;
         let known = match group.ids.get(&id) {
             Some(&sequence) => Some(sequence),
@@ -149,15 +152,14 @@ impl Writer {
         if photos.len() > MAX_PHOTOS || twice {
             return Err(OutboxError::Photos("more than one of a kind".into()));
         }
-        if let Some(photo) = photos.iter().find(|p| !(1..=MAX_PHOTO_BYTES).contains(&p.jpeg.len())) {
+        if let Some(photo) = photos.iter().find(|p| !(1..=MAX_PHOTO_BYTES).contains(&p.jpeg.len()))
+        {
             let why = format!("{} bytes; 1 to {MAX_PHOTO_BYTES} are kept", photo.jpeg.len());
             return Err(OutboxError::Photos(why));
         }
         let body = body(ledger).map_err(|e| OutboxError::Body(e.to_string()))?;
-        let references = photos
-            .iter()
-            .map(|p| PhotoRef { kind: p.kind, bytes: p.jpeg.len() as u64 })
-            .collect();
+        let references =
+            photos.iter().map(|p| PhotoRef { kind: p.kind, bytes: p.jpeg.len() as u64 }).collect();
         let record =
             Record { sequence: ledger.sequence, id, kind, captured_at, photos: references, body };
         let bytes = record.encode().map_err(|e| store_error(&e))?.len();
@@ -266,7 +268,12 @@ impl Writer {
             records: given_up.len() as u64,
             photo_bytes: bytes,
         };
-        tracing::warn!(records = data.records, bytes, ?evicted, "the outbox is full: oldest given up");
+        tracing::warn!(
+            records = data.records,
+            bytes,
+            ?evicted,
+            "the outbox is full: oldest given up"
+        );
         group.evictions += data.records;
         let (id, now) = (Uuid::now_v7(), Timestamp::now());
         let entry = Entry::event(Kind::Eviction, id, self.source.clone(), now, data, Vec::new());
@@ -295,7 +302,8 @@ impl Writer {
         let near = |n: u64, max: u64| n >= max - max / 5;
         let (status, output) = match error {
             Some(e) => {
-                let output = format!("records can't be kept: {e}: check the disk and its free space");
+                let output =
+                    format!("records can't be kept: {e}: check the disk and its free space");
                 (Status::Fail, output)
             }
             None if near(self.totals.records, self.max_records)
