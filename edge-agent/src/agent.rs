@@ -248,7 +248,7 @@ async fn send(
     };
     let Ok(outbox) = opened else { return };
     if let Err(error) =
-        uplink::run(&config.uplink, &config.site, outbox, health.clone(), stop).await
+        uplink::run(config.uplink.clone(), config.site.clone(), outbox, health.clone(), stop).await
     {
         tracing::error!(%error, "the uplink ended");
         health.set(Component::Uplink, Status::Fail, error.to_string());

@@ -94,7 +94,7 @@ proptest! {
                     }
                 }
                 Op::Delivered(sequences) => {
-                    sequences.iter().for_each(|s| drop(model.remove(s)));
+                    model.retain(|s, _| !sequences.contains(s));
                     outbox.delivered(sequences).unwrap();
                 }
                 Op::Reopen => {

@@ -1,0 +1,175 @@
+//! One line to the broker: options, TLS, Last-Will, the task that polls; and what the pole says
+//! of itself on it.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use milepost_wire::{
+    CheckStatus, ComponentCheck, Data, Event, Heartbeat, Leaf, Root, Status as PoleStatus,
+    StatusState,
+};
+use rumqttc::{
+    Transport,
+    v5::{
+        AsyncClient, Event as MqttEvent, MqttOptions,
+        mqttbytes::{QoS, v5::LastWill},
+    },
+};
+use tokio::{sync::mpsc, task::JoinHandle, time};
+use uuid::Uuid;
+
+use super::{
+    Address,
+    cause::{Cause, explain},
+    tls,
+    window::MAX_IN_FLIGHT,
+};
+use crate::{
+    config,
+    health::{Health, Status},
+    outbox::Outbox,
+};
+
+/// A frozen broker is noticed within two of these.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// For DNS, TCP, TLS and CONNECT together.
+const CONNECT_LIMIT_S: u64 = 15;
+/// Longest that one step of the client may take: a large photo's way into a slow line.
+const POLL_LIMIT: Duration = Duration::from_secs(60);
+/// The client's queue: all that may be in flight, a status, a subscription, a heartbeat and a
+/// disconnect, with room to spare.
+const REQUESTS: usize = MAX_IN_FLIGHT + 16;
+/// Events from the driver that wait for this task.
+const EVENTS: usize = 64;
+/// How long the broker keeps our subscription and receipts while we are away.
+const SESSION_EXPIRY_S: u32 = 24 * 3600;
+/// Kernel buffer for sending: small, so that a ping does not queue behind a photo for long.
+const SEND_BUFFER_BYTES: u32 = 32 * 1024;
+/// Largest packet that is read; a receipt is the only thing that comes.
+const MAX_INCOMING_BYTES: u32 = 128 * 1024;
+
+/// What every session of an agent shares.
+pub(super) struct Line {
+    pub(super) config: config::Uplink,
+    pub(super) root: Root,
+    pub(super) address: Address,
+    pub(super) outbox: Outbox,
+    pub(super) health: Arc<Health>,
+}
+
+/// The task that polls the client; it ends with this.
+pub(super) struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What the driver says: an event, or why it has ended.
+pub(super) type Step = Result<MqttEvent, Cause>;
+
+/// A fresh client, and the driver that polls it until an error.
+pub(super) fn connect(
+    line: &Line,
+    connected_at: Timestamp,
+) -> Result<(AsyncClient, mpsc::Receiver<Step>, Driver), Cause> {
+    let files = tls::Files {
+        ca: line.config.ca_file.clone(),
+        certificate: line.config.certificate_file.clone(),
+        key: line.config.key_file.clone(),
+    };
+    let tls = tls::client_config(&files).map_err(|e| Cause::Files(e.to_string()))?;
+    let Root { agency, site, camera } = &line.root;
+    let mut options = MqttOptions::new(
+        format!("milepost-{agency}-{site}-{camera}"),
+        line.address.host.clone(),
+        line.address.port,
+    );
+    let will = status_event(line, connected_at, StatusState::Offline, true)?;
+    options
+        .set_transport(Transport::tls_with_config(tls.into()))
+        .set_keep_alive(KEEP_ALIVE)
+        .set_connection_timeout(CONNECT_LIMIT_S)
+        .set_last_will(LastWill::new(
+            line.root.topic(Leaf::Status),
+            will,
+            QoS::AtLeastOnce,
+            true,
+            None,
+        ))
+        // Receipts that come while we are away wait at the broker, which spares resends.
+        .set_clean_start(false)
+        .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
+        .set_max_packet_size(Some(MAX_INCOMING_BYTES));
+    let mut network = options.network_options();
+    network.set_tcp_send_buffer_size(SEND_BUFFER_BYTES);
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
+    let (client, mut events) = AsyncClient::new(options, REQUESTS);
+    let (send, receive) = mpsc::channel(EVENTS);
+    let driver = tokio::spawn(async move {
+        loop {
+            let step = match time::timeout(POLL_LIMIT, events.poll()).await {
+                Ok(Ok(event)) => Ok(event),
+                Ok(Err(error)) => Err(explain(&error)),
+                Err(_) => Err(Cause::Silent("nothing could be sent")),
+            };
+            let last = step.is_err();
+            if send.send(step).await.is_err() || last {
+                return;
+            }
+        }
+    });
+    Ok((client, receive, Driver(driver)))
+}
+
+fn event_json<T: Data>(line: &Line, time: Timestamp, data: T) -> Result<Vec<u8>, Cause> {
+    let event = Event::new(Uuid::now_v7(), line.root.source(), time, None, data);
+    event.to_json().map_err(|e| Cause::Protocol(e.to_string()))
+}
+
+/// A birth, an orderly stop or (`unexpected`) the Last-Will, as JSON.
+pub(super) fn status_event(
+    line: &Line,
+    connected_at: Timestamp,
+    state: StatusState,
+    unexpected: bool,
+) -> Result<Vec<u8>, Cause> {
+    let data = PoleStatus {
+        state,
+        unexpected,
+        software_version: env!("CARGO_PKG_VERSION").into(),
+        connected_at,
+        started_at: line.health.started,
+    };
+    let time = if unexpected { connected_at } else { Timestamp::now() };
+    event_json(line, time, data)
+}
+
+/// How the pole is, as JSON.
+pub(super) fn heartbeat(line: &Line) -> Result<Vec<u8>, Cause> {
+    let word = |status| match status {
+        Status::Pass => CheckStatus::Pass,
+        Status::Warn => CheckStatus::Warn,
+        Status::Fail => CheckStatus::Fail,
+    };
+    let checks = line.health.checks().into_iter().map(|(component, check)| {
+        let check =
+            ComponentCheck { status: word(check.status), output: check.output, since: check.since };
+        (component.name().to_owned(), check)
+    });
+    let (now, metrics) = (Timestamp::now(), &line.health.metrics);
+    let data = Heartbeat {
+        status: word(line.health.status()),
+        checks: checks.collect(),
+        software_version: env!("CARGO_PKG_VERSION").into(),
+        uptime_s: now.duration_since(line.health.started).as_secs().try_into().unwrap_or_default(),
+        ledger: line.outbox.position(),
+        outbox_records: line.outbox.len(),
+        outbox_photo_bytes: metrics.outbox_photo_bytes.get().try_into().unwrap_or_default(),
+        reads_total: metrics.reads.get(),
+        unread_passes_total: metrics.unread_passes.get(),
+    };
+    event_json(line, now, data)
+}

@@ -1,0 +1,438 @@
+//! One connection, from CONNECT to its end, with a client of its own.
+//!
+//! A driver task polls the client; this task alone publishes, and never waits for the client's
+//! queue, which is larger than everything that can be in it: so neither waits for the other.
+//! `Outgoing::Publish` comes in the order of publishing, which ties each packet id to its piece.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use milepost_wire::{Event, Leaf, Receipt, StatusState, event::with_historical, onvif};
+use rumqttc::{
+    Outgoing,
+    v5::{
+        AsyncClient, Event as MqttEvent, Incoming,
+        mqttbytes::{
+            QoS,
+            v5::{ConnAck, PubAckReason, PublishProperties, SubscribeReasonCode},
+        },
+    },
+};
+use tokio::{sync::mpsc, time};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    Address,
+    cause::Cause,
+    line::{Line, Step, connect, heartbeat, status_event},
+    window::{Answer, Part, Piece, Window},
+};
+use crate::{
+    health::{Component, Status},
+    outbox::{Kind, OutboxError, Record},
+};
+
+/// No acknowledgement for so long with something in flight: the client's state is not trusted.
+const STALL_LIMIT: Duration = Duration::from_secs(120);
+/// How often the heartbeat goes out.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Bytes that a publish has beyond its payload and topic: headers, ids, properties.
+const PACKET_OVERHEAD: usize = 128;
+/// For the orderly goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How a session ended.
+pub(super) enum End {
+    Shutdown,
+    Lost(Cause),
+}
+
+/// What was published, in order, until its packet id is known.
+#[derive(Debug, Clone, Copy)]
+enum Tag {
+    Piece(Piece),
+    Other,
+}
+
+struct Session<'a> {
+    line: &'a Line,
+    window: &'a mut Window,
+    client: AsyncClient,
+    published: VecDeque<Tag>,
+    acknowledging: HashMap<u16, Tag>,
+    max_packet: usize,
+    /// When the broker last acknowledged something, or nothing was in flight.
+    answered_at: Instant,
+    complaint: Option<String>,
+}
+
+/// Runs one connection until it is lost or `shutdown` is cancelled.
+pub(super) async fn run(line: &Line, window: &mut Window, shutdown: &CancellationToken) -> End {
+    let connected_at = Timestamp::now();
+    let (client, mut steps, _driver) = match connect(line, connected_at) {
+        Ok(parts) => parts,
+        Err(cause) => return End::Lost(cause),
+    };
+    let first = tokio::select! {
+        step = steps.recv() => step,
+        () = shutdown.cancelled() => return End::Shutdown,
+    };
+    let accepted = match first {
+        Some(Ok(MqttEvent::Incoming(Incoming::ConnAck(accepted)))) => accepted,
+        Some(Err(cause)) => return End::Lost(cause),
+        other => return End::Lost(Cause::Protocol(format!("{other:?} for an answer to CONNECT"))),
+    };
+    let mut session = Session::begin(line, window, client, &accepted);
+    let result = session.serve(&mut steps, connected_at, shutdown).await;
+    match result {
+        Ok(()) => {
+            session.goodbye(&mut steps, connected_at).await;
+            End::Shutdown
+        }
+        Err(cause) => End::Lost(cause),
+    }
+}
+
+impl<'a> Session<'a> {
+    fn begin(
+        line: &'a Line,
+        window: &'a mut Window,
+        client: AsyncClient,
+        accepted: &ConnAck,
+    ) -> Self {
+        let (metrics, limits) = (&line.health.metrics, accepted.properties.as_ref());
+        metrics.uplink_connected.set(1);
+        metrics.uplink_connections.inc();
+        window.limit_in_flight(limits.and_then(|p| p.receive_max));
+        let broker_max = limits.and_then(|p| p.max_packet_size).unwrap_or(u32::MAX);
+        let max_packet = line.config.max_packet_bytes.min(broker_max as usize);
+        tracing::info!(max_packet, "uplink connected");
+        Self {
+            line,
+            window,
+            client,
+            published: VecDeque::new(),
+            acknowledging: HashMap::new(),
+            max_packet,
+            answered_at: Instant::now(),
+            complaint: None,
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        steps: &mut mpsc::Receiver<Step>,
+        connected_at: Timestamp,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Cause> {
+        let receipts = self.line.root.topic(Leaf::Receipts);
+        self.client
+            .try_subscribe(receipts, QoS::AtLeastOnce)
+            .map_err(|e| Cause::Protocol(e.to_string()))?;
+        let birth = status_event(self.line, connected_at, StatusState::Online, false)?;
+        self.publish(Leaf::Status, QoS::AtLeastOnce, true, birth, Tag::Other)?;
+        self.report();
+        let mut changed = self.line.outbox.changed();
+        let mut beat = time::interval(HEARTBEAT);
+        loop {
+            self.fill().await?;
+            let now = Instant::now();
+            let wake = self.window.wake_at().unwrap_or(now + HEARTBEAT).max(now);
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                step = steps.recv() => {
+                    let step = step.unwrap_or(Err(Cause::Closed("its task has ended".into())))?;
+                    self.take(step)?;
+                    // All that is there already, so that receipts are deleted together.
+                    while let Ok(step) = steps.try_recv() {
+                        self.take(step?)?;
+                    }
+                    self.delete_done().await;
+                }
+                _ = beat.tick() => {
+                    self.report();
+                    let beat = heartbeat(self.line)?;
+                    self.publish(Leaf::Health, QoS::AtMostOnce, false, beat, Tag::Other)?;
+                }
+                kept = changed.changed() => {
+                    if kept.is_err() {
+                        return Err(Cause::Closed("the outbox is closed".into()));
+                    }
+                }
+                () = time::sleep_until(wake.into()) => {}
+            }
+            if self.window.in_flight() == 0 {
+                self.answered_at = Instant::now();
+            } else if self.answered_at.elapsed() > STALL_LIMIT {
+                return Err(Cause::Silent("no acknowledgement"));
+            }
+        }
+    }
+
+    /// Publishes whatever may go now.
+    async fn fill(&mut self) -> Result<(), Cause> {
+        loop {
+            let (first, room) = self.window.wants();
+            let last = self.line.outbox.position().last_sequence;
+            if room > 0 && first <= last {
+                let outbox = self.line.outbox.clone();
+                let records = blocking(move || outbox.records(first, room)).await?;
+                if records.len() < room {
+                    self.window.loaded_to(last);
+                }
+                self.window.load(records, self.line.config.onvif);
+            }
+            let Some(piece) = self.window.next(Instant::now()) else { break };
+            self.send(piece).await?;
+        }
+        self.line.health.metrics.uplink_resent.inc_by(self.window.take_resent());
+        Ok(())
+    }
+
+    async fn send(&mut self, piece: Piece) -> Result<(), Cause> {
+        let Some(record) = self.window.record(piece.0) else { return Ok(()) };
+        let (id, part) = (record.id, piece.1);
+        let message = match part {
+            Part::Event => Some((event_leaf(record.kind), self.event_body(record))),
+            Part::Onvif => {
+                let view = Event::from_json(&record.body).ok().map(|e| onvif::event(&e));
+                view.map(|v| (Leaf::Onvif, v.to_string().into_bytes()))
+            }
+            Part::Photo(kind) => {
+                let outbox = self.line.outbox.clone();
+                let jpeg = blocking(move || outbox.photo(id, kind)).await?;
+                jpeg.map(|jpeg| (Leaf::Evidence { read_id: id, kind }, jpeg))
+            }
+        };
+        let Some((leaf, payload)) = message else {
+            self.window.skip(piece, Instant::now());
+            return Ok(());
+        };
+        let bytes = payload.len() + self.line.root.topic(leaf).len() + PACKET_OVERHEAD;
+        if bytes > self.max_packet {
+            self.line.health.metrics.uplink_refused_oversize.inc();
+            let limit = self.max_packet;
+            tracing::warn!(%id, ?part, bytes, limit, "message over the limit; not sent");
+            self.complain(format!(
+                "a message of {bytes} bytes is over the limit of {limit} and was not sent: raise \
+                 uplink.max_packet_bytes and the broker's limit, or lower [evidence]"
+            ));
+            match part {
+                Part::Event => self.window.park(piece.0),
+                _ => self.window.skip(piece, Instant::now()),
+            }
+            return Ok(());
+        }
+        self.publish(leaf, QoS::AtLeastOnce, false, payload, Tag::Piece(piece))
+    }
+
+    fn event_body(&self, record: &Record) -> Vec<u8> {
+        let age = Timestamp::now().duration_since(record.captured_at);
+        let window = jiff::SignedDuration::try_from(self.line.config.live_window);
+        with_historical(&record.body, window.is_ok_and(|w| age > w))
+    }
+
+    fn publish(
+        &mut self,
+        leaf: Leaf,
+        qos: QoS,
+        retain: bool,
+        payload: Vec<u8>,
+        tag: Tag,
+    ) -> Result<(), Cause> {
+        let content_type = match leaf {
+            Leaf::Evidence { .. } => "image/jpeg",
+            Leaf::Onvif => "application/json",
+            _ => "application/cloudevents+json; charset=utf-8",
+        };
+        let properties =
+            PublishProperties { content_type: Some(content_type.into()), ..Default::default() };
+        self.client
+            .try_publish_with_properties(
+                self.line.root.topic(leaf),
+                qos,
+                retain,
+                payload,
+                properties,
+            )
+            .map_err(|e| Cause::Protocol(format!("{e}: the client's queue is full")))?;
+        self.published.push_back(tag);
+        Ok(())
+    }
+
+    fn take(&mut self, event: MqttEvent) -> Result<(), Cause> {
+        match event {
+            MqttEvent::Outgoing(Outgoing::Publish(id)) => {
+                let tag = self
+                    .published
+                    .pop_front()
+                    .ok_or_else(|| Cause::Protocol("a publish that was not ours".into()))?;
+                if id != 0 {
+                    self.acknowledging.insert(id, tag);
+                }
+            }
+            MqttEvent::Incoming(Incoming::PubAck(ack)) => {
+                self.answered_at = Instant::now();
+                if let Some(Tag::Piece(piece)) = self.acknowledging.remove(&ack.pkid) {
+                    self.acknowledged(piece, ack.reason);
+                }
+            }
+            MqttEvent::Incoming(Incoming::SubAck(ack)) => {
+                let taken = |c: &SubscribeReasonCode| matches!(c, SubscribeReasonCode::Success(_));
+                if !ack.return_codes.iter().all(taken) {
+                    self.complain(format!(
+                        "the broker refuses our subscription to receipts ({:?}): check its access list",
+                        ack.return_codes
+                    ));
+                }
+            }
+            MqttEvent::Incoming(Incoming::Publish(publish)) => {
+                if publish.topic == self.line.root.topic(Leaf::Receipts).as_bytes() {
+                    self.receipt(&publish.payload);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, piece: Piece, reason: PubAckReason) {
+        let answer = match reason {
+            PubAckReason::Success => Answer::Accepted,
+            PubAckReason::NoMatchingSubscribers => Answer::NoSubscribers,
+            _ => Answer::Refused,
+        };
+        match answer {
+            Answer::Accepted => drop(self.line.health.metrics.uplink_published.inc()),
+            Answer::NoSubscribers => self.complain(
+                "nobody subscribes to our messages at the broker: start the central server".into(),
+            ),
+            Answer::Refused => self.complain(format!(
+                "the broker refuses our messages ({reason:?}): check its access list and quota"
+            )),
+        }
+        if answer == Answer::Accepted && self.complaint.is_some() && piece.1 == Part::Event {
+            self.complaint = None;
+            self.report();
+        }
+        self.window.answered(piece, answer, Instant::now());
+    }
+
+    fn receipt(&mut self, payload: &[u8]) {
+        let metrics = &self.line.health.metrics;
+        let receipt = match Receipt::from_json(payload) {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                tracing::warn!(%error, bytes = payload.len(), "receipt ignored");
+                metrics.receipts_ignored.inc();
+                return;
+            }
+        };
+        let (mut taken, mut unknown) = (0_u64, 0_u64);
+        for id in receipt.ids {
+            // A random id is its own proof that the server has seen the record, whenever it was sent.
+            let known = self.window.receipt(id) || self.receipt_of_earlier_run(id);
+            if known { taken += 1 } else { unknown += 1 }
+        }
+        let ours = receipt.epoch == Some(self.line.outbox.position().epoch);
+        for range in receipt.sequences {
+            match ours.then(|| self.window.receipt_range(range)) {
+                Some(n @ 1..) => taken += n as u64,
+                _ => unknown += 1,
+            }
+        }
+        metrics.receipts.inc_by(taken);
+        metrics.receipts_ignored.inc_by(unknown);
+    }
+
+    fn receipt_of_earlier_run(&mut self, id: Uuid) -> bool {
+        match self.line.outbox.sequence_of(id) {
+            Ok(Some(sequence)) => {
+                self.window.put_back_done(vec![sequence]);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    async fn delete_done(&mut self) {
+        let done = self.window.take_done();
+        if done.is_empty() {
+            return;
+        }
+        let (outbox, sequences) = (self.line.outbox.clone(), done.clone());
+        if let Err(cause) = blocking(move || outbox.delivered(sequences)).await {
+            tracing::warn!(%cause, "delivered records could not be deleted; tried again");
+            self.window.put_back_done(done);
+        }
+    }
+
+    fn complain(&mut self, complaint: String) {
+        if self.complaint.as_ref() != Some(&complaint) {
+            self.complaint = Some(complaint);
+            self.report();
+        }
+    }
+
+    fn report(&self) {
+        let (status, output) = match (&self.complaint, self.window.overdue()) {
+            (Some(complaint), _) => (Status::Warn, complaint.clone()),
+            (None, 0) => {
+                let Address { host, port } = &self.line.address;
+                (Status::Pass, format!("connected to {host}:{port}"))
+            }
+            (None, overdue) => (
+                Status::Warn,
+                format!(
+                    "{overdue} records were sent more than once and have no receipt: check the \
+                     central server, or set uplink.delivery = \"puback\" if it gives none"
+                ),
+            ),
+        };
+        self.line.health.set(Component::Uplink, status, output);
+    }
+
+    /// Says that this stop is meant, and waits a little for it to get out.
+    async fn goodbye(&mut self, steps: &mut mpsc::Receiver<Step>, connected_at: Timestamp) {
+        let Ok(offline) = status_event(self.line, connected_at, StatusState::Offline, false) else {
+            return;
+        };
+        let said = self.publish(Leaf::Status, QoS::AtLeastOnce, true, offline, Tag::Other).is_ok()
+            && self.client.try_disconnect().is_ok();
+        let until = time::Instant::now() + GOODBYE;
+        while said && let Ok(Some(Ok(event))) = time::timeout_at(until, steps.recv()).await {
+            if matches!(event, MqttEvent::Outgoing(Outgoing::Disconnect))
+                || self.take(event).is_err()
+            {
+                break;
+            }
+        }
+        // Receipts that came meanwhile.
+        self.delete_done().await;
+    }
+}
+
+const fn event_leaf(kind: Kind) -> Leaf {
+    match kind {
+        Kind::Read => Leaf::Reads,
+        Kind::UnreadPass => Leaf::UnreadPasses,
+        Kind::Eviction => Leaf::Ledger,
+    }
+}
+
+/// The outbox blocks on the disk: not on the thread that the connection lives on.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OutboxError> + Send + 'static,
+) -> Result<T, Cause> {
+    let result = tokio::task::spawn_blocking(work).await;
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Cause::Outbox(error.to_string())),
+        Err(error) => Err(Cause::Outbox(error.to_string())),
+    }
+}

@@ -1,0 +1,465 @@
+//! Promise: whatever happens to the broker, every read arrives, exactly once by id, with its
+//! photos, and leaves the outbox only then.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use harness::broker::{Broker, ROOT, pki};
+use milepost::{
+    config::{self, Delivery},
+    health::{Component, Health, Status},
+    outbox::{Entry, Outbox, Photo},
+    uplink::{
+        self,
+        cause::Cause,
+        central::{Seen, Summary, sha256_hex},
+        viewer::{self, Notice},
+    },
+};
+use milepost_wire::{Leaf, PhotoInfo, PhotoKind, Receipt, Root, SequenceRange, examples};
+use rumqttc::{
+    Transport,
+    v5::{AsyncClient, Event, Incoming, MqttOptions, mqttbytes::QoS},
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Generous: everything below takes seconds.
+const LIMIT: Duration = Duration::from_secs(90);
+
+fn root() -> Root {
+    Root::new(ROOT[0], ROOT[1], ROOT[2]).unwrap()
+}
+
+/// A pole without a camera: outbox and uplink.
+struct Pole {
+    outbox: Outbox,
+    health: Arc<Health>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn pole(folder: &Path, uplink: config::Uplink) -> Pole {
+    let health: Arc<Health> = Arc::default();
+    let settings = config::Outbox {
+        directory: folder.join("outbox"),
+        max_records: 100_000,
+        max_photo_bytes: 1 << 30,
+    };
+    let outbox = Outbox::open(&settings, root().source(), health.clone()).unwrap();
+    let [agency, site, camera] = ROOT.map(String::from);
+    let site = config::Site {
+        agency,
+        site,
+        camera,
+        latitude_deg: 0.0,
+        longitude_deg: 0.0,
+        heading_deg: 0.0,
+    };
+    let stop = CancellationToken::new();
+    let run = uplink::run(uplink, site, outbox.clone(), health.clone(), stop.clone());
+    let task = tokio::spawn(async move { run.await.unwrap() });
+    Pole { outbox, health, stop, task }
+}
+
+impl Pole {
+    /// Keeps a read with photos of about the given size; its id.
+    fn keep(&self, n: u32, photo_bytes: usize) -> Uuid {
+        let id = Uuid::now_v7();
+        let mut read = examples::read().data;
+        read.read_id = id;
+        read.captured_at = jiff::Timestamp::now();
+        let photos: Vec<_> =
+            [(PhotoKind::Plate, photo_bytes / 10 + 1), (PhotoKind::Context, photo_bytes)]
+                .map(|(kind, bytes)| Photo {
+                    kind,
+                    jpeg: [id.as_bytes().to_vec(), vec![n as u8; bytes]].concat(),
+                })
+                .into();
+        let info = |p: &Photo| PhotoInfo {
+            sha256: sha256_hex(&p.jpeg),
+            width_px: 1,
+            height_px: 1,
+            bytes: p.jpeg.len() as u64,
+        };
+        read.evidence.plate = Some(info(&photos[0]));
+        read.evidence.context = Some(info(&photos[1]));
+        self.outbox.keep(Entry::read(root().source(), read, photos)).unwrap();
+        id
+    }
+
+    async fn drained(&self) {
+        self.until("the outbox is empty", |p| p.outbox.is_empty()).await;
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !holds(self) {
+            assert!(
+                start.elapsed() < LIMIT,
+                "never came: {what}; {} records left, {:?}",
+                self.outbox.len(),
+                self.health.checks()[&Component::Uplink]
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn says(&self, words: &str) -> bool {
+        self.health.checks()[&Component::Uplink].output.contains(words)
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    /// Times each read came.
+    reads: BTreeMap<Uuid, u32>,
+    complete: BTreeSet<Uuid>,
+    sequences: BTreeSet<u64>,
+    historical: u32,
+    statuses: Vec<(bool, bool)>,
+    connected: u32,
+}
+
+/// A central server in the background.
+struct Server {
+    log: Arc<Mutex<Log>>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Summary>,
+}
+
+fn server(broker: &Broker, receipts: bool) -> Server {
+    let options = viewer::Options {
+        broker: broker.address(),
+        files: broker.files("server"),
+        agency: None,
+        site: None,
+        camera: None,
+        receipts,
+        save_evidence: None,
+    };
+    let log: Arc<Mutex<Log>> = Arc::default();
+    let stop = CancellationToken::new();
+    let (shared, token) = (log.clone(), stop.clone());
+    let task = tokio::spawn(async move {
+        let on = move |notice: Notice<'_>, _: &Summary| {
+            let mut log = shared.lock().unwrap();
+            match notice {
+                Notice::Connected => log.connected += 1,
+                Notice::Seen(Seen::Read { event, .. }) => {
+                    *log.reads.entry(event.id).or_default() += 1;
+                    log.sequences.insert(event.ledger().unwrap().sequence);
+                    log.historical += u32::from(event.historical.unwrap());
+                }
+                Notice::Seen(Seen::Complete { id, .. }) => drop(log.complete.insert(*id)),
+                Notice::Seen(Seen::Status(event)) => {
+                    let online = event.data.state == milepost_wire::StatusState::Online;
+                    log.statuses.push((online, event.data.unexpected));
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        };
+        viewer::view(&options, &token, on).await.unwrap()
+    });
+    Server { log, stop, task }
+}
+
+impl Server {
+    async fn until(&self, what: &str, holds: impl Fn(&Log) -> bool) {
+        let start = Instant::now();
+        while !holds(&self.log.lock().unwrap()) {
+            assert!(start.elapsed() < LIMIT, "never came: {what}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn stop(self) -> Summary {
+        self.stop.cancel();
+        self.task.await.unwrap()
+    }
+}
+
+/// Keeps 200 reads while the broker is killed and restarted five times.
+async fn keep_through_outages(pole: &Pole, broker: &mut Broker) -> BTreeSet<Uuid> {
+    let mut kept = BTreeSet::new();
+    for n in 0..200 {
+        kept.insert(pole.keep(n, 20_000 + 400 * n as usize));
+        sleep(Duration::from_millis(15)).await;
+        if n % 40 == 20 {
+            broker.kill();
+        }
+        if n % 40 == 35 {
+            broker.restart();
+        }
+    }
+    kept
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_killed_five_times_costs_no_read_and_doubles_none() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start(scratch.path(), "");
+    let server = server(&broker, true);
+    let pole = pole(scratch.path(), broker.uplink());
+    let kept = keep_through_outages(&pole, &mut broker).await;
+    pole.drained().await;
+    assert_eq!(pole.outbox.position().last_sequence, 200);
+    assert_eq!(std::fs::read_dir(scratch.path().join("outbox/photos")).unwrap().count(), 0);
+    assert!(pole.health.metrics.uplink_connections.get() >= 5);
+    assert_eq!(pole.health.metrics.receipts_ignored.get(), 0);
+    pole.stop().await;
+    let log = std::mem::take(&mut *server.log.lock().unwrap());
+    let summary = server.stop().await;
+    assert_eq!(log.reads.keys().copied().collect::<BTreeSet<_>>(), kept, "lost or invented");
+    assert_eq!(log.complete, kept, "each with both photos, their hashes right");
+    assert_eq!(log.sequences, (1..=200).collect::<BTreeSet<_>>(), "no gap");
+    assert_eq!((summary.distinct, summary.gaps, summary.bad, summary.bad_photos), (200, 0, 0, 0));
+    assert_eq!(log.historical, 0, "all within the live window");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_puback_delivery_a_read_waits_for_the_broker_and_for_somebody_to_listen() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "");
+    let settings = config::Uplink {
+        delivery: Delivery::Puback,
+        resend_after: Duration::from_secs(1),
+        ..broker.uplink()
+    };
+    let pole = pole(scratch.path(), settings);
+    let kept: BTreeSet<_> = (0..20).map(|n| pole.keep(n, 5_000)).collect();
+    pole.until("the health page says that nobody listens", |p| p.says("nobody subscribes")).await;
+    assert_eq!(pole.outbox.len(), 20, "what nobody took is not delivered");
+    let server = server(&broker, false);
+    pole.drained().await;
+    server.until("all reads", |l| l.complete.len() == 20).await;
+    assert_eq!(server.log.lock().unwrap().complete, kept);
+    pole.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_read_is_marked_historical_and_a_lost_receipt_sends_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "");
+    let settings = config::Uplink { live_window: Duration::from_millis(1), ..broker.uplink() };
+    let silent = server(&broker, false);
+    silent.until("connected", |l| l.connected > 0).await;
+    let pole = pole(scratch.path(), settings);
+    let id = pole.keep(1, 1_000);
+    silent.until("sent again without a receipt", |l| l.reads.get(&id) >= Some(&2)).await;
+    assert_eq!(pole.outbox.len(), 1);
+    pole.until("the health page says that receipts are missing", |p| p.says("no receipt")).await;
+    assert!(silent.log.lock().unwrap().historical > 0);
+    silent.stop().await;
+    let giving = server(&broker, true);
+    pole.drained().await;
+    pole.stop().await;
+    giving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_over_the_limit_is_refused_once_and_the_rest_goes_on() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "max_packet_size 60000");
+    let server = server(&broker, false);
+    server.until("connected", |l| l.connected > 0).await;
+    let pole =
+        pole(scratch.path(), config::Uplink { delivery: Delivery::Puback, ..broker.uplink() });
+    let big = pole.keep(1, 100_000);
+    let small: Vec<_> = (2..12).map(|n| pole.keep(n, 1_000)).collect();
+    pole.drained().await;
+    server.until("the small ones", |l| small.iter().all(|id| l.complete.contains(id))).await;
+    {
+        let log = server.log.lock().unwrap();
+        assert!(log.reads.contains_key(&big) && !log.complete.contains(&big));
+    }
+    let metrics = &pole.health.metrics;
+    assert_eq!(metrics.uplink_refused_oversize.get(), 1);
+    assert_eq!(metrics.uplink_connections.get(), 1, "no reconnect loop");
+    pole.stop().await;
+    server.stop().await;
+}
+
+/// A client with the server's certificate that says whatever it likes.
+async fn say(broker: &Broker, messages: Vec<(String, Vec<u8>)>) {
+    let address = broker.address();
+    let mut options = MqttOptions::new("liar", address.host, address.port);
+    let tls = uplink::tls::client_config(&broker.files("server")).unwrap();
+    options.set_transport(Transport::tls_with_config(tls.into()));
+    options.set_keep_alive(Duration::from_secs(5));
+    let (client, mut events) = AsyncClient::new(options, 64);
+    let mut waiting = messages.len();
+    for (topic, payload) in messages {
+        client.try_publish(topic, QoS::AtLeastOnce, false, payload).unwrap();
+    }
+    while waiting > 0 {
+        if let Event::Incoming(Incoming::PubAck(_)) = events.poll().await.unwrap() {
+            waiting -= 1;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receipts_that_are_wrong_unknown_or_doubled_harm_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "");
+    let silent = server(&broker, false);
+    silent.until("connected", |l| l.connected > 0).await;
+    let settings = config::Uplink { resend_after: Duration::from_secs(600), ..broker.uplink() };
+    let pole = pole(scratch.path(), settings);
+    let ids: Vec<_> = (0..4).map(|n| pole.keep(n, 1_000)).collect();
+    silent.until("all four", |l| l.complete.len() == 4).await;
+
+    let receipt = |r: Receipt| serde_json::to_vec(&r).unwrap();
+    let epoch = Some(pole.outbox.position().epoch);
+    let everything = vec![SequenceRange { from: 1, to: u64::MAX }];
+    let wrong = [
+        b"".to_vec(),
+        b"{".to_vec(),
+        b"{\"ids\":[\"x\"]}".to_vec(),
+        vec![0xFF; 1000],
+        vec![b' '; 70_000],
+        receipt(Receipt { sequences: everything.clone(), ..Receipt::default() }),
+        receipt(Receipt {
+            sequences: everything,
+            epoch: Some(Uuid::now_v7()),
+            ..Receipt::default()
+        }),
+        receipt(Receipt { ids: vec![Uuid::now_v7()], ..Receipt::default() }),
+    ];
+    let count = wrong.len() as u64;
+    let topic = root().topic(Leaf::Receipts);
+    say(&broker, wrong.map(|p| (topic.clone(), p)).into()).await;
+    pole.until("all counted", |p| p.health.metrics.receipts_ignored.get() == count).await;
+    assert_eq!(pole.outbox.len(), 4);
+
+    let right = receipt(Receipt { ids: vec![ids[1], ids[1]], ..Receipt::default() });
+    let range = receipt(Receipt {
+        sequences: vec![SequenceRange { from: 3, to: 4 }],
+        epoch,
+        ..Receipt::default()
+    });
+    say(&broker, vec![(topic.clone(), right.clone()), (topic.clone(), range), (topic, right)])
+        .await;
+    pole.until("one left", |p| p.outbox.len() == 1).await;
+    assert_eq!(pole.outbox.records(0, 10).unwrap()[0].id, ids[0]);
+    assert_eq!(pole.health.metrics.uplink_connections.get(), 1);
+    pole.stop().await;
+    silent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_a_certificate_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "");
+    let foreign = scratch.path().join("foreign");
+    pki(&foreign);
+    let good = broker.uplink();
+    let cases = [
+        (
+            config::Uplink { ca_file: foreign.join("ca.crt"), ..good.clone() },
+            Cause::UnknownAuthority.to_string(),
+        ),
+        (
+            config::Uplink {
+                certificate_file: foreign.join("pole.crt"),
+                key_file: foreign.join("pole.key"),
+                ..good.clone()
+            },
+            "refuses our client certificate".into(),
+        ),
+        (
+            config::Uplink { certificate_file: "nowhere.crt".into(), ..good.clone() },
+            "certificate_file nowhere.crt".into(),
+        ),
+        (
+            config::Uplink { key_file: foreign.join("pole.key"), ..good.clone() },
+            "use the key that this certificate was made for".into(),
+        ),
+        (config::Uplink { broker: "localhost:1".into(), ..good }, "can't be reached".into()),
+    ];
+    for (n, (settings, words)) in cases.into_iter().enumerate() {
+        let pole = pole(&scratch.path().join(n.to_string()), settings);
+        pole.until(&words, |p| p.says(&words)).await;
+        let check = pole.health.checks()[&Component::Uplink].clone();
+        assert_eq!(check.status, Status::Fail, "{}", check.output);
+        pole.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_under_another_name_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "");
+    // 127.0.0.2 is this machine as well, and not in the certificate; the broker is told to listen
+    // there by a forwarder.
+    let listener = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let (there, port) = (listener.local_addr().unwrap(), broker.address().port);
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut to = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    let pole =
+        pole(scratch.path(), config::Uplink { broker: there.to_string(), ..broker.uplink() });
+    let words = Cause::WrongName.to_string();
+    pole.until("the wrong name is named", |p| p.says(&words)).await;
+    pole.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pole_may_not_write_another_poles_topics_and_says_so() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "");
+    let acl = scratch.path().join("broker/acl");
+    let text = std::fs::read_to_string(&acl)
+        .unwrap()
+        .replace("topic write alpr/v1/demo-pd/main-street/north/reads\n", "");
+    std::fs::write(&acl, text).unwrap();
+    let mut broker = broker;
+    broker.restart();
+    let settings = config::Uplink { delivery: Delivery::Puback, ..broker.uplink() };
+    let server = server(&broker, false);
+    server.until("connected", |l| l.connected > 0).await;
+    let pole = pole(scratch.path(), settings);
+    pole.keep(1, 100);
+    pole.until("the refusal is named", |p| p.says("refuses our messages")).await;
+    assert_eq!(pole.outbox.len(), 1, "a refused read is not delivered");
+    pole.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn birth_orderly_stop_and_loss_are_told_apart() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "");
+    let server = server(&broker, true);
+    server.until("connected", |l| l.connected > 0).await;
+    let first = pole(scratch.path(), broker.uplink());
+    server.until("birth", |l| l.statuses.last() == Some(&(true, false))).await;
+    first.stop().await;
+    server.until("orderly stop", |l| l.statuses.last() == Some(&(false, false))).await;
+    // An agent that is gone without a word: its runtime is dropped under it.
+    let second = pole(&scratch.path().join("second"), broker.uplink());
+    server.until("second birth", |l| l.statuses.last() == Some(&(true, false))).await;
+    second.task.abort();
+    server.until("Last-Will", |l| l.statuses.last() == Some(&(false, true))).await;
+    server.stop().await;
+}

@@ -1,0 +1,141 @@
+//! A real mosquitto on a free loopback port, with mutual TLS, an access list by identity and
+//! persistence, from the templates that `make run` uses.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use milepost::{
+    config::{Delivery, Uplink},
+    uplink::{Address, tls},
+};
+
+/// Longest that a broker may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Agency, site and camera that the access list knows.
+pub const ROOT: [&str; 3] = ["demo-pd", "main-street", "north"];
+
+/// One broker; dropped, it is killed.
+#[derive(Debug)]
+pub struct Broker {
+    folder: PathBuf,
+    port: u16,
+    child: Option<Child>,
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts")
+}
+
+/// Certificates in `folder`, made by `scripts/pki.sh`.
+pub fn pki(folder: &Path) {
+    let made = Command::new(scripts().join("pki.sh")).arg(folder).output().expect("pki.sh runs");
+    assert!(made.status.success(), "pki.sh: {}", String::from_utf8_lossy(&made.stderr));
+}
+
+impl Broker {
+    /// Starts one with its data and certificates below `folder`; `extra` lines go into its
+    /// configuration.
+    #[must_use]
+    pub fn start(folder: &Path, extra: &str) -> Self {
+        pki(&folder.join("pki"));
+        let data = folder.join("broker");
+        fs::create_dir_all(&data).expect("the broker's folder");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a free port")
+            .port();
+        let user = Command::new("id").arg("-un").output().expect("id runs").stdout;
+        let fill = |template: &str| {
+            fs::read_to_string(scripts().join(template))
+                .expect("the template")
+                .replace("@ROOT@", &format!("alpr/v1/{}", ROOT.join("/")))
+                .replace("@PKI@", &folder.join("pki").to_string_lossy())
+                .replace("@DIR@", &data.to_string_lossy())
+                .replace("@PORT@", &port.to_string())
+                .replace("@USER@", String::from_utf8_lossy(&user).trim())
+        };
+        fs::write(data.join("acl"), fill("acl.in")).expect("the access list");
+        let settings = fill("mosquitto.conf.in") + extra + "\n";
+        fs::write(data.join("mosquitto.conf"), settings).expect("the configuration");
+        let mut broker = Self { folder: folder.into(), port, child: None };
+        broker.restart();
+        broker
+    }
+
+    /// Starts it again on the same port, with what it had persisted.
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut child = Command::new("mosquitto")
+            .env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()))
+            .arg("-c")
+            .arg(self.folder.join("broker/mosquitto.conf"))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mosquitto is installed");
+        let until = Instant::now() + START_LIMIT;
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let ended = child.try_wait().expect("the broker's state");
+            assert!(
+                ended.is_none() && Instant::now() < until,
+                "mosquitto did not start: {ended:?}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.child = Some(child);
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address { host: "localhost".into(), port: self.port }
+    }
+
+    /// TLS files of a client: `pole` or `server`.
+    #[must_use]
+    pub fn files(&self, name: &str) -> tls::Files {
+        let pki = self.folder.join("pki");
+        tls::Files {
+            ca: pki.join("ca.crt"),
+            certificate: pki.join(format!("{name}.crt")),
+            key: pki.join(format!("{name}.key")),
+        }
+    }
+
+    /// A pole's settings for it.
+    #[must_use]
+    pub fn uplink(&self) -> Uplink {
+        let tls::Files { ca, certificate, key } = self.files("pole");
+        Uplink {
+            broker: format!("localhost:{}", self.port),
+            ca_file: ca,
+            certificate_file: certificate,
+            key_file: key,
+            delivery: Delivery::Receipt,
+            resend_after: Duration::from_secs(2),
+            live_window: Duration::from_secs(300),
+            max_packet_bytes: 1 << 20,
+            onvif: false,
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
