@@ -41,5 +41,5 @@ pids[1]=$!
 say "local page: http://$page/   agent log: $run/agent.log"
 say "reads as the central server gets them (Ctrl-C stops):"
 "$milepost" watch --broker "localhost:$broker_port" \
-    --ca "$run/pki/ca.pem" --cert "$run/pki/server.pem" --key "$run/pki/server.key" \
+    --ca "$run/pki/ca.crt" --cert "$run/pki/server.crt" --key "$run/pki/server.key" \
     --agency demo-pd --receipts ${COUNT:+--count "$COUNT"} ${WATCH_ARGS:-}
