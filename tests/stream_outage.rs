@@ -1,5 +1,6 @@
 //! The stream goes away in every way that streams go away, and frames come back by themselves,
 //! without a thread, an open file or memory more than before.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 use std::{
     collections::BTreeSet,

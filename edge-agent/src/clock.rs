@@ -72,7 +72,7 @@ impl Discipline {
 }
 
 /// `adjtimex(2)` with nothing to change: (clock state, status bits, `maxerror` in µs).
-// The only way to the kernel's clock state; no maintained crate offers it for reading. Sound: the
+// The only way to the kernel's clock state; none of our crates wraps it. Sound: the
 // structure is plain integers, for which all zeros (and `modes` 0: change nothing) is valid, and the
 // call writes only into it.
 #[allow(unsafe_code)]

@@ -8,7 +8,11 @@ use std::{
 };
 
 use super::*;
-use crate::{capture::Plane, clock::ClockSource};
+use crate::{
+    capture::Plane,
+    clock::ClockSource,
+    config::{Decode, Source},
+};
 use gstreamer::{self as gst, prelude::*};
 
 /// Generous: the machine may be busy.

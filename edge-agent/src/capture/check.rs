@@ -23,7 +23,7 @@ pub(crate) fn problems(config: &Capture) -> Vec<CaptureError> {
         return vec![e];
     }
     let mut problems = vec![];
-    match Plan::new(&config.source, config.silence_timeout) {
+    match Plan::new(&config.source) {
         Ok(plan) => problems.extend(unbuildable(&plan)),
         Err(e) => problems.push(e),
     }

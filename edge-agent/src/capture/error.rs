@@ -56,7 +56,10 @@ pub enum CaptureError {
     )]
     Unauthorised,
     /// Nothing is at the other end, or not under this path.
-    #[error("the source cannot be opened ({0}): check address, power, cable and path")]
+    #[error(
+        "the source cannot be opened ({0}): check address, power, cable and path, and for rtsps:// \
+         that the system trusts the camera's certificate"
+    )]
     Unreachable(String),
     /// What came is not video that can be decoded.
     #[error("the source gives no video that can be decoded ({0})")]

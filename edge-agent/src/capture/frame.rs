@@ -49,7 +49,7 @@ enum Pixels {
     Owned { luma: Vec<u8>, chroma: Option<Vec<u8>>, width: usize, height: usize },
     /// The decoder's own buffer, mapped for reading: NV12, I420 or GRAY8 ([`supported`]), its
     /// planes long enough for what they claim ([`Frame::from_mapped`]).
-    Mapped(VideoFrame<Readable>),
+    Mapped(Box<VideoFrame<Readable>>),
 }
 
 /// Whether frames of this format can be borrowed as they are.
@@ -112,7 +112,7 @@ impl Frame {
             format => supported(format),
         };
         let whole = whole && width > 0 && height > 0 && plane(&mapped, 0, width, height).is_some();
-        whole.then_some(Self { sequence, exposure, pixels: Pixels::Mapped(mapped) })
+        whole.then_some(Self { sequence, exposure, pixels: Pixels::Mapped(Box::new(mapped)) })
     }
 
     /// The luma plane, full size.

@@ -1,7 +1,7 @@
 //! Camera stream in, frames out. The only module that knows GStreamer.
 //!
 //! ```text
-//! config::Source ─ source::Plan ─ pipeline ─ camera thread ─ bounded queue ─ Camera::next
+//! config::Source ─ source::Plan ─ pipeline ─ worker thread ─ bounded queue ─ Camera::next
 //! ```
 //!
 //! [`Camera`] keeps frames coming for ever: an error, the end of the stream and silence each tear
@@ -19,6 +19,7 @@ mod pipeline;
 mod queue;
 mod source;
 mod timeline;
+mod worker;
 
 pub use camera::{Camera, Next};
 pub use check::check;

@@ -10,6 +10,9 @@ use crate::config::{Source, Transport};
 
 /// How long RTP packets wait for stragglers before decoding; adds to the delay of every frame.
 const RTP_LATENCY: Duration = Duration::from_millis(100);
+/// How long a camera may take to accept a connection or to answer a request. Waiting longer would
+/// leave a camera that comes back to the kernel's ever rarer tries to connect.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// What an IP camera's encoder and the network may add before a frame arrives. Cameras state 100
 /// to 400 ms; the RTP arrival time cannot tell.
 const NETWORK_LATENESS: Duration = Duration::from_millis(500);
@@ -87,12 +90,11 @@ impl Part {
 }
 
 impl Plan {
-    /// The plan for a source. `patience` is how long a network source may say nothing before it
-    /// gives up by itself.
+    /// The plan for a source.
     ///
     /// # Errors
     /// [`CaptureError::Url`].
-    pub(crate) fn new(source: &Source, patience: Duration) -> Result<Self, CaptureError> {
+    pub(crate) fn new(source: &Source) -> Result<Self, CaptureError> {
         let camera = |name, decode, lateness, chain: Vec<Part>| Self {
             name,
             head: Head::Chain(chain),
@@ -104,13 +106,13 @@ impl Plan {
         Ok(match source {
             Source::Rtsp { url, transport, .. } => {
                 let (name, protocols) = rtsp(url, *transport)?;
-                let patience = patience.as_micros().to_string();
                 let rtspsrc = [
                     ("location", url.clone()),
                     ("protocols", protocols.into()),
                     ("latency", RTP_LATENCY.as_millis().to_string()),
-                    ("timeout", patience.clone()),
-                    ("tcp-timeout", patience),
+                    // Datagrams that stop are silence, which the worker notices.
+                    ("timeout", "0".into()),
+                    ("tcp-timeout", ANSWER_LIMIT.as_micros().to_string()),
                 ];
                 camera(name, true, NETWORK_LATENESS, vec![Part::new("rtspsrc", rtspsrc)])
             }
@@ -208,8 +210,6 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    const PATIENCE: Duration = Duration::from_secs(5);
-
     fn rtsp_source(url: &str, transport: Transport) -> Source {
         let credentials_file = Some(PathBuf::from("/etc/milepost/camera"));
         Source::Rtsp { url: url.into(), transport, credentials_file }
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_network_camera_is_asked_for_the_transport_that_is_configured() {
-        let of = |url, transport| Plan::new(&rtsp_source(url, transport), PATIENCE).unwrap();
+        let of = |url, transport| Plan::new(&rtsp_source(url, transport)).unwrap();
         let plan = of("rtsp://10.0.0.5:8554/live?x=1", Transport::Udp);
         let parts = chain(&plan);
         assert_eq!((plan.name, parts[0].0), ("rtsp udp", "rtspsrc"));
@@ -245,7 +245,7 @@ mod tests {
             "rtsp://:554/hunter2",
             "hunter2",
         ] {
-            let refused = Plan::new(&rtsp_source(url, Transport::Tcp), PATIENCE).unwrap_err();
+            let refused = Plan::new(&rtsp_source(url, Transport::Tcp)).unwrap_err();
             assert!(matches!(refused, CaptureError::Url(_)), "{refused}");
             assert!(!refused.to_string().contains("hunter2"), "{refused}");
         }
@@ -255,18 +255,18 @@ mod tests {
     fn only_a_clip_that_need_not_keep_its_pace_makes_the_pipeline_wait() {
         let file = |repeat, realtime| {
             let source = Source::File { path: "clip.mp4".into(), repeat, realtime };
-            let plan = Plan::new(&source, PATIENCE).unwrap();
+            let plan = Plan::new(&source).unwrap();
             (plan.end, plan.pace)
         };
         assert_eq!(file(false, true), (End::Finish, Pace::Timestamps));
         assert_eq!(file(true, false), (End::Repeat, Pace::Unpaced));
         let free = Source::Gstreamer { description: "videotestsrc".into() };
-        assert_eq!(Plan::new(&free, PATIENCE).unwrap().pace, Pace::Timestamps);
+        assert_eq!(Plan::new(&free).unwrap().pace, Pace::Timestamps);
     }
 
     #[test]
     fn cameras_on_the_board_get_the_elements_that_their_drivers_need() {
-        let of = |source| Plan::new(&source, PATIENCE).unwrap();
+        let of = |source| Plan::new(&source).unwrap();
         let argus = of(Source::NvArgus { sensor_id: 2 });
         let names: Vec<_> = chain(&argus).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["nvarguscamerasrc", "capsfilter", "nvvidconv", "capsfilter"]);
