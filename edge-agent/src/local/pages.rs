@@ -42,10 +42,10 @@ pub fn status_page(health: &Health, now: Timestamp) -> String {
     page += "</ul>\n";
     numbers(&mut page, health, now);
     facts(&mut page, health);
-    let _ = write!(
+    let _ = writeln!(
         page,
         "</main><footer>As of {} · refreshes by itself · for machines: <a href=\"/health\">health</a>, \
-         <a href=\"/metrics\">metrics</a>. No plate is shown here.</footer></body></html>\n",
+         <a href=\"/metrics\">metrics</a>. No plate is shown here.</footer></body></html>",
         clock_time(now, None)
     );
     page
