@@ -200,6 +200,7 @@ mod tests {
     }
 
     /// Two pins that write into one list: the mocks of embedded-hal-mock each keep their own order.
+    #[derive(Debug)]
     struct Recorded<'s>(&'s RefCell<Vec<String>>);
 
     impl embedded_hal::digital::ErrorType for Recorded<'_> {

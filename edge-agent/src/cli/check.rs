@@ -18,7 +18,7 @@ use crate::config::{Config, ConfigErrors};
 #[command(after_long_help = "\
 Looks at the file first; where that is good, at what it names: certificates and keys, models,
 the ONNX Runtime library, the camera's device or clip, the queue's folder, the lamp's board.
-No camera, network or lamp is touched, and nothing is left behind.
+No camera or lamp is touched, nothing is sent, and nothing is left behind.
 
 Each problem is one line:  FILE:LINE:COLUMN: KEY: what is wrong — what to do
 Exit code 1 where there is one.

@@ -3,10 +3,13 @@
 //! Invariants: what a verb says goes to standard output, the log to standard error; exit code 0 is
 //! good, 1 a problem that was named, 2 a command line that was not understood.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
+use tracing_subscriber::EnvFilter;
 
 pub mod check;
 pub mod read;
@@ -86,8 +89,8 @@ fn start_log(format: LogFormat) {
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_span_events(FmtSpan::NONE)
-        .with_writer(std::io::stderr);
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     // A log that was set already (a test's) is kept.
     let started = match format {
         LogFormat::Text => log.try_init(),

@@ -35,8 +35,12 @@ pub fn run(args: &RunArgs) -> ExitCode {
     match agent::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the agent ends");
-            eprintln!("milepost: {error}");
+            // Said once, and even where the log is switched off.
+            if tracing::enabled!(tracing::Level::ERROR) {
+                tracing::error!(%error, "the agent ends");
+            } else {
+                eprintln!("milepost: {error}");
+            }
             ExitCode::FAILURE
         }
     }

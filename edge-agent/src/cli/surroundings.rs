@@ -1,7 +1,7 @@
 //! What a good configuration names, looked at without starting anything: files, folders, devices,
 //! the board.
 //!
-//! Touches no camera, network or lamp. Where it must know whether a folder can be written to, it
+//! Touches no camera or lamp and sends nothing. Where it must know whether a folder can be written to, it
 //! writes an empty file there and removes it. Fails: never; what cannot be seen is a problem in the
 //! list.
 
@@ -23,8 +23,11 @@ use crate::{
     config::{Config, Places, Problem, Source},
 };
 
-/// Checks of other modules: each gives problems in words, for a key. One line a module.
-const OF_MODULES: &[(&str, fn(&Config) -> Vec<String>)] = &[
+/// A module's own check: problems in words, `what is wrong — what to do`.
+type ModuleCheck = fn(&Config) -> Vec<String>;
+
+/// Checks of other modules, each for a key. One line a module.
+const OF_MODULES: &[(&str, ModuleCheck)] = &[
     ("lamp.board", |c| board::check(&c.lamp)),
     ("capture.source", |c| crate::capture::check(&c.capture)),
 ];

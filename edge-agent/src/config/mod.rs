@@ -29,8 +29,9 @@ mod values;
 pub use problem::{ConfigErrors, MAX_PROBLEMS, Place, Problem, shown};
 pub use settings::*;
 
-/// Larger files are refused unread: a good one has a few kilobytes.
-pub const MAX_CONFIG_BYTES: usize = 256 << 10;
+/// Larger files are refused unread: a good one has a few kilobytes, and the search for faults in a
+/// broken one takes time in proportion.
+pub const MAX_CONFIG_BYTES: usize = 64 << 10;
 
 /// Where each key stands in its file, by `table.key` and by `table`.
 #[derive(Debug, Clone, Default)]

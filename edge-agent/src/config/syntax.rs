@@ -19,8 +19,8 @@ use super::{
 /// After this many faults the rest of the file is not looked at.
 pub(super) const MAX_SYNTAX_PROBLEMS: usize = 20;
 
-/// How many lines a statement may be back from where its fault is noticed.
-const MAX_STATEMENT_LINES: usize = 200;
+/// How many statements are tried, going back from where a fault is noticed, for the one it is in.
+const MAX_STATEMENTS_TRIED: usize = 8;
 
 /// TOML again.
 #[derive(Debug)]
@@ -106,21 +106,18 @@ fn repaired(lines: &[Cow<'_, str>], line: usize) -> Option<String> {
     .then_some(good)
 }
 
-/// The first line of the statement whose fault was noticed on `line` (both from 0): the last line
-/// before which everything parses.
+/// The first line of the statement whose fault was noticed on `line` (both from 0): the last one
+/// that can begin a statement, and before which everything parses.
 fn statement_start(lines: &[Cow<'_, str>], line: usize) -> usize {
-    let earliest = line.saturating_sub(MAX_STATEMENT_LINES);
-    (earliest..=line)
+    let begins = |l: &usize| *l == line || is_header(&lines[*l]) || is_assignment(&lines[*l]);
+    (0..=line)
         .rev()
-        .find(|&l| {
-            !lines[l].trim().is_empty() && {
-                let head = lines[..l].concat();
-                match toml_span::parse(&head) {
-                    Ok(_) => true,
-                    // Noticed only when the tables are put together: not this line's doing.
-                    Err(e) => is_duplicate(&e.kind),
-                }
-            }
+        .filter(begins)
+        .take(MAX_STATEMENTS_TRIED)
+        .find(|&l| match toml_span::parse(&lines[..l].concat()) {
+            Ok(_) => true,
+            // Noticed only when the tables are put together: not this line's doing.
+            Err(e) => is_duplicate(&e.kind),
         })
         .unwrap_or(line)
 }

@@ -42,25 +42,32 @@ pub fn status_page(health: &Health, now: Timestamp) -> String {
     page += "</ul>\n";
     numbers(&mut page, health, now);
     facts(&mut page, health);
-    let _ = write!(
+    let _ = writeln!(
         page,
         "</main><footer>As of {} · refreshes by itself · for machines: <a href=\"/health\">health</a>, \
-         <a href=\"/metrics\">metrics</a>. No plate is shown here.</footer></body></html>\n",
+         <a href=\"/metrics\">metrics</a>. No plate is shown here.</footer></body></html>",
         clock_time(now, None)
     );
     page
 }
 
 fn headline(ranked: &[(Component, Check)]) -> (&'static str, String) {
-    let count = |status| ranked.iter().filter(|(_, c)| c.status == status).count();
-    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-    let (fails, warns) = (count(Status::Fail), count(Status::Warn));
+    let named = |status, word: &str| {
+        let titles: Vec<_> =
+            ranked.iter().filter(|(_, c)| c.status == status).map(|(c, _)| c.title()).collect();
+        let plural = if titles.len() == 1 { "" } else { "s" };
+        let text =
+            format!("{} {word}{plural} ({})", titles.len(), titles.join(", ").to_lowercase());
+        (titles.len(), text)
+    };
+    let ((fails, faults), (warns, warnings)) =
+        (named(Status::Fail, "fault"), named(Status::Warn, "warning"));
     let reads = ranked.iter().all(|(c, check)| !c.is_essential() || check.status != Status::Fail);
     match (fails, warns) {
         (0, 0) => ("pass", "Everything works".into()),
-        (0, n) => ("warn", format!("Works, with {}", plural(n, "warning"))),
-        (n, _) if reads => ("fail", format!("Reads plates, but has {}", plural(n, "fault"))),
-        (n, _) => ("fail", format!("Does not read plates: {}", plural(n, "fault"))),
+        (0, _) => ("warn", format!("Works, with {warnings}")),
+        _ if reads => ("fail", format!("Reads plates, but has {faults}")),
+        _ => ("fail", format!("Does not read plates: {faults}")),
     }
 }
 
@@ -208,7 +215,7 @@ mod tests {
         health.set(Component::Lamp, Status::Fail, "bank B is dark: check its plug");
         let page = status_page(&health, Timestamp::now());
         assert!(page.len() < 50_000);
-        assert!(page.contains("Reads plates, but has 1 fault"));
+        assert!(page.contains("Reads plates, but has 1 fault (lamp)"));
         let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}"));
         assert!(at("Bank B is dark") < at(">Camera<"));
         // Nothing is loaded and nothing runs.
