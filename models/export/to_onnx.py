@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--folder", type=Path, default=HERE)
     parser.add_argument("--version", default="0.0.0")
+    parser.add_argument("--threshold", type=float, help="detector: least score to use (models.evaluate.threshold)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     graph, notes = build(options.kind, options.checkpoint)
@@ -153,6 +154,8 @@ def main() -> None:
                 "data": SOURCES[options.kind], "input": CONVENTION[options.kind],
                 "license": "Apache-2.0"}
     metadata |= {key: str(value) for key, value in notes.items() if key in ("held_out", "samples", "minutes", "temperature")}
+    if options.threshold:
+        metadata["threshold"] = str(options.threshold)
     if options.kind == "reader":
         metadata["states"] = ",".join(STATES)
         (options.folder / "states.txt").write_text("\n".join(STATES) + "\n")
