@@ -1,1 +1,309 @@
 //! The whole data flow on one page.
+//!
+//! ```text
+//!            thread "vision"                      thread "keep"           task "uplink"
+//! camera ─► capture ─► detect ─ read ─ follow ─► photos ─ outbox.keep ─► MQTT ─► server
+//!              frames: drops the oldest    passes: never drops    records: durable
+//! ```
+//!
+//! A stage that can't work says so on the health page and is tried again with back-off; the others
+//! go on. A stop drains in the order of the flow: the camera ends, open passes are finished, all
+//! of them are kept, and the uplink gets a moment to send what it can.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use milepost_wire as wire;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    board,
+    capture::{Camera, CaptureError, Next},
+    config::Config,
+    health::{Component, Health, Status},
+    local,
+    outbox::{Entry, Outbox, Photo},
+    recognise::{Finished, Recogniser},
+    report::{self, Origin, Report},
+    supervise::Backoff,
+    uplink,
+    vision::VisionError,
+};
+
+/// Finished passes that wait to be kept. Full, it holds the vision thread up: a pass is never
+/// dropped, the frames before it are.
+const PASSES_WAITING: usize = 64;
+/// How long the vision thread waits for a frame before it looks whether it is to stop.
+const FRAME_WAIT: Duration = Duration::from_millis(250);
+/// How long an orderly stop waits for the uplink to send what is left.
+const LAST_SENDING: Duration = Duration::from_secs(5);
+
+/// Why the agent can't run at all. What can be mended while it runs is on the health page instead.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// No runtime or thread.
+    #[error("could not start {what}: {source}")]
+    Start {
+        /// Which part.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The site's names can't be topics.
+    #[error(transparent)]
+    Site(#[from] wire::TopicError),
+    /// The local endpoint can't listen: nobody could see what else is wrong.
+    #[error(transparent)]
+    Local(#[from] local::LocalError),
+}
+
+/// What one attempt of the vision thread ended with.
+#[derive(Debug, thiserror::Error)]
+enum StageError {
+    #[error(transparent)]
+    Vision(#[from] VisionError),
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+}
+
+/// Runs until `SIGINT` or `SIGTERM`, then stops in order.
+///
+/// # Errors
+/// Where the runtime or the local endpoint can't start.
+pub fn run(config: Config) -> Result<(), AgentError> {
+    let start = |what| move |source| AgentError::Start { what, source };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(start("the runtime"))?;
+    let health = Arc::new(Health::default());
+    let stop = CancellationToken::new();
+    let config = Arc::new(config);
+
+    runtime.block_on(async {
+        let listener = local::bind(&config.local).await?;
+        let endpoint = {
+            let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
+            tokio::spawn(
+                async move { local::serve_on(listener, &config.local, health, stop).await },
+            )
+        };
+        let lamp = board::light(&config.lamp, &health);
+
+        let (passes, to_keep) = mpsc::sync_channel(PASSES_WAITING);
+        let vision = {
+            let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
+            spawn("vision", move || watch(&config, &health, &passes, &stop))?
+        };
+        let (opened, outbox) = oneshot::channel();
+        let keep = {
+            let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
+            let root = config.site.root()?;
+            spawn("keep", move || keep(&config, &health, &root, opened, &to_keep, &stop))?
+        };
+        let sending = CancellationToken::new();
+        let uplink = tokio::spawn(send(config.clone(), health.clone(), outbox, sending.clone()));
+
+        stop_signal().await.map_err(start("the signal handler"))?;
+        tracing::info!("stopping");
+        stop.cancel();
+        let threads = tokio::task::spawn_blocking(move || (vision.join(), keep.join()));
+        let _ = threads.await;
+        drained(&health).await;
+        sending.cancel();
+        let _ = uplink.await;
+        let _ = endpoint.await;
+        // Dark again: dropping the lamp is its safe off.
+        drop(lamp);
+        Ok(())
+    })
+}
+
+fn spawn<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, AgentError> {
+    let spawned = thread::Builder::new().name(what.into()).spawn(work);
+    spawned.map_err(|source| AgentError::Start { what, source })
+}
+
+/// Camera → frames → finished passes, for ever.
+fn watch(
+    config: &Config,
+    health: &Arc<Health>,
+    passes: &mpsc::SyncSender<(Finished, Origin)>,
+    stop: &CancellationToken,
+) {
+    let mut backoff = Backoff::default();
+    while !stop.is_cancelled() {
+        let Err(error) = look(config, health, passes, stop, &mut backoff) else { return };
+        let component = match &error {
+            StageError::Vision(_) => Component::Vision,
+            StageError::Capture(_) => Component::Capture,
+        };
+        tracing::error!(component = component.name(), %error, "stage failed, trying again");
+        health.set(component, Status::Fail, error.to_string());
+        sleep(backoff.wait(), stop);
+    }
+}
+
+fn look(
+    config: &Config,
+    health: &Arc<Health>,
+    passes: &mpsc::SyncSender<(Finished, Origin)>,
+    stop: &CancellationToken,
+    backoff: &mut Backoff,
+) -> Result<(), StageError> {
+    let mut recogniser = Recogniser::load(config, health.clone())?;
+    let origin = Origin::new(config, recogniser.versions(), recogniser.provider());
+    let camera = Camera::start(&config.capture, health.clone())?;
+    // Only the keep thread's end closes the channel, and it ends after this one.
+    let give = |finished: Vec<Finished>| {
+        finished.into_iter().for_each(|pass| drop(passes.send((pass, origin.clone()))));
+    };
+    while !stop.is_cancelled() {
+        match camera.next(FRAME_WAIT) {
+            Next::Frame(frame) => {
+                backoff.reset();
+                give(recogniser.look(&frame));
+            }
+            Next::Idle => {}
+            Next::Ended => {
+                give(recogniser.finish());
+                health.set(Component::Capture, Status::Warn, "the clip was played to its end");
+                sleep(Duration::MAX, stop);
+            }
+        }
+    }
+    camera.stop();
+    give(recogniser.finish());
+    Ok(())
+}
+
+/// Finished passes → durable records with their photos.
+fn keep(
+    config: &Config,
+    health: &Arc<Health>,
+    root: &wire::Root,
+    opened: oneshot::Sender<Outbox>,
+    passes: &mpsc::Receiver<(Finished, Origin)>,
+    stop: &CancellationToken,
+) {
+    let outbox = again(Component::Outbox, health, stop, || {
+        Outbox::open(&config.outbox, root.source(), health.clone())
+    });
+    let Some(outbox) = outbox else { return };
+    let _ = opened.send(outbox.clone());
+    for (finished, origin) in passes {
+        let report = report::report(&finished, &origin);
+        // Nothing that was read is given up while the process lives.
+        let kept = again(Component::Outbox, health, stop, || outbox.keep(entry(&report, root)));
+        match (kept, &report) {
+            (None, _) => {
+                tracing::error!("a finished pass was lost: it could not be kept before the stop")
+            }
+            (Some(_), Report::Read(read, _)) => {
+                health.metrics.reads.inc();
+                if read.evidence.withheld_reason.is_some() {
+                    health.metrics.evidence_withheld.inc();
+                }
+            }
+            (Some(_), Report::Unread(_)) => {
+                health.metrics.unread_passes.inc();
+            }
+        }
+    }
+}
+
+/// The record of a report.
+fn entry(report: &Report, root: &wire::Root) -> Entry {
+    match report {
+        Report::Read(read, photos) => {
+            let photos = photos.iter().flat_map(|p| {
+                [(wire::PhotoKind::Plate, &p.plate), (wire::PhotoKind::Context, &p.context)]
+            });
+            let photos =
+                photos.map(|(kind, jpeg)| Photo { kind, jpeg: jpeg.bytes.clone() }).collect();
+            Entry::read(root.source(), (**read).clone(), photos)
+        }
+        Report::Unread(pass) => Entry::unread_pass(root.source(), (**pass).clone()),
+    }
+}
+
+/// Records → the server, for ever; starts once the outbox is open.
+async fn send(
+    config: Arc<Config>,
+    health: Arc<Health>,
+    outbox: oneshot::Receiver<Outbox>,
+    stop: CancellationToken,
+) {
+    let opened = tokio::select! {
+        outbox = outbox => outbox,
+        () = stop.cancelled() => return,
+    };
+    let Ok(outbox) = opened else { return };
+    if let Err(error) =
+        uplink::run(config.uplink.clone(), config.site.clone(), outbox, health.clone(), stop).await
+    {
+        tracing::error!(%error, "the uplink ended");
+        health.set(Component::Uplink, Status::Fail, error.to_string());
+    }
+}
+
+/// Tries until it works, with back-off; `None` where it still failed when the agent was stopped.
+fn again<T, E: std::error::Error>(
+    component: Component,
+    health: &Health,
+    stop: &CancellationToken,
+    mut work: impl FnMut() -> Result<T, E>,
+) -> Option<T> {
+    let mut backoff = Backoff::default();
+    loop {
+        match work() {
+            Ok(done) => return Some(done),
+            Err(error) => {
+                tracing::error!(component = component.name(), %error, "failed, trying again");
+                health.set(component, Status::Fail, error.to_string());
+            }
+        }
+        if stop.is_cancelled() {
+            return None;
+        }
+        sleep(backoff.wait(), stop);
+    }
+}
+
+/// Sleeps, in short steps so that a stop is not kept waiting.
+fn sleep(time: Duration, stop: &CancellationToken) {
+    let until = Instant::now().checked_add(time);
+    while !stop.is_cancelled() && until.is_none_or(|until| Instant::now() < until) {
+        thread::sleep(FRAME_WAIT.min(time));
+    }
+}
+
+/// Waits until nothing is left to send, or no longer than [`LAST_SENDING`].
+async fn drained(health: &Health) {
+    let metrics = &health.metrics;
+    let idle = async {
+        while metrics.outbox_records.get() > 0 && metrics.uplink_connected.get() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let _ = tokio::time::timeout(LAST_SENDING, idle).await;
+}
+
+/// Returns at `SIGINT` or `SIGTERM`.
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}

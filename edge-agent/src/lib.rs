@@ -23,6 +23,8 @@ pub mod health;
 pub mod local;
 pub mod outbox;
 pub mod pass;
+pub mod recognise;
+pub mod report;
 pub mod supervise;
 pub mod uplink;
 pub mod vision;

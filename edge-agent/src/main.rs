@@ -1,3 +1,7 @@
-//! Command line of the edge agent.
+//! Command line of the edge agent; everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    milepost::cli::main()
+}

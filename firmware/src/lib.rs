@@ -4,3 +4,5 @@
 //! pole and behind a mock in the tests.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod lamp;

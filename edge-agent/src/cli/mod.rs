@@ -1,3 +1,127 @@
-//! The verbs of the command line.
+//! The command line: verbs, logging, exit codes.
+//!
+//! Invariants: what a verb says goes to standard output, the log to standard error; exit code 0 is
+//! good, 1 a problem that was named, 2 a command line that was not understood.
 
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
+
+pub mod check;
+pub mod read;
+pub mod replay;
+pub mod run;
+mod surroundings;
 pub mod watch;
+
+/// What is logged where `RUST_LOG` says nothing.
+const DEFAULT_LOG: &str = "info";
+
+/// Milepost: reads the plates of passing vehicles and sends each read to a central server.
+#[derive(Debug, Parser)]
+#[command(name = "milepost", version, propagate_version = true, max_term_width = 100)]
+#[command(after_long_help = "\
+Exit codes: 0 good; 1 a problem, which was named; 2 the command line was not understood.
+The log goes to standard error; the environment variable RUST_LOG chooses what is in it, e.g.
+RUST_LOG=warn,milepost::uplink=debug.
+
+Examples:
+  milepost check --config /etc/milepost/milepost.toml
+  milepost run --config /etc/milepost/milepost.toml --log json
+  milepost read --json photo.jpg
+  milepost replay clip.mp4
+  milepost watch --help")]
+pub struct Cli {
+    /// How the log is written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub log: LogFormat,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line for a person
+    Text,
+    /// One JSON object a line, for a machine
+    Json,
+}
+
+/// What the agent can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Read plates from the camera and send them, until told to stop
+    Run(run::RunArgs),
+    /// Say everything that is wrong with a configuration, without starting anything
+    Check(check::CheckArgs),
+    /// Read the plates in photos
+    Read(read::ReadArgs),
+    /// Run the whole pipeline on a recorded clip, as fast as it goes
+    Replay(replay::ReplayArgs),
+    /// Show reads as they arrive, as a central server would receive them
+    Watch(watch::WatchArgs),
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.log);
+    match cli.verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Read(args) => read::run(&args),
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Watch(args) => watch::run(&args),
+    }
+}
+
+/// Sends the log to standard error.
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env();
+    let refused = filter.as_ref().err().map(ToString::to_string);
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(FmtSpan::NONE)
+        .with_writer(std::io::stderr);
+    // A log that was set already (a test's) is kept.
+    let started = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    if let (Ok(()), Some(refused), true) =
+        (started, refused, std::env::var_os("RUST_LOG").is_some())
+    {
+        tracing::warn!("RUST_LOG is not understood ({refused}): logging `{DEFAULT_LOG}`");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_help_with_examples() {
+        let mut cli = Cli::command();
+        cli.build();
+        for verb in cli.get_subcommands_mut() {
+            let name = verb.get_name().to_owned();
+            if name != "help" {
+                let help = verb.render_long_help().to_string();
+                assert!(help.contains(&format!("milepost {name}")), "{help}");
+                assert!(help.contains("Example"), "{name} has no examples");
+            }
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Counters and gauges for Prometheus, prefix `alpr_`, base units.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
     registry::Registry,
@@ -30,6 +32,13 @@ pub struct Metrics {
     pub uplink_refused_oversize: Counter,
     pub receipts: Counter,
     pub receipts_ignored: Counter,
+    pub frames_per_second: Gauge<f64, AtomicU64>,
+    pub process_resident_bytes: Gauge,
+    pub process_open_fds: Gauge,
+    pub process_threads: Gauge,
+    pub local_connections: Gauge,
+    pub local_connections_evicted: Counter,
+    pub local_connections_refused: Counter,
 }
 
 /// Inference times: 0.5 ms to about 0.5 s.
@@ -61,6 +70,13 @@ impl Default for Metrics {
             uplink_refused_oversize: Counter::default(),
             receipts: Counter::default(),
             receipts_ignored: Counter::default(),
+            frames_per_second: Gauge::default(),
+            process_resident_bytes: Gauge::default(),
+            process_open_fds: Gauge::default(),
+            process_threads: Gauge::default(),
+            local_connections: Gauge::default(),
+            local_connections_evicted: Counter::default(),
+            local_connections_refused: Counter::default(),
         }
     }
 }
@@ -111,10 +127,29 @@ impl Metrics {
             "Receipts that were malformed or for unknown records",
             &self.receipts_ignored,
         );
+        counter(
+            "local_connections_evicted",
+            "Local connections closed to make room for newer ones",
+            &self.local_connections_evicted,
+        );
+        counter(
+            "local_connections_refused",
+            "Local connections refused because all others were being answered",
+            &self.local_connections_refused,
+        );
         let mut gauge = |name: &str, help: &str, g: &Gauge| r.register(name, help, g.clone());
         gauge("outbox_records", "Records waiting for the server", &self.outbox_records);
         gauge("outbox_photo_bytes", "Photos waiting for the server", &self.outbox_photo_bytes);
         gauge("uplink_connected", "1 while connected to the broker", &self.uplink_connected);
+        gauge("process_resident_bytes", "Memory of this process", &self.process_resident_bytes);
+        gauge("process_open_fds", "Open files of this process", &self.process_open_fds);
+        gauge("process_threads", "Threads of this process", &self.process_threads);
+        gauge("local_connections", "Open local connections", &self.local_connections);
+        r.register(
+            "frames_per_second",
+            "Frames taken from the camera, mean of the last seconds",
+            self.frames_per_second.clone(),
+        );
         let mut seconds = |name: &str, help: &str, h: &Histogram| r.register(name, help, h.clone());
         seconds("detect_seconds", "Time of one detection", &self.detect_seconds);
         seconds("read_seconds", "Time of one reading", &self.read_seconds);

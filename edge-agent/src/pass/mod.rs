@@ -1,1 +1,69 @@
-//! (under construction)
+//! Detections of one vehicle become one **pass**; its characters are voted over the frames.
+//!
+//! Pure: time comes in with each frame, nothing is read or written. [`follow`] decides which
+//! detections belong together and when a pass has ended, [`motion`] predicts where a plate will
+//! be, [`vote`] what its text is.
+
+pub mod follow;
+pub mod motion;
+pub mod vote;
+
+pub use follow::{Follower, Sighting, TrackId};
+pub use vote::{Vote, Voted};
+
+/// How the vehicle moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Towards the camera: the plate grew.
+    Approaching,
+    /// Away from the camera: the plate shrank.
+    Receding,
+    /// It kept its size.
+    Unknown,
+}
+
+/// Why a pass has no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnreadReason {
+    /// The plate never was wide enough to be read.
+    TooSmall,
+    /// No frame gave a character.
+    NoCharacters,
+    /// The frames did not agree well enough.
+    LowConfidence,
+}
+
+/// What became of a pass.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The plate's text.
+    Read(Voted),
+    /// None, and why; never a guess.
+    Unread {
+        /// Why.
+        reason: UnreadReason,
+        /// Confidence of the best text that was not good enough, 0 to 1.
+        best_confidence: f32,
+    },
+}
+
+/// One vehicle gone by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pass {
+    /// The track that it was followed as; unique in one run of the agent.
+    pub track: TrackId,
+    /// First and last exposure in which its plate was found.
+    pub first_seen: jiff::Timestamp,
+    /// See `first_seen`.
+    pub last_seen: jiff::Timestamp,
+    /// Frames in which the plate was found.
+    pub sightings: u32,
+    /// Frames in which it was read.
+    pub readings: u32,
+    /// How it moved.
+    pub direction: Direction,
+    /// Whether it was reported while standing still.
+    pub parked: bool,
+    /// Its text, or why there is none.
+    pub outcome: Outcome,
+}

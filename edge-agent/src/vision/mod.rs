@@ -1,6 +1,39 @@
 //! Plates found, made upright and read. The only module that knows ONNX Runtime.
+//!
+//! ```text
+//! frame ─ motion gate ─ detect (four corners) ─ rectify ─ read (characters, state)
+//! ```
+//!
+//! [`Runtime::load`] once, then [`Detector::load`] and [`Reader::load`]; each takes `&mut self` to
+//! run, so one of each belongs to one thread. What can fail is a [`VisionError`], which says what
+//! to do.
 
 use crate::geometry::Quad;
+
+pub mod ctc;
+pub mod detect;
+mod error;
+#[cfg(test)]
+mod fixtures;
+pub mod golden;
+pub mod layout;
+pub mod manifest;
+pub mod motion;
+pub mod photo;
+mod placement;
+pub(crate) mod plane;
+mod provider;
+pub mod read;
+pub mod rectify;
+pub mod session;
+pub mod still;
+
+pub use detect::Detector;
+pub use error::VisionError;
+pub use motion::MotionGate;
+pub use photo::Photo;
+pub use read::Reader;
+pub use session::{ProviderReport, Runtime, health};
 
 /// A plate found in a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]

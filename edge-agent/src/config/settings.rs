@@ -1,8 +1,5 @@
-//! One TOML file → typed, validated settings. Every problem is reported at once, with its line,
-//! its key and what to do; unknown keys are refused.
-//!
-//! Units stand in the key names (`_s`, `_ms`, `_px`, `_bytes`). Relative paths are taken from the
-//! configuration file's folder.
+//! What an agent is told, as types. The fields' documentation names the key, its default and its
+//! range; [`super::keys::KEYS`] is where the parser takes them from.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -46,6 +43,16 @@ pub struct Site {
     pub longitude_deg: f64,
     /// Compass direction that the camera looks to, degrees clockwise from north, 0 to 360.
     pub heading_deg: f64,
+}
+
+impl Site {
+    /// Its place in the topic tree.
+    ///
+    /// # Errors
+    /// For names outside the topic's alphabet, which a parsed configuration never has.
+    pub fn root(&self) -> Result<milepost_wire::Root, milepost_wire::TopicError> {
+        milepost_wire::Root::new(&self.agency, &self.site, &self.camera)
+    }
 }
 
 /// Where frames come from and how long silence is borne.
@@ -212,6 +219,8 @@ impl Provider {
 pub struct Pass {
     /// `lost_after_ms`: a track unseen for so long has ended. Default 700, 100 to 10000.
     pub lost_after: Duration,
+    /// `rejoin_within_ms`: a vehicle hidden in mid-picture is waited for so long. Default 2500, 0 to 10000.
+    pub rejoin_within: Duration,
     /// `parked_after_s`: a plate standing still for so long is read then and not again until it
     /// moves off. Default 4, 1 to 600.
     pub parked_after: Duration,
@@ -227,6 +236,7 @@ impl Default for Pass {
     fn default() -> Self {
         Self {
             lost_after: Duration::from_millis(700),
+            rejoin_within: Duration::from_millis(2500),
             parked_after: Duration::from_secs(4),
             min_sightings: 3,
             min_confidence: 0.6,
@@ -293,7 +303,8 @@ pub enum Delivery {
 pub struct Local {
     /// `listen`: address and port. Default `127.0.0.1:8480`.
     pub listen: SocketAddr,
-    /// `max_connections`: open at once; more are refused. Default 64, 4 to 1024.
+    /// `max_connections`: open at once; above this the oldest that asks for
+    /// nothing makes room. Default 64, 4 to 1024.
     pub max_connections: usize,
 }
 

@@ -1,0 +1,36 @@
+# Milepost: the commands a developer and CI need. `make help` lists them.
+
+# Every tool finds the ONNX Runtime that belongs to the `ort` crate.
+export ORT_DYLIB_PATH := $(CURDIR)/.cache/onnxruntime/libonnxruntime.so
+CLIP := .cache/clip/demo.mp4
+# Real photos for evaluation, where they are present (models/README.md).
+DATA ?= ../shared/data
+
+.PHONY: help setup run test check bench evaluate clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
+
+setup: ## packages, ONNX Runtime, the demo clip
+	@scripts/setup.sh apt onnxruntime clip
+
+run: setup ## the main job on the demo clip: broker, agent and a subscriber that shows the reads
+	@cargo build --quiet --release --package milepost
+	@scripts/run.sh
+
+check: ## format, lints, licences
+	@scripts/check.sh
+
+test: setup check ## everything that CI runs
+	@scripts/test.sh
+
+bench: setup ## ms a frame, frames/s, memory, time to acknowledgement: as a table
+	@cargo build --quiet --release --package milepost
+	@scripts/bench.sh
+
+evaluate: setup ## recall and accuracy on the clip and, where present, on real photos: as a table
+	@cargo build --quiet --release --package milepost
+	@DATA=$(DATA) scripts/evaluate.sh
+
+clean: ## what was built and fetched
+	rm -rf target .cache

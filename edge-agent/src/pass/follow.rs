@@ -1,0 +1,377 @@
+//! Which detections are one vehicle, and when its pass has ended.
+//!
+//! A track is in one of these states:
+//!
+//! ```text
+//! seen ──unseen for lost_after──► left the picture ─────────────► ended (one pass)
+//!   │                             in mid-picture: hidden ──rejoin_within──► ended
+//!   │                                └─ found again, by place or by text ─► seen
+//!   └──still for parked_after──► reported (one pass); silent until it has gone for good
+//! ```
+//!
+//! Invariants: a detection belongs to one track at most; a track yields one [`Pass`] at most;
+//! tracks and the memory of parked vehicles are bounded.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Direction, Outcome, Pass, UnreadReason, Vote, Voted, motion::Motion};
+use crate::{
+    config,
+    geometry::{Point, Quad},
+    vision::{PlateDetection, Reading},
+};
+
+/// Tracks followed at once; a detection beyond is not followed. Two lanes hold about ten vehicles.
+pub const MAX_TRACKS: usize = 32;
+/// Parked vehicles remembered at once.
+const MAX_PARKED: usize = 16;
+/// How long a parked vehicle that is not seen any more is remembered: hidden by a lorry, then back.
+const PARKED_MEMORY: Duration = Duration::from_secs(30 * 60);
+/// Gate of the association, in standard deviations of the prediction …
+const GATE_SIGMAS: f32 = 5.0;
+/// … and in plate widths: two plates are never nearer than a vehicle's width, six of them.
+const GATE_WIDTHS: f32 = 3.0;
+/// A hidden vehicle's place is less sure: gate in plate widths when it is found again.
+const REJOIN_WIDTHS: f32 = 6.0;
+/// Speed under which a plate stands still, in plate widths a second.
+const STILL: f32 = 0.25;
+/// A track that never got further than this from its start, in plate widths, did not pass by.
+const MOVED: f32 = 0.7;
+/// Growth or shrinkage of the plate that says which way the vehicle went.
+const DIRECTION_RATIO: f32 = 1.12;
+
+/// Names a track for the life of a [`Follower`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TrackId(pub u64);
+
+/// Where a detection went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighting {
+    /// Its track.
+    pub track: TrackId,
+    /// Whether reading it is worth the time: false once the vote is certain or the pass reported.
+    pub wants_reading: bool,
+}
+
+#[derive(Debug)]
+struct Track {
+    id: TrackId,
+    motion: Motion,
+    /// Time of `motion`.
+    at: Timestamp,
+    first_seen: Timestamp,
+    start: Point,
+    first_width: f32,
+    last_width: f32,
+    widest: f32,
+    sightings: u32,
+    moved: bool,
+    still_since: Option<Timestamp>,
+    vote: Vote,
+    certain: bool,
+    /// Its pass was given out already.
+    reported: bool,
+}
+
+/// A parked vehicle that was reported, or a thing that never moved: not to be reported again.
+#[derive(Debug)]
+struct Parked {
+    at: Point,
+    width: f32,
+    last_seen: Timestamp,
+}
+
+/// Follows plates over the frames of one camera.
+#[derive(Debug)]
+pub struct Follower {
+    config: config::Pass,
+    frame: (f32, f32),
+    tracks: Vec<Track>,
+    parked: Vec<Parked>,
+    next: u64,
+}
+
+impl Follower {
+    /// A follower for frames of `width` × `height` pixels.
+    #[must_use]
+    pub fn new(config: config::Pass, width: usize, height: usize) -> Self {
+        let frame = (width as f32, height as f32);
+        Self { config, frame, tracks: Vec::new(), parked: Vec::new(), next: 0 }
+    }
+
+    /// Takes the detections of one frame exposed at `at`; answers, for each, its track, or `None`
+    /// where [`MAX_TRACKS`] are followed already. Frames must come in the order of exposure.
+    pub fn follow(
+        &mut self,
+        at: Timestamp,
+        detections: &[PlateDetection],
+    ) -> Vec<Option<Sighting>> {
+        let owners = self.associate(at, detections);
+        owners
+            .into_iter()
+            .zip(detections)
+            .map(|(owner, detection)| {
+                let i = match owner {
+                    Some(i) => i,
+                    None if self.tracks.len() < MAX_TRACKS => self.start(at, &detection.corners),
+                    None => return None,
+                };
+                self.see(i, at, &detection.corners);
+                let track = &self.tracks[i];
+                Some(Sighting { track: track.id, wants_reading: !track.certain && !track.reported })
+            })
+            .collect()
+    }
+
+    /// Adds what was read of a sighting. `weight`, above 0 to 1, says how well it could be seen.
+    pub fn read(&mut self, track: TrackId, reading: &Reading, weight: f32) {
+        let (enough, certain) = (self.config.min_sightings, self.config.certain_confidence);
+        if let Some(track) = self.tracks.iter_mut().find(|t| t.id == track) {
+            track.vote.add(reading, weight);
+            track.certain = track.vote.readings() >= enough
+                && track.vote.result().is_some_and(|v| v.confidence >= certain);
+        }
+        self.rejoin_by_text();
+    }
+
+    /// Tracks that are followed now.
+    #[must_use]
+    pub fn tracks(&self) -> Vec<TrackId> {
+        self.tracks.iter().map(|t| t.id).collect()
+    }
+
+    /// The passes that have ended by `at`, each given once.
+    pub fn ended(&mut self, at: Timestamp) -> Vec<Pass> {
+        let mut passes = Vec::new();
+        let mut i = 0;
+        while i < self.tracks.len() {
+            let unseen = elapsed(self.tracks[i].at, at);
+            let patience = if self.has_left(&self.tracks[i], unseen) {
+                self.config.lost_after
+            } else {
+                self.config.lost_after.max(self.config.rejoin_within)
+            };
+            if unseen >= patience {
+                let track = self.tracks.swap_remove(i);
+                passes.extend(self.end(track));
+                continue;
+            }
+            if !self.tracks[i].reported && self.is_parked(&self.tracks[i], at) {
+                passes.extend(self.park(i));
+            }
+            i += 1;
+        }
+        self.parked.retain(|p| elapsed(p.last_seen, at) < PARKED_MEMORY);
+        passes
+    }
+
+    /// Ends every track: nothing more will come.
+    pub fn finish(&mut self) -> Vec<Pass> {
+        let tracks = std::mem::take(&mut self.tracks);
+        tracks.into_iter().filter_map(|t| self.end(t)).collect()
+    }
+
+    /// For each detection the index of its track: nearest pairs first, within the gates.
+    fn associate(&self, at: Timestamp, detections: &[PlateDetection]) -> Vec<Option<usize>> {
+        let mut pairs = Vec::new();
+        for (t, track) in self.tracks.iter().enumerate() {
+            let unseen = elapsed(track.at, at);
+            let predicted = track.motion.predicted(unseen.as_secs_f32());
+            let gate = if unseen < self.config.lost_after { GATE_WIDTHS } else { REJOIN_WIDTHS };
+            for (d, detection) in detections.iter().enumerate() {
+                let distance = predicted.distance(&detection.corners);
+                if distance.sigmas < GATE_SIGMAS && distance.widths < gate {
+                    pairs.push((distance.sigmas, t, d));
+                }
+            }
+        }
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut owners = vec![None; detections.len()];
+        let mut taken = vec![false; self.tracks.len()];
+        for (_, t, d) in pairs {
+            if !taken[t] && owners[d].is_none() {
+                (taken[t], owners[d]) = (true, Some(t));
+            }
+        }
+        owners
+    }
+
+    fn start(&mut self, at: Timestamp, corners: &Quad) -> usize {
+        let (start, width) = (corners.centre(), corners.width());
+        // Something that was reported standing here, or never moved, is still that.
+        let known = self
+            .parked
+            .iter()
+            .position(|p| p.at.distance(start) < p.width / 2.0 && ratio(p.width, width) < 1.3);
+        if let Some(known) = known {
+            self.parked.swap_remove(known);
+        }
+        self.tracks.push(Track {
+            id: TrackId(self.next),
+            motion: Motion::new(corners),
+            at,
+            first_seen: at,
+            start,
+            first_width: width,
+            last_width: width,
+            widest: width,
+            sightings: 0,
+            moved: false,
+            still_since: None,
+            vote: Vote::default(),
+            certain: false,
+            reported: known.is_some(),
+        });
+        self.next += 1;
+        self.tracks.len() - 1
+    }
+
+    fn see(&mut self, i: usize, at: Timestamp, corners: &Quad) {
+        let track = &mut self.tracks[i];
+        if track.sightings > 0 {
+            let dt = elapsed(track.at, at).as_secs_f32();
+            track.motion = track.motion.predicted(dt).corrected(corners);
+        }
+        track.at = at;
+        track.sightings += 1;
+        track.last_width = corners.width();
+        track.widest = track.widest.max(track.last_width);
+        track.moved |= corners.centre().distance(track.start) > MOVED * track.widest;
+        if track.motion.speed() > STILL {
+            track.still_since = None;
+        } else {
+            track.still_since.get_or_insert(at);
+        }
+    }
+
+    /// Whether the plate, `unseen` for that long, is where the camera does not see it any more.
+    fn has_left(&self, track: &Track, unseen: Duration) -> bool {
+        let ahead = track.motion.predicted(unseen.as_secs_f32());
+        let (centre, margin) = (ahead.centre(), ahead.width());
+        let inside = |v: f32, size: f32| v > margin && v < size - margin;
+        !inside(centre.x, self.frame.0) || !inside(centre.y, self.frame.1)
+    }
+
+    fn is_parked(&self, track: &Track, at: Timestamp) -> bool {
+        track.sightings >= self.config.min_sightings
+            && track.still_since.is_some_and(|since| elapsed(since, at) >= self.config.parked_after)
+    }
+
+    /// Reports a standing vehicle. Something unreadable that never moved is no vehicle gone by: it
+    /// is only remembered, so that it costs nothing more.
+    fn park(&mut self, i: usize) -> Option<Pass> {
+        let track = &mut self.tracks[i];
+        track.reported = true;
+        let pass = self.pass(&self.tracks[i], true);
+        let readable = matches!(pass.outcome, Outcome::Read(_));
+        (readable || self.tracks[i].moved).then_some(pass)
+    }
+
+    fn end(&mut self, track: Track) -> Option<Pass> {
+        if track.reported {
+            if !track.moved || track.still_since.is_some() {
+                self.remember(&track);
+            }
+            return None;
+        }
+        if track.sightings < self.config.min_sightings {
+            return None;
+        }
+        let pass = self.pass(&track, false);
+        (track.moved || matches!(pass.outcome, Outcome::Read(_))).then_some(pass)
+    }
+
+    fn remember(&mut self, track: &Track) {
+        if self.parked.len() == MAX_PARKED {
+            self.parked.remove(0);
+        }
+        self.parked.push(Parked {
+            at: track.motion.centre(),
+            width: track.last_width,
+            last_seen: track.at,
+        });
+    }
+
+    /// A hidden vehicle that comes out elsewhere than predicted is known by its text: the new
+    /// track is joined to the hidden one.
+    fn rejoin_by_text(&mut self) {
+        let Some(now) = self.tracks.iter().map(|t| t.at).max() else { return };
+        let text = |t: &Track| t.vote.result().map(|v| v.text()).filter(|t| t.len() >= 4);
+        let mut joined = None;
+        'search: for (n, new) in self.tracks.iter().enumerate() {
+            if new.at != now || new.reported || new.vote.readings() < 2 {
+                continue;
+            }
+            for (h, hidden) in self.tracks.iter().enumerate() {
+                if hidden.at < new.first_seen
+                    && h != n
+                    && text(new).is_some_and(|t| text(hidden) == Some(t))
+                {
+                    joined = Some((n, h));
+                    break 'search;
+                }
+            }
+        }
+        if let Some((n, h)) = joined {
+            let hidden = self.tracks.swap_remove(h);
+            let n = if n == self.tracks.len() { h } else { n };
+            let new = &mut self.tracks[n];
+            new.first_seen = hidden.first_seen;
+            new.start = hidden.start;
+            new.first_width = hidden.first_width;
+            new.widest = new.widest.max(hidden.widest);
+            new.sightings += hidden.sightings;
+            new.moved |= hidden.moved;
+            new.reported |= hidden.reported;
+        }
+    }
+
+    fn pass(&self, track: &Track, parked: bool) -> Pass {
+        let growth = track.last_width / track.first_width.max(1.0);
+        let direction = if growth > DIRECTION_RATIO {
+            Direction::Approaching
+        } else if growth < 1.0 / DIRECTION_RATIO {
+            Direction::Receding
+        } else {
+            Direction::Unknown
+        };
+        Pass {
+            track: track.id,
+            first_seen: track.first_seen,
+            last_seen: track.at,
+            sightings: track.sightings,
+            readings: track.vote.readings(),
+            direction,
+            parked,
+            outcome: self.outcome(track.vote.result(), track.vote.readings()),
+        }
+    }
+
+    fn outcome(&self, voted: Option<Voted>, readings: u32) -> Outcome {
+        match voted {
+            Some(v) if v.confidence >= self.config.min_confidence => Outcome::Read(v),
+            Some(v) => Outcome::Unread {
+                reason: UnreadReason::LowConfidence,
+                best_confidence: v.confidence,
+            },
+            None if readings == 0 => {
+                Outcome::Unread { reason: UnreadReason::TooSmall, best_confidence: 0.0 }
+            }
+            None => Outcome::Unread { reason: UnreadReason::NoCharacters, best_confidence: 0.0 },
+        }
+    }
+}
+
+/// Time from `from` to `to`; zero where the clock went back.
+fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+fn ratio(a: f32, b: f32) -> f32 {
+    a.max(b) / a.min(b).max(1.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! A finished pass as the event that the server gets, with its two photos.
+//!
+//! Both photos are cut from the one frame that the read's time and corners come from. A photo that
+//! can't be made is withheld with the reason; the read goes out all the same.
+
+use milepost_wire as wire;
+use uuid::Uuid;
+
+use crate::{
+    capture::Frame,
+    clock::{ClockSource, ExposureTime},
+    config,
+    evidence::{self, Jpeg, Shot},
+    geometry::Quad,
+    pass::{self, Outcome, Pass, Voted},
+    recognise::Finished,
+    vision,
+};
+
+/// What stands in every event of one camera.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Where the camera is.
+    pub position: wire::Position,
+    /// Versions of the models.
+    pub models: wire::Models,
+    /// Execution provider in use.
+    pub execution_provider: String,
+    /// How photos are made.
+    pub evidence: config::Evidence,
+}
+
+impl Origin {
+    /// From the settings and what is really in use.
+    #[must_use]
+    pub fn new(config: &config::Config, versions: (&str, &str), provider: &str) -> Self {
+        Self {
+            position: wire::Position {
+                latitude_deg: config.site.latitude_deg,
+                longitude_deg: config.site.longitude_deg,
+                heading_deg: config.site.heading_deg,
+            },
+            models: wire::Models { detector: versions.0.into(), reader: versions.1.into() },
+            execution_provider: provider.into(),
+            evidence: config.evidence.clone(),
+        }
+    }
+}
+
+/// What is to be kept of a pass.
+#[derive(Debug)]
+pub enum Report {
+    /// A read, its plate close-up and its context photo.
+    Read(Box<wire::Read>, Option<Photos>),
+    /// A pass without text.
+    Unread(Box<wire::UnreadPass>),
+}
+
+/// The two photos of a read, from the same frame.
+#[derive(Debug)]
+pub struct Photos {
+    /// The plate close-up.
+    pub plate: Jpeg,
+    /// The vehicle's front or rear.
+    pub context: Jpeg,
+}
+
+/// Makes the event's data and the photos of a finished pass, under a new id.
+#[must_use]
+pub fn report(finished: &Finished, origin: &Origin) -> Report {
+    let pass = &finished.pass;
+    let shot = finished.shot.as_ref();
+    match &pass.outcome {
+        Outcome::Read(voted) => {
+            let (evidence, photos) = photos(shot, &origin.evidence);
+            Report::Read(Box::new(read(pass, voted, shot, evidence, origin)), photos)
+        }
+        Outcome::Unread { reason, best_confidence } => {
+            let exposure = exposure(pass, shot);
+            Report::Unread(Box::new(wire::UnreadPass {
+                pass_id: Uuid::now_v7(),
+                reason: match reason {
+                    pass::UnreadReason::TooSmall => wire::UnreadReason::TooSmall,
+                    pass::UnreadReason::NoCharacters => wire::UnreadReason::NoCharacters,
+                    pass::UnreadReason::LowConfidence => wire::UnreadReason::LowConfidence,
+                },
+                direction: direction(pass.direction),
+                captured_at: exposure.utc,
+                time_source: time_source(exposure.source),
+                time_uncertainty_s: exposure.uncertainty.map(|u| u.as_secs_f64()),
+                first_seen_at: pass.first_seen,
+                last_seen_at: pass.last_seen,
+                frames_seen: pass.sightings,
+                frames_read: pass.readings,
+                best_confidence: (*best_confidence > 0.0).then_some(*best_confidence),
+                position: origin.position,
+            }))
+        }
+    }
+}
+
+fn read(
+    pass: &Pass,
+    voted: &Voted,
+    shot: Option<&Shot>,
+    evidence: wire::Evidence,
+    origin: &Origin,
+) -> wire::Read {
+    let exposure = exposure(pass, shot);
+    let size = shot.map(|s| size(&s.frame)).unwrap_or_default();
+    wire::Read {
+        read_id: Uuid::now_v7(),
+        plate_text: voted.text(),
+        confidence: voted.confidence,
+        characters: voted.characters.iter().map(character).collect(),
+        alternatives: voted
+            .alternatives
+            .iter()
+            .map(|(text, p)| wire::TextAlternative { text: text.clone(), probability: *p })
+            .collect(),
+        state: voted
+            .state
+            .as_ref()
+            .filter(|(code, _)| code.contains('-'))
+            .map(|(code, p)| wire::State { code: code.clone(), confidence: *p }),
+        direction: direction(pass.direction),
+        captured_at: exposure.utc,
+        time_source: time_source(exposure.source),
+        time_uncertainty_s: exposure.uncertainty.map(|u| u.as_secs_f64()),
+        first_seen_at: pass.first_seen,
+        last_seen_at: pass.last_seen,
+        frames_seen: pass.sightings,
+        frames_read: pass.readings,
+        position: origin.position,
+        plate_corners_px: corners(shot.map(|s| s.corners).unwrap_or(Quad(Default::default()))),
+        frame_width_px: size.0,
+        frame_height_px: size.1,
+        evidence,
+        models: origin.models.clone(),
+        execution_provider: origin.execution_provider.clone(),
+    }
+}
+
+fn photos(shot: Option<&Shot>, config: &config::Evidence) -> (wire::Evidence, Option<Photos>) {
+    let withheld = |reason: String| {
+        (wire::Evidence { plate: None, context: None, withheld_reason: Some(reason) }, None)
+    };
+    let Some(shot) = shot else { return withheld("no frame of the pass could be held".into()) };
+    let made = evidence::close_up(&shot.frame, &shot.corners, config)
+        .and_then(|plate| Ok(Photos { plate, context: evidence::context(&shot.frame, config)? }));
+    match made {
+        Ok(photos) => {
+            let info = |jpeg: &Jpeg| wire::PhotoInfo {
+                sha256: jpeg.sha256.clone(),
+                width_px: jpeg.width as u32,
+                height_px: jpeg.height as u32,
+                bytes: jpeg.bytes.len() as u64,
+            };
+            let evidence = wire::Evidence {
+                plate: Some(info(&photos.plate)),
+                context: Some(info(&photos.context)),
+                withheld_reason: None,
+            };
+            (evidence, Some(photos))
+        }
+        Err(error) => withheld(error.to_string()),
+    }
+}
+
+/// When the best frame was exposed; of a pass without one, its end.
+fn exposure(pass: &Pass, shot: Option<&Shot>) -> ExposureTime {
+    shot.map_or(
+        ExposureTime {
+            utc: pass.last_seen,
+            uncertainty: None,
+            source: ClockSource::Unsynchronised,
+        },
+        |s| s.exposure,
+    )
+}
+
+fn size(frame: &Frame) -> (u32, u32) {
+    let luma = frame.luma();
+    (luma.width as u32, luma.height as u32)
+}
+
+fn corners(quad: Quad) -> [[f32; 2]; 4] {
+    quad.0.map(|p| [p.x, p.y])
+}
+
+fn character(c: &vision::Character) -> wire::Character {
+    wire::Character {
+        text: c.text.into(),
+        probability: c.probability,
+        alternatives: c
+            .alternatives
+            .iter()
+            .map(|(text, p)| wire::TextAlternative { text: (*text).into(), probability: *p })
+            .collect(),
+    }
+}
+
+const fn direction(direction: pass::Direction) -> wire::Direction {
+    match direction {
+        pass::Direction::Approaching => wire::Direction::Approaching,
+        pass::Direction::Receding => wire::Direction::Receding,
+        pass::Direction::Unknown => wire::Direction::Unknown,
+    }
+}
+
+const fn time_source(source: ClockSource) -> wire::TimeSource {
+    match source {
+        ClockSource::Kernel => wire::TimeSource::Kernel,
+        ClockSource::Unsynchronised => wire::TimeSource::Unsynchronised,
+        ClockSource::Recording => wire::TimeSource::Recording,
+    }
+}

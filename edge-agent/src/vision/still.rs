@@ -1,0 +1,151 @@
+//! Photos → plates, best first: detection at more than one scale, as no time presses.
+//!
+//! A stream's camera is set up so that plates have a known size; a photo's plates have any. So a
+//! photo is looked at at the configured width and, if it is larger, at [`LARGE_WIDTH`]; where that
+//! finds nothing sure, also at half and a quarter of it on a grey border, for plates that fill the
+//! picture. All are merged by overlap.
+//!
+//! A small picture of a plate's proportions may *be* a plate, cut out by someone else. It is then
+//! also read as a whole; that reading counts only where the reader is at least
+//! [`MIN_WHOLE_CONFIDENCE`] sure and surer than of what was detected. Such a plate's score is the
+//! reader's confidence, as the detector had no say in it.
+
+use std::time::{Duration, Instant};
+
+use super::{Detector, PlateDetection, Reader, Reading, Runtime, VisionError, detect::suppress};
+use crate::{
+    capture::Plane,
+    config::Vision,
+    geometry::{Box2, Point, Quad},
+};
+
+/// Width that larger photos are also looked at in, in pixels.
+pub const LARGE_WIDTH: usize = 1024;
+/// A detection of this score makes the search at smaller scales unnecessary.
+pub const SURE_SCORE: f32 = 0.5;
+/// Grey border at the smaller scales, in pixels of the detector's canvas.
+pub const BORDER: usize = 48;
+/// Widest picture that may be a plate cut out.
+pub const MAX_WHOLE_WIDTH: usize = 640;
+/// Proportions (width over height) of pictures that may be a plate cut out: from above a camera's
+/// 3:2 to a European plate's.
+pub const WHOLE_ASPECT: std::ops::RangeInclusive<f32> = 1.6..=5.5;
+/// Share of the picture that a detection must cover for the picture to be a plate cut out.
+pub const WHOLE_SHARE: f32 = 0.45;
+/// The reader's confidence below which a whole picture is no plate.
+pub const MIN_WHOLE_CONFIDENCE: f32 = 0.6;
+
+/// A plate in a photo.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StillPlate {
+    /// Corners in pixels of the photo.
+    pub corners: Quad,
+    /// The detector's score, 0 to 1.
+    pub score: f32,
+    /// What it says.
+    pub reading: Reading,
+}
+
+impl StillPlate {
+    fn rank(&self) -> f32 {
+        self.score * self.reading.confidence()
+    }
+}
+
+/// What was found in a photo, and how long it took.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Found {
+    /// Best first, by score times the text's confidence.
+    pub plates: Vec<StillPlate>,
+    /// Time spent detecting.
+    pub detect: Duration,
+    /// Time spent reading.
+    pub read: Duration,
+}
+
+/// A detector and a reader for photos.
+#[derive(Debug)]
+pub struct Stills {
+    /// The detector; its report says what runs it.
+    pub detector: Detector,
+    /// The reader; its report says what runs it.
+    pub reader: Reader,
+    width: usize,
+    regions: bool,
+}
+
+impl Stills {
+    /// Loads both models.
+    ///
+    /// # Errors
+    /// As [`Detector::load`] and [`Reader::load`].
+    pub fn load(runtime: &Runtime, config: &Vision) -> Result<Self, VisionError> {
+        Ok(Self {
+            detector: Detector::load(runtime, config)?,
+            reader: Reader::load(runtime, config)?,
+            width: config.detect_width,
+            regions: !config.regions.is_empty(),
+        })
+    }
+
+    /// Finds and reads the plates of a photo.
+    ///
+    /// # Errors
+    /// As [`Detector::detect`] and [`Reader::read`].
+    pub fn read(&mut self, luma: Plane<'_>) -> Result<Found, VisionError> {
+        let started = Instant::now();
+        let detections = self.detect(luma)?;
+        let detect = started.elapsed();
+
+        let started = Instant::now();
+        let mut corners: Vec<Quad> = detections.iter().map(|d| d.corners).collect();
+        let whole = self.may_be_a_plate(luma, &detections).then(|| whole_picture(luma));
+        corners.extend(whole);
+        let mut readings = self.reader.read(luma, &corners)?;
+        let whole_reading = whole.and_then(|_| readings.pop());
+        let mut plates: Vec<StillPlate> = detections
+            .iter()
+            .zip(readings)
+            .map(|(d, reading)| StillPlate { corners: d.corners, score: d.score, reading })
+            .collect();
+        if let (Some(corners), Some(reading)) = (whole, whole_reading) {
+            let score = reading.confidence();
+            let surest = plates.iter().map(|p| p.reading.confidence()).fold(0.0, f32::max);
+            if score >= MIN_WHOLE_CONFIDENCE && score > surest {
+                plates = vec![StillPlate { corners, score, reading }];
+            }
+        }
+        plates.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
+        Ok(Found { plates, detect, read: started.elapsed() })
+    }
+
+    fn detect(&mut self, luma: Plane<'_>) -> Result<Vec<PlateDetection>, VisionError> {
+        let mut found = self.detector.detect_at(luma, self.width, 0)?;
+        if luma.width > self.width.max(LARGE_WIDTH * 3 / 4) && self.width < LARGE_WIDTH {
+            found.extend(self.detector.detect_at(luma, LARGE_WIDTH, 0)?);
+        }
+        if found.iter().all(|d| d.score < SURE_SCORE) {
+            let width = self.width.min(luma.width);
+            for part in [2, 4] {
+                found.extend(self.detector.detect_at(luma, width.div_ceil(part), BORDER)?);
+            }
+        }
+        Ok(suppress(found))
+    }
+
+    /// Whether the picture may be one plate, cut out; not where regions say where plates are.
+    fn may_be_a_plate(&self, luma: Plane<'_>, found: &[PlateDetection]) -> bool {
+        let aspect = luma.width as f32 / luma.height.max(1) as f32;
+        if self.regions || luma.width > MAX_WHOLE_WIDTH || !WHOLE_ASPECT.contains(&aspect) {
+            return false;
+        }
+        let picture =
+            Box2 { width: luma.width as f32, height: luma.height as f32, ..Box2::default() };
+        found.first().is_none_or(|best| best.corners.bounds().iou(&picture) >= WHOLE_SHARE)
+    }
+}
+
+fn whole_picture(luma: Plane<'_>) -> Quad {
+    let (w, h) = (luma.width as f32, luma.height as f32);
+    Quad([Point::new(0.0, 0.0), Point::new(w, 0.0), Point::new(w, h), Point::new(0.0, h)])
+}

@@ -1,0 +1,106 @@
+"""Tiny ONNX models for the tests of the vision path: python make.py (needs `onnx`).
+
+toy-detector.onnx  finds a bright 8x8 cell and claims a plate of 32x16 pixels around its centre
+toy-reader.onnx    reads "1A" on bright plates and "0A" on dark ones; state: first of two
+nan-detector.onnx  as the detector, but every score is NaN
+wide-detector.onnx as the detector, but with two planes of scores
+lost-detector.onnx as the detector, but its corners are called otherwise
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+HERE = Path(__file__).parent
+FLOAT = TensorProto.FLOAT
+
+
+def constant(name, values):
+    """Initializer from nested lists."""
+    return numpy_helper.from_array(np.asarray(values, np.float32), name)
+
+
+def save(name, nodes, inputs, outputs, constants):
+    """Check and write a graph."""
+    graph = helper.make_graph(nodes, name, inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, HERE / f"{name}.onnx")
+
+
+def detector(name, heat_nodes=(), heat="score", planes=1, corners="corners"):
+    """heat = 8 * relu(mean of the cell - 0.875), clipped to 1; corners are constant."""
+    node = helper.make_node
+    nodes = [
+        node("AveragePool", ["luma"], ["mean"], kernel_shape=[8, 8], strides=[8, 8]),
+        node("Sub", ["mean", "level"], ["above"]),
+        node("Relu", ["above"], ["lit"]),
+        node("Mul", ["lit", "gain"], ["raw"]),
+        node("Min", ["raw", "one"], ["score"]),
+        *heat_nodes,
+        node("Concat", [heat] * planes, ["heat"], axis=1),
+        node("Mul", ["mean", "zero"], ["nothing"]),
+        node("Add", ["nothing", "quad"], [corners]),
+    ]
+    quad = np.array([-16, -8, 16, -8, 16, 8, -16, 8], np.float32).reshape(1, 8, 1, 1)
+    save(
+        name,
+        nodes,
+        [helper.make_tensor_value_info("luma", FLOAT, ["n", 1, "h", "w"])],
+        [
+            helper.make_tensor_value_info("heat", FLOAT, ["n", planes, "h8", "w8"]),
+            helper.make_tensor_value_info(corners, FLOAT, ["n", 8, "h8", "w8"]),
+        ],
+        [constant("level", 0.875), constant("gain", 8.0), constant("one", 1.0), constant("zero", 0.0),
+         constant("quad", quad)],
+    )
+
+
+def reader():
+    """Columns: digit, blank, 'A'; the digit by the plate's mean brightness."""
+    node = helper.make_node
+    rows = np.zeros((2, 1, 3, 37), np.float32)
+    rows[0, 0, 0, 1] = rows[1, 0, 0, 2] = 0.9  # '0' and '1'
+    rows[:, 0, 0, 0] = 0.1
+    rows[:, 0, 1, 0] = 1.0
+    rows[:, 0, 2, 11] = 0.8  # 'A'
+    rows[:, 0, 2, 12] = 0.2  # 'B'
+    nodes = [
+        node("ReduceMean", ["plate"], ["mean"], axes=[2, 3], keepdims=1),
+        node("Squeeze", ["mean", "last"], ["flat"]),
+        node("Sub", ["flat", "half"], ["over"]),
+        node("Mul", ["over", "steep"], ["far"]),
+        node("Sigmoid", ["far"], ["bright"]),
+        node("Mul", ["bright", "change"], ["part"]),
+        node("Add", ["part", "dark"], ["characters"]),
+        node("Squeeze", ["bright", "one"], ["row"]),
+        node("Mul", ["row", "zero"], ["nothing"]),
+        node("Add", ["nothing", "states"], ["state"]),
+    ]
+    save(
+        "toy-reader",
+        nodes,
+        [helper.make_tensor_value_info("plate", FLOAT, ["n", 1, 64, 160])],
+        [
+            helper.make_tensor_value_info("characters", FLOAT, ["n", 3, 37]),
+            helper.make_tensor_value_info("state", FLOAT, ["n", 2]),
+        ],
+        [
+            numpy_helper.from_array(np.array([3], np.int64), "last"),
+            numpy_helper.from_array(np.array([2], np.int64), "one"),
+            constant("half", 0.5), constant("steep", 1000.0), constant("zero", 0.0),
+            constant("change", rows[1] - rows[0]), constant("dark", rows[0]), constant("states", [[0.75, 0.25]]),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    detector("toy-detector")
+    detector("nan-detector", [helper.make_node("Sub", ["score", "one"], ["low"]),
+                              helper.make_node("Sub", ["low", "one"], ["lower"]),
+                              helper.make_node("Sqrt", ["lower"], ["nan"])], heat="nan")
+    detector("wide-detector", planes=2)
+    detector("lost-detector", corners="points")
+    reader()

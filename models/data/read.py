@@ -1,0 +1,157 @@
+"""Training samples for the reader: rendered plates and real crops, both as the detector leaves them.
+
+A sample is a luma crop [64, 160] whose plate corners lie `MARGIN_X` of the plate's width and `MARGIN_Y`
+of its height inside the crop on each side, give or take the detector's error.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..render.reader_sample import degrade, render_reader_sample
+from .augment import jpeg, noise, tone
+from .sources import ALPHABET, STATE_INDEX, Crop
+
+HEIGHT, WIDTH = 64, 160
+MARGIN_X, MARGIN_Y = 0.06, 0.12
+#: Longest text that is trained on; CTC needs a blank between equal neighbours within 40 columns.
+LONGEST = 10
+
+
+def encode_text(text: str) -> list[int]:
+    """CTC classes (1..36) of a text; empty for one that cannot be a label."""
+    classes = [ALPHABET.index(c) + 1 for c in text if c in ALPHABET]
+    return classes if len(classes) <= LONGEST else []
+
+
+def decode_greedy(probabilities: np.ndarray) -> tuple[str, float]:
+    """Best path of [T, 37] -> text and confidence: the product over characters of their best column."""
+    best = probabilities.argmax(1)
+    text, confidence, last, peak = "", 1.0, 0, 0.0
+    for column, kind in enumerate(best):
+        p = float(probabilities[column, kind])
+        if kind != last:
+            if last:
+                confidence *= peak
+            if kind:
+                text += ALPHABET[kind - 1]
+            peak = p
+        peak, last = max(peak, p), kind
+    return text, confidence * (peak if last else 1.0)
+
+
+def rendered(rng: np.random.Generator, style: str | None = None) -> tuple[np.ndarray, str, int]:
+    """A rendered sample; state -1 where the plate doesn't show it.
+
+    The renderer's margin is the same share on all sides, so it draws a wider crop, which is then cut.
+    """
+    wide = round(WIDTH * (1 + 2 * MARGIN_Y) / (1 + 2 * MARGIN_X))
+    jitter = float(abs(rng.normal(0, 0.035)))
+    luma, text, state = render_reader_sample(rng, wide, HEIGHT, style=style, margin=MARGIN_Y, jitter=jitter)
+    left = (wide - WIDTH) // 2
+    return luma[:, left : left + WIDTH], text, state_class(state)
+
+
+def state_class(state: str) -> int:
+    """Index in states.txt of the renderer's state name; -1 where none is given."""
+    if not state:
+        return -1
+    if state in STATE_INDEX:
+        return STATE_INDEX[state]
+    return STATE_INDEX.get("US-" + state, STATE_INDEX["other"])
+
+
+def photographed(rng: np.random.Generator, face: np.ndarray, gentle: bool = False) -> np.ndarray:
+    """A real crop as a camera would see it from 60 to 260 pixels wide, rectified with corner errors.
+
+    face uint8 [h, w] shows the whole plate and nothing else; the result is uint8 [64, 160].
+    """
+    height, width = face.shape
+    if not gentle and rng.random() < 0.06:
+        face = 255 - face  # dark plates are few
+    long = np.exp(rng.uniform(np.log(60 if not gentle else 110), np.log(260)))
+    wide, tall = long * np.cos(rng.normal(0, 0.35)), long * 0.5 * np.exp(rng.normal(0, 0.12))
+    pad = 0.2 * long + 3
+    quad = np.array([[0, 0], [wide, 0], [wide, tall], [0, tall]], np.float32) + np.float32(pad)
+    quad += rng.normal(0, 0.03 * tall, (4, 2)).astype(np.float32)
+    shear = np.float32(rng.normal(0, 0.08))
+    quad[:, 1] += shear * (quad[:, 0] - pad)
+    quad[:, 1] += np.float32(pad - min(quad[:, 1].min(), pad))
+    size = (int(quad[:, 0].max() + pad), int(quad[:, 1].max() + pad))
+    shrink = 1.3 * long / width
+    if shrink < 0.9:
+        face = cv2.resize(face, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        height, width = face.shape
+    source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    ground = float(rng.uniform(5, 230))
+    seen = cv2.warpPerspective(face, cv2.getPerspectiveTransform(source, quad), size, flags=cv2.INTER_LINEAR,
+                               borderMode=cv2.BORDER_CONSTANT, borderValue=ground)
+    seen = degrade(rng, seen, bool(rng.random() < 0.3)) if not gentle else seen
+    error = 0.0 if gentle else abs(rng.normal(0, 0.04))
+    found = quad + rng.normal(0, error * tall, (4, 2)) + rng.normal(0, error * 0.6 * tall, 2)
+    return rectify(seen, found.astype(np.float32))
+
+
+def rectify(luma: np.ndarray, quad: np.ndarray) -> np.ndarray:
+    """The reader's input [64, 160] for corners [4, 2] in a picture, by the contract's margins."""
+    mx, my = WIDTH * MARGIN_X / (1 + 2 * MARGIN_X), HEIGHT * MARGIN_Y / (1 + 2 * MARGIN_Y)
+    target = np.array([[mx, my], [WIDTH - mx, my], [WIDTH - mx, HEIGHT - my], [mx, HEIGHT - my]], np.float32)
+    return cv2.warpPerspective(luma, cv2.getPerspectiveTransform(quad.astype(np.float32), target), (WIDTH, HEIGHT),
+                               flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def finish(rng: np.random.Generator, crop: np.ndarray) -> np.ndarray:
+    """Small changes that make a sample worth showing again; uint8 in, float32 0..1 out."""
+    image = crop.astype(np.float32) / 255
+    if rng.random() < 0.6:
+        dx, dy = rng.uniform(-3, 3), rng.uniform(-2, 2)
+        matrix = np.array([[1 + rng.normal(0, 0.02), rng.normal(0, 0.02), dx], [rng.normal(0, 0.01), 1 + rng.normal(0, 0.02), dy]])
+        image = cv2.warpAffine(image, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+    if rng.random() < 0.5:
+        image = tone(rng, image, 0.7)
+    if rng.random() < 0.2:
+        image = noise(rng, image, abs(rng.normal(0, 0.03)))
+    if rng.random() < 0.1:
+        image = jpeg(rng, image, 40)
+    if rng.random() < 0.05:  # a bolt, a leaf, a hanging cable
+        x, y = int(rng.integers(0, WIDTH)), int(rng.integers(0, HEIGHT))
+        cv2.circle(image, (x, y), int(rng.integers(2, 6)), float(rng.random()), -1)
+    return np.clip(image, 0, 1)
+
+
+class Pool:
+    """A store of rendered samples that is renewed slowly: each is shown about `uses` times."""
+
+    def __init__(self, size: int = 4000, uses: float = 4.0):
+        self.size, self.uses, self.items = size, uses, []
+
+    def draw(self, rng: np.random.Generator):
+        """A sample (crop uint8, text, state), new or seen before."""
+        if len(self.items) < self.size and (len(self.items) < 256 or rng.random() < 0.5):
+            self.items.append(rendered(rng))
+            return self.items[-1]
+        index = int(rng.integers(len(self.items)))
+        if rng.random() < 1 / self.uses:
+            self.items[index] = rendered(rng)
+        return self.items[index]
+
+
+class Sampler:
+    """Mixes rendered samples and real crops."""
+
+    def __init__(self, crops: list[Crop], share_rendered: float = 0.6):
+        self.crops, self.share, self.pool = crops, share_rendered, Pool()
+
+    def draw(self, rng: np.random.Generator, ease: float = 0.0):
+        """image float32 [64, 160], CTC classes (empty: text unknown), state class (-1: unknown).
+
+        ease 0..1 is the share of plain real crops, for the start of the training.
+        """
+        plain = rng.random() < ease
+        if rng.random() < self.share and not plain:
+            crop, text, state = self.pool.draw(rng)
+            return finish(rng, crop), encode_text(text), state
+        item = self.crops[rng.integers(len(self.crops))]
+        gentle = plain or bool(rng.random() < 0.12)
+        return finish(rng, photographed(rng, item.grey, gentle)), encode_text(item.text), item.state

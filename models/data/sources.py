@@ -1,0 +1,183 @@
+"""Reading the labelled photos: every source as grey arrays in memory, split into train and held-out.
+
+Coordinates are pixels of the stored file, x right, y down. A corner quad is a float32 array [4, 2],
+clockwise from the plate's own top left corner. Grey images are uint8 arrays [height, width].
+
+The split is by content, never by row: a stable hash of the photo's name decides, all frames of one
+dashcam ride fall on one side, and copies of one Open Images photo in two folders share their side.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+HELD_OUT_PERCENT = 8
+
+#: Folder of the state crops -> code in states.txt (ISO 3166-2). Spellings are the data set's own.
+STATE_OF_FOLDER = {
+    "alabama": "US-AL", "alaska": "US-AK", "american-samoa": "US-AS", "arizona": "US-AZ",
+    "arkansas": "US-AR", "california": "US-CA", "cnmi": "US-MP", "colorado": "US-CO",
+    "connecticut": "US-CT", "delaware": "US-DE", "florida": "US-FL", "georgia": "US-GA",
+    "guam": "US-GU", "hawai": "US-HI", "idaho": "US-ID", "illinois": "US-IL", "indiana": "US-IN",
+    "iowa": "US-IA", "kansas": "US-KS", "kentucky": "US-KY", "louisiana": "US-LA",
+    "maine": "US-ME", "maryland": "US-MD", "massachusetts": "US-MA", "michigan": "US-MI",
+    "minnesota": "US-MN", "missippi": "US-MS", "missouri": "US-MO", "montana": "US-MT",
+    "nebraska": "US-NE", "nevada": "US-NV", "new-hampshire": "US-NH", "new-jersey": "US-NJ",
+    "new-mexico": "US-NM", "new-york": "US-NY", "north-carolina": "US-NC",
+    "north-dakota": "US-ND", "ohio": "US-OH", "oklahoma": "US-OK", "oregon": "US-OR",
+    "pennsylvania": "US-PA", "puerto-rico": "US-PR", "rhode-island": "US-RI",
+    "south-carolina": "US-SC", "south-dakota": "US-SD", "tennessee": "US-TN", "texas": "US-TX",
+    "u-s-virgin-islands": "US-VI", "utah": "US-UT", "vermont": "US-VT", "virginia": "US-VA",
+    "washington": "US-WA", "washington-dc": "US-DC", "west-virginia": "US-WV",
+    "wisconsin": "US-WI", "wyoming": "US-WY",
+}
+#: All labels of the reader's state head, in the order of its outputs.
+STATES = sorted(STATE_OF_FOLDER.values()) + ["EU", "other"]
+STATE_INDEX = {code: index for index, code in enumerate(STATES)}
+#: Characters of the reader after the CTC blank (index 0).
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass
+class Plate:
+    """One labelled plate: its box x1, y1, x2, y2 in pixels and, where known, its corner quad."""
+
+    box: np.ndarray
+    quad: np.ndarray | None = None
+
+
+@dataclass
+class Photo:
+    """One grey photo [h, w] uint8 with its plates; `complete` if small plates are all labelled."""
+
+    name: str
+    source: str
+    grey: np.ndarray
+    plates: list[Plate] = field(default_factory=list)
+    complete: bool = True
+
+
+@dataclass
+class Crop:
+    """One plate crop [h, w] uint8 that shows little but the plate; text is empty when unknown."""
+
+    name: str
+    grey: np.ndarray
+    text: str
+    state: int
+
+
+def held_out(key: str) -> bool:
+    """True for the share of keys that is kept for validation; the same on every machine."""
+    return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) % 100 < HELD_OUT_PERCENT
+
+
+def order_quad(points: np.ndarray) -> np.ndarray | None:
+    """Order four points clockwise from the plate's own top left, given that it hangs roughly upright.
+
+    Of the four rotations the one is taken whose top edge points most to the right. None if the
+    points don't make a convex quad.
+    """
+    centre = points.mean(0)
+    angle = np.arctan2(points[:, 1] - centre[1], points[:, 0] - centre[0])
+    quad = points[np.argsort(angle)]  # y points down, so growing angle is clockwise
+    if not cv2.isContourConvex(quad.astype(np.float32)):
+        return None
+    best = max(range(4), key=lambda k: _rightness(np.roll(quad, -k, axis=0)))
+    return np.roll(quad, -best, axis=0).astype(np.float32)
+
+
+def _rightness(quad: np.ndarray) -> float:
+    """Cosine between the top-plus-bottom edge direction and the x axis."""
+    along = (quad[1] - quad[0]) + (quad[2] - quad[3])
+    return float(along[0] / (np.linalg.norm(along) + 1e-6))
+
+
+def _polygon_quad(text: str) -> np.ndarray | None:
+    """Corner quad of a polygon label, or None where it is not close to four corners."""
+    points = np.array([float(value) for value in text.split()], np.float32).reshape(-1, 2)
+    if len(points) > 4 and np.abs(points[0] - points[-1]).max() < 1.0:
+        points = points[:-1]
+    if len(points) < 4:
+        return None
+    if len(points) > 4:
+        hull = cv2.convexHull(points)
+        for share in (0.02, 0.04, 0.06, 0.08):
+            simple = cv2.approxPolyDP(hull, share * cv2.arcLength(hull, True), True)
+            if len(simple) == 4:
+                break
+        else:
+            return None
+        if cv2.contourArea(simple) > 1.12 * cv2.contourArea(hull) or cv2.contourArea(simple) < 0.88 * cv2.contourArea(hull):
+            return None
+        points = simple.reshape(4, 2)
+    return order_quad(points)
+
+
+def _rows(folder: Path) -> dict[str, list[dict]]:
+    by_image: dict[str, list[dict]] = {}
+    with open(folder / "labels.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            by_image.setdefault(row["image"], []).append(row)
+    return by_image
+
+
+def _split_key(source: str, name: str) -> str:
+    stem = name.split(".")[0]
+    if source.startswith("open-images"):
+        return "open-images/" + stem
+    return source + "/" + stem
+
+
+def _is_held_out(source: str, name: str) -> bool:
+    if source == "dashcam-day-night":  # by ride: the short second day ride is held out
+        return name.startswith("dayride_type1_002")
+    return held_out(_split_key(source, name))
+
+
+def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> list[Photo]:
+    """All photos of the training folders on one side of the split (never evaluate/)."""
+    photos = []
+    for source in ("open-images-plates", "dashcam-day-night", "plate-polygons-300"):
+        folder = data / "train" / source
+        for name, rows in list(_rows(folder).items())[:limit]:
+            if _is_held_out(source, name) != want_held_out:
+                continue
+            grey = cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE)
+            if grey is None:
+                continue
+            plates = []
+            for row in rows:
+                box = np.array([float(row[key]) for key in ("x1", "y1", "x2", "y2")], np.float32)
+                quad = _polygon_quad(row["corners"]) if row["corners"] else None
+                if min(box[2] - box[0], box[3] - box[1]) >= 3:
+                    plates.append(Plate(box, quad))
+            # Boxes without corners in the polygon set are its augmented copies: mosaics of upside
+            # down plates and turned photos whose box says little.
+            if source == "plate-polygons-300" and any(plate.quad is None for plate in plates):
+                continue
+            if plates:
+                photos.append(Photo(name, source, grey, plates, source != "open-images-plates"))
+    return photos
+
+
+def load_crops(data: Path, want_held_out: bool, limit: int | None = None) -> list[Crop]:
+    """All state crops on one side of the split, as luma at their stored size (224 x 128)."""
+    folder = data / "train" / "us-state-crops"
+    crops = []
+    for name, rows in list(_rows(folder).items())[:limit]:
+        if held_out("us-state-crops/" + name) != want_held_out:
+            continue
+        grey = cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE)
+        if grey is None:
+            continue
+        text = "".join(c for c in rows[0]["text"].upper() if c in ALPHABET)
+        state = STATE_INDEX[STATE_OF_FOLDER[name.split("/")[0]]]
+        crops.append(Crop(name, grey, text, state))
+    return crops

@@ -1,0 +1,80 @@
+"""Make the golden images: rendered plates and scenes with what the shipped models must answer.
+
+    python -m models.evaluate.golden --seed 11
+
+Only samples are kept that the models read with a clear margin, so that a golden failure means a broken
+runtime, a wrong file or wrong preprocessing, never a hard picture. `golden.json` holds the truth, not
+the models' answers: `plates` with file, text, state; `scenes` with file and plates (text, corners
+in pixels, clockwise from the plate's own top left).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..data.read import rendered
+from ..data.sources import STATES
+from ..render.scene import draw_scene
+from .detections import iou
+from .read_photos import HERE, Models, decode_greedy
+
+
+def golden_plates(models: Models, rng, folder: Path, count: int) -> list[dict]:
+    """Plates [64, 160] of different states, read right with confidence of at least 0.9."""
+    entries, seen = [], set()
+    while len(entries) < count:
+        crop, text, state = rendered(rng)
+        if state < 0 or STATES[state] in seen or len(text) < 5 or set(text) & set("OI01"):
+            continue
+        characters, states = models.reader.run(None, {"plate": crop[None, None].astype(np.float32) / 255})
+        read, confidence = decode_greedy(characters[0])
+        if read != text or confidence < 0.9 or states[0].argmax() != state:
+            continue
+        seen.add(STATES[state])
+        name = f"plate-{len(entries) + 1}.png"
+        cv2.imwrite(str(folder / name), crop)
+        entries.append({"file": name, "text": text, "state": STATES[state]})
+    return entries
+
+
+def golden_scenes(models: Models, rng, folder: Path, count: int) -> list[dict]:
+    """Scenes [384, 640], all of whose plates are found with a score of at least 0.6: one by day, one by night."""
+    entries = []
+    while len(entries) < count:
+        scene = draw_scene(rng, 640, 384, night=len(entries) % 2 == 1)
+        if not 1 <= len(scene.plates) <= 2 or min(np.ptp(p.corners[:, 0]) for p in scene.plates) < 60:
+            continue
+        found = models.detect(scene.luma, 0.6, widths=(640,))
+        boxes = [np.array([*p.corners.min(0), *p.corners.max(0)]) for p in scene.plates]
+        if len(found) != len(boxes) or not all(any(iou(b, d.box) > 0.75 for d in found) for b in boxes):
+            continue
+        texts = [r[0] for r in models.read(scene.luma, [d.quad for d in found])]
+        if sorted(texts) != sorted(p.text for p in scene.plates):
+            continue
+        name = f"scene-{len(entries) + 1}.png"
+        cv2.imwrite(str(folder / name), scene.luma)
+        entries.append({"file": name, "plates": [{"text": p.text, "corners": [[round(float(v), 2) for v in c] for c in p.corners]}
+                                                 for p in scene.plates]})
+    return entries
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=HERE / "golden")
+    parser.add_argument("--models", type=Path, default=HERE)
+    parser.add_argument("--seed", type=int, default=11)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    models, rng = Models(options.models), np.random.default_rng(options.seed)
+    golden = {"plates": golden_plates(models, rng, options.out, 6), "scenes": golden_scenes(models, rng, options.out, 2)}
+    (options.out / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

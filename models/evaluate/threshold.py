@@ -1,0 +1,51 @@
+"""Recall and false detections of the detector over thresholds, on held-out training photos.
+
+    python -m models.evaluate.threshold --data ../shared/data
+
+A detection without a box may still be a small plate that nobody labelled, so `false` is an upper bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ..data.sources import load_photos
+from .detections import iou, matched
+from .read_photos import HERE, Models
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--models", type=Path, default=HERE)
+    parser.add_argument("--width", type=int, default=640)
+    options = parser.parse_args()
+    models = Models(options.models)
+    photos = load_photos(options.data, True)
+    found = [models.detect(photo.grey, 0.1, widths=(options.width,)) for photo in photos]
+    print("| threshold | recall, plates from 28 px | from 14 px | false a photo | mean IoU |\n| ---: | ---: | ---: | ---: | ---: |")
+    for threshold in (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6):
+        hits, total, false, overlaps = np.zeros(2), np.zeros(2), 0, []
+        for photo, detections in zip(photos, found):
+            kept = [d for d in detections if d.score >= threshold]
+            scale = options.width / photo.grey.shape[1]
+            for plate in photo.plates:
+                wide = (plate.box[2] - plate.box[0]) * scale
+                best = max([iou(plate.box, d.box) for d in kept], default=0.0)
+                if best >= 0.5:
+                    overlaps.append(best)
+                for k, least in enumerate((28, 14)):
+                    if wide >= least:
+                        total[k] += 1
+                        hits[k] += best >= 0.5
+            false += sum(not any(matched(p.box, d.box, 0.3) for p in photo.plates) for d in kept)
+        print(f"| {threshold} | {hits[0] / total[0]:.3f} ({int(total[0])}) | {hits[1] / total[1]:.3f} ({int(total[1])}) "
+              f"| {false / len(photos):.2f} | {np.mean(overlaps) if overlaps else 0:.3f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Write a checkpoint as ONNX with the contract that the appliance is written against.
+
+    python -m models.export.to_onnx detector --checkpoint build/detector/last.pt --version 1.0.0
+    python -m models.export.to_onnx reader   --checkpoint build/reader/last.pt   --version 1.0.0
+
+Without --checkpoint the network is exported untrained, to try the plumbing. The result is compared
+with PyTorch on several shapes, and `manifest.toml` beside it gets the file's sha256.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from ..data.sources import STATES
+from ..train.fold import folded
+from ..train.nets import Detector, Reader
+
+HERE = Path(__file__).resolve().parent.parent
+CONVENTION = {
+    "detector": "luma float32 [N,1,H,W] 0..1, H and W multiples of 32; heat [N,1,H/8,W/8] is a score with "
+                "non-peaks 0; corners [N,8,H/8,W/8] x0,y0..x3,y3 in input pixels relative to the cell centre "
+                "((x+0.5)*8,(y+0.5)*8), clockwise from the plate's own top left",
+    "reader": "plate float32 [N,1,64,160] 0..1 luma, rectified with a margin of 6% of the plate's width left "
+              "and right and 12% of its height above and below; characters [N,40,37] CTC probabilities, 0 blank, "
+              "1..10 digits, 11..36 A..Z; state [N,S] probabilities in the order of states.txt",
+}
+SOURCES = {
+    "detector": "Open Images plates (photos CC BY 2.0, boxes CC BY 4.0); dashcam rides of Romania (MIT); plate "
+                "polygons (Apache-2.0); US state plate crops (MIT); rendered scenes of this repository",
+    "reader": "US state plate crops (MIT); rendered plates of this repository",
+}
+
+
+class DetectorGraph(nn.Module):
+    """Detector with sigmoid and 3x3 peak suppression inside."""
+
+    def __init__(self, net: Detector):
+        super().__init__()
+        self.net = net
+
+    def forward(self, luma):
+        logits, corners = self.net(luma)
+        heat = torch.sigmoid(logits)
+        peak = F.max_pool2d(heat, 3, 1, 1)
+        return torch.where(heat >= peak, heat, torch.zeros_like(heat)), corners
+
+
+class ReaderGraph(nn.Module):
+    """Reader with calibrated softmax inside; temperatures are part of the checkpoint's notes."""
+
+    def __init__(self, net: Reader, characters: float, state: float):
+        super().__init__()
+        self.net, self.temperature, self.state_temperature = net, characters, state
+
+    def forward(self, plate):
+        characters, state = self.net(plate)
+        return torch.softmax(characters / self.temperature, 2), torch.softmax(state / self.state_temperature, 1)
+
+
+def build(kind: str, checkpoint: Path | None) -> tuple[nn.Module, dict]:
+    """Graph module in evaluation mode and the checkpoint's notes."""
+    net = Detector() if kind == "detector" else Reader(len(STATES))
+    notes: dict = {}
+    if checkpoint:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+        net.load_state_dict(state["average"])
+        notes = dict(state["notes"], samples=state["samples"], minutes=round(state["spent_s"] / 60, 1))
+    net = folded(net)
+    if kind == "detector":
+        return DetectorGraph(net).eval(), notes
+    temperature = notes.get("temperature", [1.0, 1.0])
+    return ReaderGraph(net, *temperature).eval(), notes
+
+
+def export(kind: str, graph: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    """Export with dynamic shapes and write the metadata."""
+    batch = torch.export.Dim("batch", min=1, max=256)
+    if kind == "detector":
+        rows, columns = torch.export.Dim("rows32", min=2, max=128), torch.export.Dim("columns32", min=2, max=128)
+        example, names = torch.rand(2, 1, 160, 224), ["luma"]
+        shapes = ({0: batch, 2: 32 * rows, 3: 32 * columns},)
+        outputs = ["heat", "corners"]
+    else:
+        example, names = torch.rand(2, 1, 64, 160), ["plate"]
+        shapes = ({0: batch},)
+        outputs = ["characters", "state"]
+    torch.onnx.export(graph, (example,), str(path), input_names=names, output_names=outputs, dynamic_shapes=shapes,
+                      opset_version=18, dynamo=True, external_data=False, verbose=False)
+    model = onnx.load(str(path))
+    for key in list(model.metadata_props):
+        model.metadata_props.remove(key)
+    onnx.helper.set_model_props(model, metadata)
+    for node in model.graph.node:  # the exporter's notes name source files of the machine it ran on
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in list(model.graph.input) + list(model.graph.output) + list(model.graph.value_info):
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    del model.functions[:]
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def compare(kind: str, graph: nn.Module, path: Path) -> float:
+    """Largest difference between PyTorch and ONNX Runtime over several shapes."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    shapes = [(1, 1, 384, 640), (2, 1, 96, 128), (1, 1, 736, 1280)] if kind == "detector" else [(n, 1, 64, 160) for n in (1, 3, 8)]
+    worst = 0.0
+    for shape in shapes:
+        x = torch.rand(shape)
+        with torch.no_grad():
+            wanted = graph(x)
+        got = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        worst = max([worst] + [float(np.abs(w.numpy() - g).max()) for w, g in zip(wanted[1 if kind == "detector" else 0:],
+                                                                                  got[1 if kind == "detector" else 0:])])
+    return worst
+
+
+def write_manifest(folder: Path, kind: str, file: str, version: str) -> None:
+    """Replace this model's entry in manifest.toml."""
+    path = folder / "manifest.toml"
+    text = path.read_text() if path.exists() else ""
+    entries = [e for e in re.split(r"(?=\[\[model\]\])", text) if e.startswith("[[model]]") and f'kind = "{kind}"' not in e]
+    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    entries.append(f'[[model]]\nfile = "{file}"\nsha256 = "{digest}"\nkind = "{kind}"\nversion = "{version}"')
+    path.write_text("# Written by models.export.to_onnx.\n\n" + "\n\n".join(sorted(e.strip() for e in entries)) + "\n")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=["detector", "reader"])
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--folder", type=Path, default=HERE)
+    parser.add_argument("--version", default="0.0.0")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    graph, notes = build(options.kind, options.checkpoint)
+    file = f"{options.kind}.onnx"
+    metadata = {"name": f"milepost-{options.kind}", "version": options.version,
+                "trained": str(date.today()) if options.checkpoint else "untrained",
+                "data": SOURCES[options.kind], "input": CONVENTION[options.kind],
+                "license": "Apache-2.0"}
+    metadata |= {key: str(value) for key, value in notes.items() if key in ("held_out", "samples", "minutes", "temperature")}
+    if options.kind == "reader":
+        metadata["states"] = ",".join(STATES)
+        (options.folder / "states.txt").write_text("\n".join(STATES) + "\n")
+    export(options.kind, graph, options.folder / file, metadata)
+    write_manifest(options.folder, options.kind, file, options.version)
+    print(f"{file}: {(options.folder / file).stat().st_size} bytes, differs from PyTorch by at most "
+          f"{compare(options.kind, graph, options.folder / file):.2e}")
+
+
+if __name__ == "__main__":
+    main()

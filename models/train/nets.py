@@ -1,0 +1,114 @@
+"""The two networks. Plain convolutions, batch norm (folded at export) and ReLU: quick on any CPU."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+def conv(cin: int, cout: int, kernel=3, stride=1, groups=1, act=True) -> nn.Sequential:
+    """Convolution with 'same' padding, batch norm and, unless told otherwise, ReLU."""
+    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+    padding = tuple(k // 2 for k in kernel)
+    layers = [nn.Conv2d(cin, cout, kernel, stride, padding, groups=groups, bias=False),
+              nn.BatchNorm2d(cout)]
+    if act:
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+class Block(nn.Module):
+    """Residual block: depthwise convolution, then pointwise mixing through `grow` times the width."""
+
+    def __init__(self, width: int, kernel=5, grow: int = 1):
+        super().__init__()
+        layers = [conv(width, width, kernel, groups=width, act=grow == 1)]
+        if grow > 1:
+            layers.append(conv(width, width * grow, 1))
+        layers.append(conv(width * grow, width, 1, act=False))
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return F.relu(x + self.body(x))
+
+
+def shrink(cin: int, cout: int, stride) -> nn.Sequential:
+    """Cheap downsampling: depthwise 5x5 with stride, then pointwise to the new width."""
+    return nn.Sequential(conv(cin, cin, 5, stride, groups=cin, act=False), conv(cin, cout, 1))
+
+
+#: Pixels per unit of the corner head and the corners of a typical plate in pixels (initial bias).
+CORNER_UNIT = 16.0
+TYPICAL_QUAD = (-34.0, -14.0, 34.0, -14.0, 34.0, 14.0, -34.0, 14.0)
+
+
+class Detector(nn.Module):
+    """luma [N,1,H,W] in 0..1 -> heat logits [N,1,H/8,W/8] and corners [N,8,H/8,W/8] in pixels.
+
+    Corners are relative to the cell centre ((x+0.5)*8, (y+0.5)*8), x0, y0 .. x3, y3.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.s4 = nn.Sequential(conv(1, 12, 3, 2), conv(12, 24, 3, 2))
+        self.s8 = nn.Sequential(conv(24, 48, 3, 2), Block(48), Block(48))
+        self.s16 = nn.Sequential(shrink(48, 96, 2), Block(96), Block(96), Block(96))
+        self.s32 = nn.Sequential(shrink(96, 128, 2), Block(128, grow=2), Block(128, grow=2),
+                                 Block(128, grow=2))
+        self.lateral32 = conv(128, 64, 1, act=False)
+        self.lateral16 = conv(96, 64, 1, act=False)
+        self.lateral8 = conv(48, 64, 1, act=False)
+        self.mix16 = Block(64)
+        self.mix8 = Block(64)
+        self.neck = conv(64, 64, 1)
+        self.heat = nn.Conv2d(64, 1, 1)
+        self.corners = nn.Conv2d(64, 8, 1)
+        nn.init.constant_(self.heat.bias, -4.0)
+        nn.init.normal_(self.heat.weight, std=0.01)
+        nn.init.normal_(self.corners.weight, std=0.01)
+        with torch.no_grad():
+            self.corners.bias.copy_(torch.tensor(TYPICAL_QUAD) / CORNER_UNIT)
+
+    def forward(self, luma):
+        x8 = self.s8(self.s4(luma - 0.45))
+        x16 = self.s16(x8)
+        x32 = self.s32(x16)
+        up = F.interpolate(self.lateral32(x32), scale_factor=2.0, mode="nearest")
+        x = self.mix16(F.relu(self.lateral16(x16) + up))
+        up = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        x = self.neck(self.mix8(F.relu(self.lateral8(x8) + up)))
+        return self.heat(x), self.corners(x) * CORNER_UNIT
+
+
+class Reader(nn.Module):
+    """plate [N,1,64,160] in 0..1 -> character logits [N,40,37] for CTC and state logits [N,S].
+
+    Height is halved four times and then folded away; width keeps a step of 4 pixels, because every
+    column votes for a character. The state head branches off where legends are still resolved.
+    """
+
+    def __init__(self, states: int):
+        super().__init__()
+        self.fine = nn.Sequential(conv(1, 24, 3, 2), Block(24, 3), conv(24, 48, 3, 2),
+                                  Block(48, 5, 2), Block(48, 5, 2))
+        self.middle = nn.Sequential(shrink(48, 80, (2, 1)), Block(80, 5, 2), Block(80, 5, 2))
+        self.coarse = nn.Sequential(shrink(80, 128, (2, 1)), Block(128, 5, 2))
+        self.fold = nn.Sequential(
+            nn.Conv2d(128, 160, (4, 1), bias=False), nn.BatchNorm2d(160), nn.ReLU(inplace=True))
+        self.line = nn.Sequential(Block(160, (1, 9), 2), nn.Dropout(0.1))
+        self.characters = nn.Conv2d(160, 37, 1)
+        self.legend = nn.Sequential(conv(80, 96, 3, 2), Block(96, 5, 2), conv(96, 160, 3, 2))
+        self.state = nn.Sequential(nn.Dropout(0.2), nn.Linear(320, states))
+        nn.init.constant_(self.characters.bias, 0.0)
+
+    def forward(self, plate):
+        # Exposure differs by a factor of ten between noon and night: level every crop first.
+        plate = plate - plate.mean((2, 3), keepdim=True)
+        plate = plate / (plate.square().mean((2, 3), keepdim=True) + 4e-4).sqrt()
+        middle = self.middle(self.fine(plate))
+        line = self.line(self.fold(self.coarse(middle)))
+        characters = self.characters(line).squeeze(2).transpose(1, 2)
+        legend = self.legend(middle)
+        pooled = torch.cat([legend.mean((2, 3)), legend.amax((2, 3))], 1)
+        return characters, self.state(pooled)

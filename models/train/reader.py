@@ -1,0 +1,219 @@
+"""Train the plate reader (text by CTC, state by classification).
+
+    python -m models.train.reader --data ../shared/data --out build/reader --minutes 90
+
+A checkpoint `last.pt` is written at every epoch; its `average` weights are the model to export and
+`notes` hold the temperatures fitted on the held-out samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..data.read import Sampler, decode_greedy, encode_text, photographed, rendered
+from ..data.sources import ALPHABET, STATES, load_crops
+from .nets import Reader
+from .schedule import Average, Progress, save, seed_all, weight_groups
+
+
+#: Samples during which the even spacing of characters helps CTC to start.
+SPACED = 15000
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Endless batches: images [N,1,64,160], texts padded with 0 [N,10], lengths [N], states [N]."""
+
+    def __init__(self, sampler: Sampler, batch: int, seed: int, drawn: int):
+        self.sampler, self.batch, self.seed, self.drawn = sampler, batch, seed, drawn
+
+    def __iter__(self):
+        cv2.setNumThreads(1)
+        torch.set_num_threads(1)
+        rng = np.random.default_rng(self.seed)
+        drawn = self.drawn
+        while True:
+            ease = max(0.0, 1 - drawn / SPACED)
+            yield collate([self.sampler.draw(rng, ease) for _ in range(self.batch)])
+            drawn += self.batch
+
+
+def collate(samples):
+    """Stack samples (image, classes, state)."""
+    texts = torch.zeros(len(samples), 10, dtype=torch.long)
+    for row, (_, classes, _) in enumerate(samples):
+        texts[row, : len(classes)] = torch.tensor(classes, dtype=torch.long)
+    images = torch.from_numpy(np.stack([image for image, _, _ in samples]))[:, None]
+    return (images, texts, torch.tensor([len(classes) for _, classes, _ in samples]),
+            torch.tensor([state for _, _, state in samples]))
+
+
+def text_loss(logits: torch.Tensor, texts, lengths, smooth: float = 0.01) -> torch.Tensor:
+    """CTC over the samples whose text is known, with a little entropy kept so that it stays humble."""
+    known = lengths > 0
+    if not known.any():
+        return logits.sum() * 0
+    logs = F.log_softmax(logits[known].float(), 2)
+    columns = torch.full((int(known.sum()),), logs.shape[1], dtype=torch.long)
+    loss = F.ctc_loss(logs.transpose(0, 1), texts[known], columns, lengths[known], zero_infinity=True, reduction="none")
+    return (loss / lengths[known]).mean() - smooth * logs.mean()
+
+
+def spacing_loss(logits: torch.Tensor, texts, lengths) -> torch.Tensor:
+    """Start-up help for CTC: characters stand about evenly from column 5 to 35 of 40.
+
+    Each known character should be likely within two columns of its even place. Used with a weight
+    that falls to 0 early on; CTC alone then settles where they really are.
+    """
+    known = lengths > 0
+    logs, texts, lengths = F.log_softmax(logits[known], 2), texts[known], lengths[known, None]
+    place = torch.arange(texts.shape[1])[None]
+    column = (5 + 30 * (place + 0.5) / lengths).long().clamp(2, logs.shape[1] - 3)
+    rows = torch.arange(len(texts))[:, None]
+    near = torch.stack([logs[rows, (column + step).clamp(0, logs.shape[1] - 1), texts] for step in (-2, -1, 0, 1, 2)])
+    inside = place < lengths
+    return -torch.logsumexp(near, 0)[inside].mean()
+
+
+def edit_distance(a: str, b: str) -> int:
+    """Levenshtein distance."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        last, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
+    return row[-1]
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error over equal-width bins."""
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    return float(sum(abs(confidence[index == b].mean() - right[index == b].mean()) * (index == b).mean()
+                     for b in range(bins) if (index == b).any()))
+
+
+class HeldOut:
+    """Fixed validation sets: real crops as they are and degraded, and rendered plates of another seed."""
+
+    def __init__(self, crops, count: int = 500):
+        rng = np.random.default_rng(987654321)
+        self.sets = {"real": [], "real degraded": [], "rendered": []}
+        for crop in crops:
+            entry = (encode_text(crop.text), crop.state)
+            self.sets["real"].append((photographed(rng, crop.grey, True).astype(np.float32) / 255, *entry))
+            self.sets["real degraded"].append((photographed(rng, crop.grey).astype(np.float32) / 255, *entry))
+        for _ in range(count):
+            image, text, state = rendered(rng)
+            self.sets["rendered"].append((image.astype(np.float32) / 255, encode_text(text), state))
+
+    @torch.no_grad()
+    def measure(self, model: Reader) -> tuple[str, list[float]]:
+        """A line with the figures, and the temperatures [characters, state] fitted on the real sets."""
+        parts, everything = [], []
+        for name, samples in self.sets.items():
+            images, texts, lengths, states = collate(samples)
+            outputs = [model(images[i : i + 64]) for i in range(0, len(images), 64)]
+            logits, state_logits = torch.cat([o[0] for o in outputs]), torch.cat([o[1] for o in outputs])
+            everything.append((logits, texts, lengths, state_logits, states))
+            right, errors, total, confidences = [], 0, 0, []
+            for row, probabilities in enumerate(torch.softmax(logits, 2).numpy()):
+                if not lengths[row]:
+                    continue
+                text, confidence = decode_greedy(probabilities)
+                wanted = "".join(ALPHABET[k - 1] for k in texts[row, : lengths[row]])
+                right.append(text == wanted)
+                confidences.append(confidence)
+                errors += edit_distance(text, wanted)
+                total += len(wanted)
+            known = states >= 0
+            state_right = (state_logits.argmax(1) == states)[known].float().mean()
+            parts.append(f"{name}: exact {np.mean(right):.3f} characters {1 - errors / total:.4f} state {state_right:.3f} "
+                         f"ece {calibration_error(np.array(confidences), np.array(right, float)):.3f}")
+        return "; ".join(parts), fit_temperatures([torch.cat(column) for column in zip(*everything)])
+
+
+def fit_temperatures(held_out) -> list[float]:
+    """Temperatures that minimise the held-out likelihood loss of text and state."""
+    logits, texts, lengths, state_logits, states = held_out
+    grid = np.exp(np.linspace(np.log(0.6), np.log(2.5), 30))
+    known = states >= 0
+    text = [float(text_loss(logits / t, texts, lengths, 0.0)) for t in grid]
+    state = [float(F.cross_entropy(state_logits[known] / t, states[known])) for t in grid]
+    return [round(float(grid[int(np.argmin(text))]), 3), round(float(grid[int(np.argmin(state))]), 3)]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--rate", type=float, default=2.5e-3)
+    parser.add_argument("--seed", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rendered", type=float, default=0.55, help="share of rendered samples")
+    parser.add_argument("--limit", type=int, help="crops, for a quick trial")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--share", type=float, help="on resume: enter the schedule here, 0..1, with --minutes left")
+    options = parser.parse_args()
+    seed_all(options.seed)
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    crops = load_crops(options.data, False, options.limit)
+    held_out = HeldOut(load_crops(options.data, True, options.limit))
+    print(f"crops {len(crops)} held out {len(held_out.sets['real'])}", flush=True)
+    model = Reader(len(STATES)).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(weight_groups(model, 0.03), lr=options.rate, betas=(0.9, 0.99))
+    average, progress, samples = Average(model), Progress(options.steps, options.minutes), 0
+    if options.resume:
+        kept = torch.load(options.out / "last.pt", weights_only=False)
+        model.load_state_dict(kept["model"])
+        average.model.load_state_dict(kept["average"])
+        optimiser.load_state_dict(kept["optimiser"])
+        progress = Progress(options.steps, options.minutes, kept["spent_s"], options.share)
+        progress.step, samples = kept["step"], kept["samples"]
+    dataset = Stream(Sampler(crops, options.rendered), options.batch, options.seed + progress.step, samples)
+    batches = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
+    sums, tick, epoch_end = np.zeros(3), time.monotonic(), samples + 10000
+    while progress.share() < 1.0:
+        images, texts, lengths, states = next(batches)
+        for group in optimiser.param_groups:
+            group["lr"] = progress.rate(options.rate)
+        logits, state_logits = model(images.contiguous(memory_format=torch.channels_last))
+        loss_text = text_loss(logits, texts, lengths)
+        loss_state = F.cross_entropy(state_logits, states, ignore_index=-1, label_smoothing=0.05)
+        loss = loss_text + 0.5 * loss_state
+        if samples < SPACED and (lengths > 0).any():
+            loss = loss + (1 - samples / SPACED) * spacing_loss(logits, texts, lengths)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimiser.step()
+        progress.step += 1
+        average.update(model, progress.step)
+        samples += len(images)
+        sums += [loss_text.item(), loss_state.item(), 1]
+        if progress.step % 50 == 0:
+            speed = sums[2] * len(images) / (time.monotonic() - tick)
+            print(f"step {progress.step} share {progress.share():.3f} text {sums[0] / sums[2]:.3f} "
+                  f"state {sums[1] / sums[2]:.3f} {speed:.0f}/s samples {samples}", flush=True)
+            sums, tick = np.zeros(3), time.monotonic()
+        if samples >= epoch_end or progress.share() >= 1.0:
+            note, temperature = held_out.measure(average.model)
+            save(options.out / "last.pt", model, average, optimiser, progress, samples,
+                 {"held_out": note, "temperature": temperature})
+            print(f"epoch samples {samples} {progress.spent_s() / 60:.1f} min held-out: {note} T {temperature}", flush=True)
+            epoch_end, tick = samples + 10000, time.monotonic()
+
+
+if __name__ == "__main__":
+    main()

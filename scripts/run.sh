@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The main job without hardware: a real broker with TLS on loopback, the agent on the demo clip,
+# and a subscriber that shows the reads as the central server would get them. Ctrl-C stops all.
+#
+#   RUN_DIR=DIR     where certificates, outbox and logs go (.cache/run)
+#   COUNT=N         stop after N distinct reads instead of at Ctrl-C
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+run=${RUN_DIR:-.cache/run}
+milepost=target/release/milepost
+broker_port=${BROKER_PORT:-8883}
+page=${PAGE:-127.0.0.1:8480}
+mkdir -p "$run"
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+
+scripts/pki.sh "$run/pki" 2>"$run/pki.log" || { cat "$run/pki.log" >&2; exit 1; }
+
+pids=()
+stop() {
+    trap - EXIT INT TERM
+    # The agent first, so that it can still send; then the broker.
+    for pid in "${pids[1]:-}" "${pids[0]:-}"; do
+        [ -n "$pid" ] && kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+    done
+    say "stopped; logs are in $run"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+scripts/broker.sh "$run" "$broker_port" >"$run/broker.log" 2>&1 &
+pids[0]=$!
+
+sed -e "s|^broker = .*|broker = \"localhost:$broker_port\"|" -e "s|^listen = .*|listen = \"$page\"|" \
+    -e "s|\"\.\./|\"$PWD/|g" edge-agent/default.toml > "$run/milepost.toml"
+"$milepost" check --config "$run/milepost.toml"
+"$milepost" run --config "$run/milepost.toml" 2>"$run/agent.log" &
+pids[1]=$!
+
+say "local page: http://$page/   agent log: $run/agent.log"
+say "reads as the central server gets them (Ctrl-C stops):"
+"$milepost" watch --broker "localhost:$broker_port" \
+    --ca "$run/pki/ca.crt" --cert "$run/pki/server.crt" --key "$run/pki/server.key" \
+    --agency demo-pd --receipts ${COUNT:+--count "$COUNT"} ${WATCH_ARGS:-}
