@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::uplink::{
     Address,
+    cause::Cause,
     central::{Seen, Summary},
     tls,
     viewer::{self, Notice},
@@ -122,7 +123,7 @@ async fn watch(args: &WatchArgs) -> io::Result<Summary> {
         }
     });
     let until = args.timeout_s.map(|s| Instant::now() + Duration::from_secs(s));
-    let mut screen = Screen { json: args.json, pending: BTreeMap::new() };
+    let mut screen = Screen { json: args.json, pending: BTreeMap::new(), lost: None };
     let summary = viewer::view(&options, &shutdown, |notice, summary| {
         let shown = screen.show(&notice, &mut io::stdout().lock());
         let enough = args.count.is_some_and(|n| summary.complete >= n);
@@ -151,10 +152,15 @@ struct Screen {
     json: bool,
     /// Reads whose photos have not all come.
     pending: BTreeMap<Uuid, Pending>,
+    /// Why there is no connection, to say it once.
+    lost: Option<Cause>,
 }
 
 impl Screen {
     fn show(&mut self, notice: &Notice<'_>, out: &mut impl Write) -> io::Result<()> {
+        if matches!(notice, Notice::Connected) {
+            self.lost = None;
+        }
         match notice {
             Notice::Connected if self.json => Ok(()),
             Notice::Connected => writeln!(
@@ -163,7 +169,10 @@ impl Screen {
                 "captured (UTC)", "camera", "plate", "state", "conf.", "direction"
             ),
             Notice::Lost(cause) => {
-                eprintln!("not connected: {cause}");
+                if self.lost.as_ref() != Some(*cause) {
+                    eprintln!("not connected, trying again: {cause}");
+                    self.lost = Some((*cause).clone());
+                }
                 Ok(())
             }
             Notice::Tick => self.flush(out, |p| p.since.elapsed() >= EVIDENCE_WAIT),
@@ -344,7 +353,7 @@ mod tests {
     fn a_read_is_one_line_once_its_photos_are_there() {
         let event = Box::new(examples::read());
         let id = event.id;
-        let mut screen = Screen { json: false, pending: BTreeMap::new() };
+        let mut screen = Screen { json: false, pending: BTreeMap::new(), lost: None };
         let root = event.source.root().clone();
         assert_eq!(shown(&mut screen, &Seen::Read { event: event.clone(), duplicate: false }), "");
         for kind in PhotoKind::ALL {
@@ -363,7 +372,7 @@ mod tests {
 
     #[test]
     fn json_is_one_object_a_line() {
-        let mut screen = Screen { json: true, pending: BTreeMap::new() };
+        let mut screen = Screen { json: true, pending: BTreeMap::new(), lost: None };
         let event = Box::new(examples::read());
         let line = shown(&mut screen, &Seen::Read { event, duplicate: false });
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();

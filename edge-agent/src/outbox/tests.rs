@@ -185,7 +185,7 @@ fn photos_over_their_cap_are_given_up_and_their_records_stay() {
         .unwrap()
         .map(|f| f.unwrap().metadata().unwrap().len())
         .sum();
-    assert!(bytes <= 10_000 && bytes >= 9_000, "{bytes}");
+    assert!((9_000..=10_000).contains(&bytes), "{bytes}");
     let records = outbox.records(0, 100).unwrap();
     assert_eq!(records.iter().filter(|r| r.kind == Kind::Read).count(), 15);
     assert!(records[0].photos.is_empty() && !records[0].body.is_empty());

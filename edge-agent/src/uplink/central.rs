@@ -333,7 +333,7 @@ mod tests {
         let body = with_historical(&event.to_json().unwrap(), false);
         let topic = |leaf| root.topic(leaf);
         let photo = |kind| topic(Leaf::Evidence { read_id: event.id, kind });
-        let mut messages = vec![
+        let mut messages = [
             (topic(Leaf::Reads), body.as_slice()),
             (photo(PhotoKind::Plate), PLATE),
             (photo(PhotoKind::Context), CONTEXT),

@@ -190,7 +190,11 @@ impl<'a> Session<'a> {
             let Some(piece) = self.window.next(Instant::now()) else { break };
             self.send(piece).await?;
         }
-        self.line.health.metrics.uplink_resent.inc_by(self.window.take_resent());
+        let resent = self.window.take_resent();
+        if resent > 0 {
+            self.line.health.metrics.uplink_resent.inc_by(resent);
+            self.report();
+        }
         Ok(())
     }
 
@@ -291,10 +295,10 @@ impl<'a> Session<'a> {
                     ));
                 }
             }
-            MqttEvent::Incoming(Incoming::Publish(publish)) => {
-                if publish.topic == self.line.root.topic(Leaf::Receipts).as_bytes() {
-                    self.receipt(&publish.payload);
-                }
+            MqttEvent::Incoming(Incoming::Publish(publish))
+                if publish.topic == self.line.root.topic(Leaf::Receipts).as_bytes() =>
+            {
+                self.receipt(&publish.payload);
             }
             _ => {}
         }
