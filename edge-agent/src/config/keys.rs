@@ -169,7 +169,7 @@ pub const KEYS: &[Key] = &[
     key("vision", "threads", whole(1, 64, 1), "Threads of one inference."),
     key("vision", "detect_width_px", Kind::Whole { min: 160, max: 3840, step: 32, default: Some(640) }, "Frames are scaled to this width for detection."),
     key("vision", "detect_every", whole(1, 30, 1), "Look at every n-th frame."),
-    key("vision", "min_score", number(0.0, 1.0, 0.4), "Detections that score lower are dropped."),
+    key("vision", "min_score", number(0.0, 1.0, 0.45), "Detections that score lower are dropped."),
     key("vision", "min_plate_width_px", number(8.0, 2000.0, 40.0), "Narrower plates are not read (pixels of the full frame)."),
     key("vision", "motion_gate", Kind::Flag(true), "Skip detection while nothing moves."),
     key("vision", "regions", Kind::Regions, "Where to look, in pixels of the full frame; without the key, everywhere."),
