@@ -2,6 +2,8 @@
 //!
 //! `MILEPOST_UPDATE=1 cargo test -p milepost-wire --test contract` writes the files anew.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, path::PathBuf};
 
 use milepost_wire::{Data, Event, asyncapi, examples, onvif, schema};
