@@ -139,7 +139,7 @@ fn every_read_of_the_clip_arrives_once_with_its_photos_though_the_broker_is_kill
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let of = |kind: &str| events.iter().filter(move |e| e["kind"] == kind);
+    let of = |kind: &'static str| events.iter().filter(move |e| e["kind"] == kind);
     // A read may come twice over the wire (at least once); the server knows it by its id.
     let reads: Vec<&Value> = of("read").filter(|e| e["duplicate"] == false).collect();
     let ids: BTreeSet<&str> = reads.iter().map(|e| e["event"]["id"].as_str().unwrap()).collect();

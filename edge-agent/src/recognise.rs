@@ -152,7 +152,7 @@ impl Recogniser {
             follower.read(*track, reading, weight(corners, reading.confidence()));
         }
         for (sighting, detection) in sightings.iter().zip(&detections) {
-            let Some(sighting) = sighting else { continue };
+            let Some(sighting) = sighting.filter(|s| s.whole) else { continue };
             let read = wanted.iter().position(|(track, _)| *track == sighting.track);
             let confidence = match read {
                 Some(i) => Some(readings[i].confidence()),

@@ -81,6 +81,7 @@ pub fn report(finished: &Finished, origin: &Origin) -> Report {
                 pass_id: Uuid::now_v7(),
                 reason: match reason {
                     pass::UnreadReason::TooSmall => wire::UnreadReason::TooSmall,
+                    pass::UnreadReason::NoPlate => wire::UnreadReason::NoPlate,
                     pass::UnreadReason::NoCharacters => wire::UnreadReason::NoCharacters,
                     pass::UnreadReason::LowConfidence => wire::UnreadReason::LowConfidence,
                 },

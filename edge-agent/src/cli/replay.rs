@@ -162,7 +162,7 @@ fn show(
             Report::Read(read, _) => {
                 figures.reads += 1;
                 if args.json {
-                    json!({ "kind": "read", "frame": frame, "parked": pass.pass.parked, "read": read })
+                    json!({ "kind": "read", "frame": frame, "parked": pass.pass.parked, "score": pass.pass.score, "read": read })
                         .to_string()
                 } else {
                     format!(
@@ -179,7 +179,7 @@ fn show(
             Report::Unread(unread) => {
                 figures.unread += 1;
                 if args.json {
-                    json!({ "kind": "unread_pass", "frame": frame, "unread_pass": unread })
+                    json!({ "kind": "unread_pass", "frame": frame, "score": pass.pass.score, "unread_pass": unread })
                         .to_string()
                 } else {
                     format!(

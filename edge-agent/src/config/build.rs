@@ -41,6 +41,8 @@ pub(super) fn config(r: &mut Reader<'_>) -> Config {
             rejoin_within: Duration::from_millis(r.whole("pass", "rejoin_within_ms")),
             parked_after: seconds(r, "pass", "parked_after_s"),
             min_sightings: r.whole("pass", "min_sightings"),
+            min_characters: r.whole("pass", "min_characters"),
+            max_characters: r.whole("pass", "max_characters"),
             min_confidence: single(r, "pass", "min_confidence"),
             certain_confidence: single(r, "pass", "certain_confidence"),
         },

@@ -59,6 +59,8 @@ impl Display for Config {
         bare(f, "rejoin_within_ms", pass.rejoin_within.as_millis())?;
         bare(f, "parked_after_s", pass.parked_after.as_secs_f64())?;
         bare(f, "min_sightings", pass.min_sightings)?;
+        bare(f, "min_characters", pass.min_characters)?;
+        bare(f, "max_characters", pass.max_characters)?;
         bare(f, "min_confidence", pass.min_confidence)?;
         bare(f, "certain_confidence", pass.certain_confidence)?;
 

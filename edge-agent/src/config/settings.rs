@@ -226,7 +226,11 @@ pub struct Pass {
     pub parked_after: Duration,
     /// `min_sightings`: tracks of fewer detections are noise. Default 3, 1 to 30.
     pub min_sightings: u32,
-    /// `min_confidence`: a voted text below this is an unread pass. Default 0.6, 0 to 1.
+    /// `min_characters`: shorter texts are lettering, not plates. Default 4, 1 to 16.
+    pub min_characters: usize,
+    /// `max_characters`: longer texts are lettering, not plates. Default 8, 1 to 16.
+    pub max_characters: usize,
+    /// `min_confidence`: a voted text below this is an unread pass. Default 0.7, 0 to 1.
     pub min_confidence: f32,
     /// `certain_confidence`: no more readings once the vote is this sure. Default 0.995, 0.5 to 1.
     pub certain_confidence: f32,
@@ -239,7 +243,9 @@ impl Default for Pass {
             rejoin_within: Duration::from_millis(2500),
             parked_after: Duration::from_secs(4),
             min_sightings: 3,
-            min_confidence: 0.6,
+            min_characters: 4,
+            max_characters: 8,
+            min_confidence: 0.7,
             certain_confidence: 0.995,
         }
     }

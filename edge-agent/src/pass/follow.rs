@@ -39,6 +39,10 @@ const REJOIN_WIDTHS: f32 = 6.0;
 const STILL: f32 = 0.25;
 /// A track that never got further than this from its start, in plate widths, did not pass by.
 const MOVED: f32 = 0.7;
+/// Texts of so many characters are not shared by two vehicles in one picture.
+const DISTINCT_CHARACTERS: usize = 4;
+/// Corners may lie outside the picture by this much, in pixels, before the plate counts as cut.
+const CUT: f32 = 1.0;
 /// Growth or shrinkage of the plate that says which way the vehicle went.
 const DIRECTION_RATIO: f32 = 1.12;
 
@@ -51,7 +55,10 @@ pub struct TrackId(pub u64);
 pub struct Sighting {
     /// Its track.
     pub track: TrackId,
-    /// Whether reading it is worth the time: false once the vote is certain or the pass reported.
+    /// Whether the whole plate is in the picture; one cut by its edge is followed, no more.
+    pub whole: bool,
+    /// Whether reading it is worth the time: false for a cut plate, and once the vote is certain or
+    /// the pass reported.
     pub wants_reading: bool,
 }
 
@@ -67,6 +74,8 @@ struct Track {
     last_width: f32,
     widest: f32,
     sightings: u32,
+    /// Sum of the detector's scores.
+    score: f32,
     moved: bool,
     still_since: Option<Timestamp>,
     vote: Vote,
@@ -118,9 +127,11 @@ impl Follower {
                     None if self.tracks.len() < MAX_TRACKS => self.start(at, &detection.corners),
                     None => return None,
                 };
-                self.see(i, at, &detection.corners);
+                self.see(i, at, detection);
                 let track = &self.tracks[i];
-                Some(Sighting { track: track.id, wants_reading: !track.certain && !track.reported })
+                let whole = self.is_whole(&detection.corners);
+                let wants_reading = whole && !track.certain && !track.reported;
+                Some(Sighting { track: track.id, whole, wants_reading })
             })
             .collect()
     }
@@ -218,6 +229,7 @@ impl Follower {
             last_width: width,
             widest: width,
             sightings: 0,
+            score: 0.0,
             moved: false,
             still_since: None,
             vote: Vote::default(),
@@ -228,8 +240,10 @@ impl Follower {
         self.tracks.len() - 1
     }
 
-    fn see(&mut self, i: usize, at: Timestamp, corners: &Quad) {
+    fn see(&mut self, i: usize, at: Timestamp, detection: &PlateDetection) {
+        let corners = &detection.corners;
         let track = &mut self.tracks[i];
+        track.score += detection.score;
         if track.sightings > 0 {
             let dt = elapsed(track.at, at).as_secs_f32();
             track.motion = track.motion.predicted(dt).corrected(corners);
@@ -244,6 +258,12 @@ impl Follower {
         } else {
             track.still_since.get_or_insert(at);
         }
+    }
+
+    /// Whether all four corners are in the picture, allowing for the detector's jitter.
+    fn is_whole(&self, corners: &Quad) -> bool {
+        let inside = |v: f32, size: f32| (-CUT..=size + CUT).contains(&v);
+        corners.0.iter().all(|p| inside(p.x, self.frame.0) && inside(p.y, self.frame.1))
     }
 
     /// Whether the plate, `unseen` for that long, is where the camera does not see it any more.
@@ -279,8 +299,9 @@ impl Follower {
         if track.sightings < self.config.min_sightings {
             return None;
         }
-        let pass = self.pass(&track, false);
-        (track.moved || matches!(pass.outcome, Outcome::Read(_))).then_some(pass)
+        // A vehicle that stands is reported by `park`; what never moved and did not stand for long
+        // is a sign that was hidden and came back.
+        track.moved.then(|| self.pass(&track, false))
     }
 
     fn remember(&mut self, track: &Track) {
@@ -294,38 +315,28 @@ impl Follower {
         });
     }
 
-    /// A hidden vehicle that comes out elsewhere than predicted is known by its text: the new
-    /// track is joined to the hidden one.
+    /// Two tracks with the same text are one vehicle: it was hidden and came out elsewhere than
+    /// predicted, or the detector lost hold of it. The older one joins the one seen last.
     fn rejoin_by_text(&mut self) {
-        let Some(now) = self.tracks.iter().map(|t| t.at).max() else { return };
-        let text = |t: &Track| t.vote.result().map(|v| v.text()).filter(|t| t.len() >= 4);
-        let mut joined = None;
-        'search: for (n, new) in self.tracks.iter().enumerate() {
-            if new.at != now || new.reported || new.vote.readings() < 2 {
-                continue;
-            }
-            for (h, hidden) in self.tracks.iter().enumerate() {
-                if hidden.at < new.first_seen
-                    && h != n
-                    && text(new).is_some_and(|t| text(hidden) == Some(t))
-                {
-                    joined = Some((n, h));
-                    break 'search;
-                }
-            }
+        let texts: Vec<Option<String>> = self.tracks.iter().map(settled_text).collect();
+        let pair = (0..texts.len())
+            .flat_map(|a| (a + 1..texts.len()).map(move |b| (a, b)))
+            .find(|&(a, b)| texts[a].is_some() && texts[a] == texts[b]);
+        let Some((a, b)) = pair else { return };
+        let (kept, joined) = if self.tracks[a].at >= self.tracks[b].at { (a, b) } else { (b, a) };
+        let joined_at = joined;
+        let joined = self.tracks.remove(joined_at);
+        let kept = &mut self.tracks[if kept > joined_at { kept - 1 } else { kept }];
+        if joined.first_seen < kept.first_seen {
+            kept.first_seen = joined.first_seen;
+            kept.start = joined.start;
+            kept.first_width = joined.first_width;
         }
-        if let Some((n, h)) = joined {
-            let hidden = self.tracks.swap_remove(h);
-            let n = if n == self.tracks.len() { h } else { n };
-            let new = &mut self.tracks[n];
-            new.first_seen = hidden.first_seen;
-            new.start = hidden.start;
-            new.first_width = hidden.first_width;
-            new.widest = new.widest.max(hidden.widest);
-            new.sightings += hidden.sightings;
-            new.moved |= hidden.moved;
-            new.reported |= hidden.reported;
-        }
+        kept.widest = kept.widest.max(joined.widest);
+        kept.sightings += joined.sightings;
+        kept.score += joined.score;
+        kept.moved |= joined.moved;
+        kept.reported |= joined.reported;
     }
 
     fn pass(&self, track: &Track, parked: bool) -> Pass {
@@ -343,14 +354,24 @@ impl Follower {
             last_seen: track.at,
             sightings: track.sightings,
             readings: track.vote.readings(),
+            score: track.score / track.sightings.max(1) as f32,
             direction,
             parked,
             outcome: self.outcome(track.vote.result(), track.vote.readings()),
         }
     }
 
+    /// Whether a plate may say this: lettering on vans and signs is longer, shorter, or a word.
+    fn is_plausible(&self, voted: &Voted) -> bool {
+        let lengths = self.config.min_characters..=self.config.max_characters;
+        lengths.contains(&voted.characters.len())
+    }
+
     fn outcome(&self, voted: Option<Voted>, readings: u32) -> Outcome {
         match voted {
+            Some(v) if !self.is_plausible(&v) => {
+                Outcome::Unread { reason: UnreadReason::NoPlate, best_confidence: v.confidence }
+            }
             Some(v) if v.confidence >= self.config.min_confidence => Outcome::Read(v),
             Some(v) => Outcome::Unread {
                 reason: UnreadReason::LowConfidence,
@@ -367,6 +388,12 @@ impl Follower {
 /// Time from `from` to `to`; zero where the clock went back.
 fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+/// A track's text once two frames agreed on one long enough to tell vehicles apart.
+fn settled_text(track: &Track) -> Option<String> {
+    let text = track.vote.result().filter(|v| track.vote.readings() >= 2 && v.confidence > 0.5)?;
+    Some(text.text()).filter(|t| t.len() >= DISTINCT_CHARACTERS)
 }
 
 fn ratio(a: f32, b: f32) -> f32 {

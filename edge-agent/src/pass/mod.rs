@@ -29,6 +29,8 @@ pub enum UnreadReason {
     TooSmall,
     /// No frame gave a character.
     NoCharacters,
+    /// There is lettering, but not as long or short as a plate's: a van's or a sign's.
+    NoPlate,
     /// The frames did not agree well enough.
     LowConfidence,
 }
@@ -60,6 +62,8 @@ pub struct Pass {
     pub sightings: u32,
     /// Frames in which it was read.
     pub readings: u32,
+    /// Mean of the detector's scores over its sightings, 0 to 1.
+    pub score: f32,
     /// How it moved.
     pub direction: Direction,
     /// Whether it was reported while standing still.

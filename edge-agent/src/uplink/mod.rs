@@ -61,6 +61,12 @@ pub struct Address {
     pub port: u16,
 }
 
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
 impl std::str::FromStr for Address {
     type Err = UplinkError;
 

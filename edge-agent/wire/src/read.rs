@@ -290,6 +290,8 @@ pub enum UnreadReason {
     LowConfidence,
     /// Nothing on it could be made out as characters.
     NoCharacters,
+    /// Lettering that is no plate: too long or too short for one.
+    NoPlate,
     /// The pass was over before enough frames were seen.
     TooBrief,
     /// The reader failed; the health page says how.
@@ -307,6 +309,7 @@ impl UnreadReason {
             Self::TooOblique => "too_oblique",
             Self::LowConfidence => "low_confidence",
             Self::NoCharacters => "no_characters",
+            Self::NoPlate => "no_plate",
             Self::TooBrief => "too_brief",
             Self::ReaderFailed => "reader_failed",
         }

@@ -107,6 +107,37 @@ fn a_vehicle_that_comes_out_elsewhere_is_known_by_its_text() {
 }
 
 #[test]
+fn a_plate_that_the_detector_sees_double_is_one_pass() {
+    let double = |f: i64| {
+        nearing(900.0, 5)(f).map(|q| Quad(q.0.map(|p| Point::new(p.x + 80.0, p.y + 60.0))))
+    };
+    let road = [("7ABC123", nearing(900.0, 5)), ("7ABC123", Box::new(double) as _)];
+    assert_eq!(texts(&drive(&mut follower(), 120, &road)), ["7ABC123"]);
+}
+
+#[test]
+fn lettering_longer_or_shorter_than_a_plate_is_no_read() {
+    for text in ["CALL5550142", "4X4"] {
+        let passes = drive(&mut follower(), 120, &[(text, nearing(900.0, 5))]);
+        assert_eq!(texts(&passes), ["NoPlate"]);
+    }
+}
+
+#[test]
+fn a_sign_that_is_hidden_and_comes_back_is_no_pass() {
+    let sign = |f: i64| (f % 90 < 60).then(|| plate(1750.0, 100.0, 150.0));
+    assert!(drive(&mut follower(), 110, &[("ROAD", Box::new(sign))]).is_empty());
+}
+
+#[test]
+fn a_plate_cut_by_the_edge_of_the_picture_is_not_read() {
+    let mut follower = follower();
+    let cut = PlateDetection { corners: plate(1880.0, 500.0, 100.0), score: 0.9 };
+    let sighting = follower.follow(at(0), &[cut])[0].expect("followed");
+    assert!(!sighting.whole && !sighting.wants_reading);
+}
+
+#[test]
 fn a_parked_car_is_read_once_while_it_stands_and_not_again_when_it_leaves() {
     let stops = |f: i64| {
         let moving = |g: i64| plate(900.0, 200.0 + 8.0 * g as f32, 90.0 + g as f32 * 0.3);
