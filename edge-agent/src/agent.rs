@@ -81,7 +81,8 @@ pub fn run(config: Config) -> Result<(), AgentError> {
         .enable_all()
         .build()
         .map_err(start("the runtime"))?;
-    let health = Arc::new(Health::default());
+    let site = &config.site;
+    let health = Arc::new(Health::new(format!("{}/{}/{}", site.agency, site.site, site.camera)));
     let stop = CancellationToken::new();
     let config = Arc::new(config);
 
