@@ -20,7 +20,9 @@ if [ ! -d "$data/evaluate" ]; then
 fi
 for set in us-scenes eu-scenes us-crops no-plate; do
     # A broken photo is an error line in the result and is counted there.
-    find "$data/evaluate/$set" -maxdepth 1 \( -name '*.jpg' -o -name '*.png' -o -name '*.jpeg' \) | sort |
+    find -L "$data/evaluate/$set" -maxdepth 1 \( -name '*.jpg' -o -name '*.png' -o -name '*.jpeg' \) | sort |
         xargs -d '\n' "$milepost" read --json > "$out/$set.jsonl" || true
 done
-"$python" -m models.evaluate.score --data "$data/evaluate" "$out"/{us-scenes,eu-scenes,us-crops,no-plate}.jsonl
+"$python" -m models.evaluate.score "$data/evaluate/us-scenes=$out/us-scenes.jsonl" \
+    "$data/evaluate/eu-scenes=$out/eu-scenes.jsonl" "$data/evaluate/us-crops=$out/us-crops.jsonl" \
+    "$data/evaluate/no-plate=$out/no-plate.jsonl"

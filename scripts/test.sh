@@ -7,7 +7,7 @@ say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 
 say "the renderer's and the scorer's own tests"
 scripts/setup.sh python
-.cache/python/bin/python -m unittest discover --quiet --start-directory models --top-level-directory . --pattern 'test_*.py'
+.cache/python/bin/python -m unittest models.render.test_render models.evaluate.test_score_clip
 
 say "building"
 cargo build --workspace --bins --quiet

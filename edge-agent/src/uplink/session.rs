@@ -312,7 +312,12 @@ impl<'a> Session<'a> {
             _ => Answer::Refused,
         };
         match answer {
-            Answer::Accepted => drop(self.line.health.metrics.uplink_published.inc()),
+            Answer::Accepted => {
+                self.line.health.metrics.uplink_published.inc();
+                if piece.1 == Part::Event {
+                    tracing::debug!(sequence = piece.0, "acknowledged by the broker");
+                }
+            }
             Answer::NoSubscribers => self.complain(
                 "nobody subscribes to our messages at the broker: start the central server".into(),
             ),

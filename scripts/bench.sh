@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# What a frame costs, how fast a clip is replayed, how much memory that takes, and how long a read
+# takes from its exposure to the broker's acknowledgement. Quote ratios within one run: machines differ.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+milepost=target/release/milepost
+clip=.cache/clip/demo.mp4
+out=.cache/bench
+mkdir -p "$out"
+
+# A CPU set of one and of two: the decoder's threads count like the models'.
+taskset -c 0 "$milepost" replay "$clip" --json --decode-only 2>/dev/null | tail -1 > "$out/decode.json"
+taskset -c 0 "$milepost" replay "$clip" --json --threads 1 2>/dev/null | tail -1 > "$out/one.json"
+taskset -c 0,1 "$milepost" replay "$clip" --json --threads 2 2>/dev/null | tail -1 > "$out/two.json"
+
+# The live path, at the clip's own pace, through a real broker.
+rm -rf "$out/run"
+RUN_DIR="$out/run" BROKER_PORT=18883 PAGE=127.0.0.1:18480 COUNT=20 WATCH_ARGS=--json \
+    RUST_LOG=info,milepost::uplink=debug scripts/run.sh > "$out/watch.jsonl" 2> "$out/run.log"
+
+/usr/bin/python3 - "$out" <<'PY'
+import json, pathlib, re, statistics, sys
+from datetime import datetime
+out = pathlib.Path(sys.argv[1])
+decode, one, two = (json.loads((out / f"{n}.json").read_text()) for n in ["decode", "one", "two"])
+ms = one["ms_per_frame"]
+when = lambda text: datetime.fromisoformat(text.replace("Z", "+00:00"))
+captured = {}
+for line in (out / "watch.jsonl").read_text().splitlines():
+    event = json.loads(line) if line.startswith("{") else {}
+    if event.get("kind") == "read":
+        captured[int(event["event"]["sequence"])] = event["event"]["data"]
+plain = re.sub(r"\x1b\[[0-9;]*m", "", (out / "run/agent.log").read_text())
+waits, after = [], []
+for stamp, sequence in re.findall(r"^(\S+) .*acknowledged by the broker sequence=(\d+)", plain, re.M):
+    read = captured.get(int(sequence))
+    if read:
+        waits.append((when(stamp) - when(read["captured_at"])).total_seconds())
+        after.append((when(stamp) - when(read["last_seen_at"])).total_seconds())
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+rows = [
+    ("decode, ms a frame (1080p H.264, one core)", f"{decode['ms_per_frame']['all']:.2f}"),
+    ("detect, ms a frame", f"{ms['detect']:.2f}"),
+    ("read, ms a frame", f"{ms['read']:.2f}"),
+    ("all, ms a frame, one core", f"{ms['all']:.2f}"),
+    ("replay on one core, frames/s", f"{one['frames_per_s']:.1f} ({one['frames_per_s'] / 30:.2f} × real time)"),
+    ("replay on two cores, frames/s", f"{two['frames_per_s']:.1f} ({two['frames_per_s'] / 30:.2f} × real time)"),
+    ("peak resident memory, MB", f"{one['peak_rss_bytes'] / 1e6:.0f}"),
+    ("best frame's exposure to acknowledgement, s, p50 / p95", f"{percentile(waits, .5):.2f} / {percentile(waits, .95):.2f}"),
+    ("pass's last frame to acknowledgement, s, p50 / p95", f"{percentile(after, .5):.2f} / {percentile(after, .95):.2f}"),
+]
+print("| figure | value |\n| --- | ---: |")
+for name, value in rows:
+    print(f"| {name} | {value} |")
+print(f"\n{len(waits)} reads timed.")
+PY
