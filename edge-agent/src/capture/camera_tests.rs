@@ -289,9 +289,9 @@ fn a_check_lists_every_problem_at_once() {
     });
     let problems = check::check(&config);
     assert_eq!(problems.len(), 2, "{problems:?}");
-    assert!(problems.iter().all(|p| !p.contains("hunter2")), "{problems:?}");
+    assert!(problems.iter().all(|p| !p.1.contains("hunter2")), "{problems:?}");
     let fine = Source::TestPattern { width: 64, height: 48, frames_per_s: 10 };
-    assert_eq!(check::check(&self::config(fine)), Vec::<String>::new());
+    assert_eq!(check::check(&self::config(fine)), []);
 }
 
 #[test]

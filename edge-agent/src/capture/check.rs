@@ -10,11 +10,20 @@ use super::{
 };
 use crate::config::{Capture, Source};
 
-/// Every problem found without starting anything: a missing element, file, device or decoder,
-/// credentials that cannot be read or that others can, a description that is no pipeline.
+/// Every problem found without starting anything, with the configuration's key that it belongs to:
+/// a missing element, file, device or decoder, credentials that cannot be read or that others can, a
+/// description that is no pipeline.
 #[must_use]
-pub fn check(config: &Capture) -> Vec<String> {
-    problems(config).into_iter().map(|problem| problem.to_string()).collect()
+pub fn check(config: &Capture) -> Vec<(&'static str, String)> {
+    let key = |problem: &CaptureError| match (problem, &config.source) {
+        (CaptureError::Credentials { .. }, _) => "capture.credentials_file",
+        (CaptureError::File { .. }, Source::V4l2 { .. }) => "capture.device",
+        (CaptureError::File { .. }, _) => "capture.path",
+        (CaptureError::Url(_), _) => "capture.url",
+        (CaptureError::Description(_), _) => "capture.description",
+        _ => "capture.source",
+    };
+    problems(config).iter().map(|problem| (key(problem), problem.to_string())).collect()
 }
 
 /// What a start refuses for: the problems that do not go away by waiting.

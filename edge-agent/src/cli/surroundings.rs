@@ -9,7 +9,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
     net::TcpListener,
-    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -20,22 +20,13 @@ use rustls::{
 
 use crate::{
     board,
-    config::{Config, Places, Problem, Source},
+    config::{Config, Places, Problem},
 };
 
 /// A module's own check: problems in words, `what is wrong — what to do`.
-type ModuleCheck = fn(&Config) -> Vec<String>;
-
-/// Checks of other modules, each for a key. One line a module.
-const OF_MODULES: &[(&str, ModuleCheck)] = &[
-    ("lamp.board", |c| board::check(&c.lamp)),
-    ("capture.source", |c| crate::capture::check(&c.capture)),
-];
 
 /// Larger certificate and key files are refused.
 const MAX_PEM_BYTES: u64 = 1 << 20;
-/// A credentials file has one line.
-const MAX_CREDENTIALS_BYTES: u64 = 4096;
 
 const ORT_VARIABLE: &str = "ORT_DYLIB_PATH";
 const ORT_FILE: &str = "libonnxruntime.so";
@@ -48,7 +39,9 @@ struct Look<'a> {
 /// Everything that is wrong with what the configuration names.
 pub(super) fn look_at(config: &Config, places: &Places) -> Vec<Problem> {
     let mut look = Look { places, problems: Vec::new() };
-    look.capture(&config.capture.source);
+    for (key, message) in crate::capture::check(&config.capture) {
+        look.note(key, message, "");
+    }
     look.models(&config.vision.models_dir);
     look.onnxruntime(config.vision.onnxruntime_library.as_deref());
     look.folder("outbox.directory", &config.outbox.directory);
@@ -56,11 +49,8 @@ pub(super) fn look_at(config: &Config, places: &Places) -> Vec<Problem> {
     look.certificates("uplink.ca_file", &uplink.ca_file);
     look.identity(&uplink.certificate_file, &uplink.key_file);
     look.listen(config.local.listen);
-    for (key, check) in OF_MODULES {
-        for text in check(config) {
-            let (message, remedy) = text.split_once(" — ").unwrap_or((&text, ""));
-            look.note(key, message, remedy);
-        }
+    for message in board::check(&config.lamp) {
+        look.note("lamp.board", message, "");
     }
     look.problems
 }
@@ -109,50 +99,6 @@ impl Look<'_> {
                 format!("{} can be used by others (mode {mode:04o})", path.display()),
                 format!("chmod 600 {}", path.display()),
             );
-        }
-    }
-
-    fn capture(&mut self, source: &Source) {
-        match source {
-            Source::Rtsp { credentials_file: Some(path), .. } => {
-                let key = "capture.credentials_file";
-                self.private(key, path);
-                let Some(bytes) = self.read(key, path, MAX_CREDENTIALS_BYTES) else { return };
-                let text = String::from_utf8_lossy(&bytes);
-                let mut lines = text.lines().filter(|l| !l.trim().is_empty());
-                let pair = lines.next().and_then(|l| l.split_once(':'));
-                if pair.is_none_or(|(user, _)| user.is_empty()) || lines.next().is_some() {
-                    let message = format!("{} is not one line `user:password`", path.display());
-                    self.note(key, message, "write one such line");
-                }
-            }
-            Source::V4l2 { device } => match fs::metadata(device) {
-                Ok(m) if m.file_type().is_char_device() => {}
-                Ok(_) => self.note(
-                    "capture.device",
-                    format!("{} is no device", device.display()),
-                    "name the camera's device file; v4l2-ctl --list-devices shows them",
-                ),
-                Err(e) => self.note(
-                    "capture.device",
-                    format!("{} is not there: {e}", device.display()),
-                    "plug the camera in; v4l2-ctl --list-devices shows what is there",
-                ),
-            },
-            Source::File { path, .. } => match File::open(path).and_then(|f| f.metadata()) {
-                Ok(m) if m.is_file() => {}
-                Ok(_) => self.note(
-                    "capture.path",
-                    format!("{} is no file", path.display()),
-                    "name a clip",
-                ),
-                Err(e) => self.note(
-                    "capture.path",
-                    format!("{} cannot be read: {e}", path.display()),
-                    "name a clip that is there",
-                ),
-            },
-            _ => {}
         }
     }
 
@@ -366,7 +312,7 @@ mod tests {
             ("u:p\n", 0o600, 0),
             ("u:p\n", 0o640, 1),
             ("nothing", 0o600, 1),
-            ("a:b\nc:d", 0o644, 2),
+            ("a:b\nc:d", 0o600, 1),
         ] {
             fs::write(&login, content).unwrap();
             fs::set_permissions(&login, fs::Permissions::from_mode(mode)).unwrap();
