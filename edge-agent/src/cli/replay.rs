@@ -40,8 +40,8 @@ pub struct ReplayArgs {
     #[arg(long)]
     pub decode_only: bool,
     /// Threads for one inference.
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub threads: Option<u8>,
 }
 
 /// Why a clip could not be replayed.
@@ -92,7 +92,7 @@ fn replay(args: &ReplayArgs) -> Result<(), ReplayError> {
     config.capture.source =
         Source::File { path: args.clip.clone(), repeat: false, realtime: false };
     if let Some(threads) = args.threads {
-        config.vision.threads = threads;
+        config.vision.threads = usize::from(threads);
     }
     let health = Arc::new(Health::default());
     let mut recogniser = match args.decode_only {

@@ -23,8 +23,6 @@ use crate::{
     config::{Config, Places, Problem},
 };
 
-/// A module's own check: problems in words, `what is wrong — what to do`.
-
 /// Larger certificate and key files are refused.
 const MAX_PEM_BYTES: u64 = 1 << 20;
 

@@ -12,11 +12,11 @@
 //! Invariants: a detection belongs to one track at most; a track yields one [`Pass`] at most;
 //! tracks and the memory of parked vehicles are bounded.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Direction, Outcome, Pass, UnreadReason, Vote, Voted, motion::Motion};
+use super::{Direction, Outcome, Pass, UnreadReason, Vote, Voted, body::Together, motion::Motion};
 use crate::{
     config,
     geometry::{Point, Quad},
@@ -99,6 +99,10 @@ pub struct Follower {
     frame: (f32, f32),
     tracks: Vec<Track>,
     parked: Vec<Parked>,
+    /// Mean detector score of the tracks in `together`, the ended ones among them.
+    scores: BTreeMap<TrackId, f32>,
+    /// Pairs of tracks seen in the same frames, the older first.
+    together: BTreeMap<(TrackId, TrackId), Together>,
     next: u64,
 }
 
@@ -107,7 +111,15 @@ impl Follower {
     #[must_use]
     pub fn new(config: config::Pass, width: usize, height: usize) -> Self {
         let frame = (width as f32, height as f32);
-        Self { config, frame, tracks: Vec::new(), parked: Vec::new(), next: 0 }
+        Self {
+            config,
+            frame,
+            tracks: Vec::new(),
+            parked: Vec::new(),
+            scores: BTreeMap::new(),
+            together: BTreeMap::new(),
+            next: 0,
+        }
     }
 
     /// Takes the detections of one frame exposed at `at`; answers, for each, its track, or `None`
@@ -118,7 +130,7 @@ impl Follower {
         detections: &[PlateDetection],
     ) -> Vec<Option<Sighting>> {
         let owners = self.associate(at, detections);
-        owners
+        let sightings: Vec<_> = owners
             .into_iter()
             .zip(detections)
             .map(|(owner, detection)| {
@@ -133,7 +145,42 @@ impl Follower {
                 let wants_reading = whole && !track.certain && !track.reported;
                 Some(Sighting { track: track.id, whole, wants_reading })
             })
-            .collect()
+            .collect();
+        self.see_together(&sightings, detections);
+        sightings
+    }
+
+    /// Remembers which tracks are seen in the same frames, and how they lie to each other.
+    fn see_together(&mut self, sightings: &[Option<Sighting>], detections: &[PlateDetection]) {
+        let seen = || {
+            let both = sightings.iter().zip(detections);
+            both.filter_map(|(s, d)| Some((s.as_ref()?.track, d.corners)))
+        };
+        for (a, plate) in seen() {
+            for (b, other) in seen().filter(|&(b, _)| a < b) {
+                self.together
+                    .entry((a, b))
+                    .and_modify(|t| t.see(&plate, &other))
+                    .or_insert_with(|| Together::new(&plate, &other));
+            }
+        }
+    }
+
+    /// Whether another track on the same body is the plate, and `track` only lettering beside it:
+    /// the one that the detector takes more for a plate.
+    fn is_beside_the_plate(&self, track: &Track) -> bool {
+        let surer = |id: &TrackId| {
+            let score = self.scores.get(id);
+            score.is_some_and(|s| *s > track.score / track.sightings.max(1) as f32)
+        };
+        self.together.iter().any(|((a, b), together)| {
+            let other = match track.id {
+                id if id == *a => b,
+                id if id == *b => a,
+                _ => return false,
+            };
+            together.is_one_body() && surer(other)
+        })
     }
 
     /// Adds what was read of a sighting. `weight`, above 0 to 1, says how well it could be seen.
@@ -174,8 +221,17 @@ impl Follower {
             }
             i += 1;
         }
+        self.forget_pairs();
         self.parked.retain(|p| elapsed(p.last_seen, at) < PARKED_MEMORY);
         passes
+    }
+
+    /// Keeps only pairs of which a track is still followed.
+    fn forget_pairs(&mut self) {
+        let alive: Vec<TrackId> = self.tracks.iter().map(|t| t.id).collect();
+        self.together.retain(|(a, b), _| alive.contains(a) || alive.contains(b));
+        let together = &self.together;
+        self.scores.retain(|id, _| together.keys().any(|(a, b)| a == id || b == id));
     }
 
     /// Ends every track: nothing more will come.
@@ -250,6 +306,7 @@ impl Follower {
         }
         track.at = at;
         track.sightings += 1;
+        self.scores.insert(track.id, track.score / track.sightings as f32);
         track.last_width = corners.width();
         track.widest = track.widest.max(track.last_width);
         track.moved |= corners.centre().distance(track.start) > MOVED * track.widest;
@@ -297,6 +354,9 @@ impl Follower {
             return None;
         }
         if track.sightings < self.config.min_sightings {
+            return None;
+        }
+        if self.is_beside_the_plate(&track) {
             return None;
         }
         // A vehicle that stands is reported by `park`; what never moved and did not stand for long

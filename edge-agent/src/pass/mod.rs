@@ -2,8 +2,9 @@
 //!
 //! Pure: time comes in with each frame, nothing is read or written. [`follow`] decides which
 //! detections belong together and when a pass has ended, [`motion`] predicts where a plate will
-//! be, [`vote`] what its text is.
+//! be, [`body`] which of them are on one vehicle, [`vote`] what a text is.
 
+pub mod body;
 pub mod follow;
 pub mod motion;
 pub mod vote;
