@@ -14,8 +14,9 @@ const BODY_WIDTHS: f32 = 6.0;
 const MIN_TOGETHER: u32 = 10;
 /// Change of the plate's size while seen together from which a judgement is possible.
 const MIN_GROWTH: f32 = 1.3;
-/// How much the way may change, as a share of its length: the detector's jitter.
-const RIGID: f32 = 0.15;
+/// How much the way may change, as a share of its length: the detector's jitter. A plate 5 m behind
+/// changes it by half and more while both come from 20 m to 10 m.
+const RIGID: f32 = 0.25;
 
 /// Two tracks seen in the same frames.
 #[derive(Debug, Clone)]

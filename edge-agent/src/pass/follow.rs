@@ -154,7 +154,7 @@ impl Follower {
     fn see_together(&mut self, sightings: &[Option<Sighting>], detections: &[PlateDetection]) {
         let seen = || {
             let both = sightings.iter().zip(detections);
-            both.filter_map(|(s, d)| Some((s.as_ref()?.track, d.corners)))
+            both.filter_map(|(s, d)| Some((s.filter(|s| s.whole)?.track, d.corners)))
         };
         for (a, plate) in seen() {
             for (b, other) in seen().filter(|&(b, _)| a < b) {
