@@ -16,7 +16,7 @@ taskset -c 0,1 "$milepost" replay "$clip" --json --threads 2 2>/dev/null | tail 
 
 # The live path, at the clip's own pace, through a real broker.
 rm -rf "$out/run"
-RUN_DIR="$out/run" BROKER_PORT=18883 PAGE=127.0.0.1:18480 COUNT=20 WATCH_ARGS=--json \
+RUN_DIR="$out/run" BROKER_PORT=18883 PAGE=127.0.0.1:18480 COUNT=20 WATCH_ARGS="--json --timeout-s 120" \
     RUST_LOG=info,milepost::uplink=debug scripts/run.sh > "$out/watch.jsonl" 2> "$out/run.log"
 
 /usr/bin/python3 - "$out" <<'PY'

@@ -15,7 +15,7 @@ mkdir -p "$run"
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 
-scripts/pki.sh "$run/pki" 2>"$run/pki.log" || { cat "$run/pki.log" >&2; exit 1; }
+scripts/pki.sh "$run/pki" >&2
 
 pids=()
 stop() {
@@ -33,10 +33,23 @@ scripts/broker.sh "$run" "$broker_port" >"$run/broker.log" 2>&1 &
 pids[0]=$!
 
 sed -e "s|^broker = .*|broker = \"localhost:$broker_port\"|" -e "s|^listen = .*|listen = \"$page\"|" \
-    -e "s|\"\.\./|\"$PWD/|g" edge-agent/default.toml > "$run/milepost.toml"
-"$milepost" check --config "$run/milepost.toml"
+    -e "s|\"\.\./\.cache/run/|\"$(realpath "$run")/|g" -e "s|\"\.\./|\"$PWD/|g" edge-agent/default.toml > "$run/milepost.toml"
+"$milepost" check --config "$run/milepost.toml" >&2
 "$milepost" run --config "$run/milepost.toml" 2>"$run/agent.log" &
 pids[1]=$!
+
+# Neither may be missing unnoticed: a port that is taken is said here, not waited for.
+await() { # what, pid, log, port
+    for _ in $(seq 100); do
+        kill -0 "$2" 2>/dev/null || { say "the $1 did not start:"; tail -n 3 "$3" >&2; exit 1; }
+        (exec 3<>"/dev/tcp/127.0.0.1/$4") 2>/dev/null && return
+        sleep 0.1
+    done
+    say "the $1 does not answer on port $4; see $3"
+    exit 1
+}
+await broker "${pids[0]}" "$run/broker.log" "$broker_port"
+await agent "${pids[1]}" "$run/agent.log" "${page##*:}"
 
 say "local page: http://$page/   agent log: $run/agent.log"
 say "reads as the central server gets them (Ctrl-C stops):"

@@ -176,6 +176,9 @@ fn look(
             Next::Idle => {}
             Next::Ended => {
                 give(recogniser.finish());
+                if let Some(error) = camera.failure() {
+                    return Err(error.into());
+                }
                 health.set(Component::Capture, Status::Warn, "the clip was played to its end");
                 sleep(Duration::MAX, stop);
             }

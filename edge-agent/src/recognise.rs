@@ -19,6 +19,8 @@ use crate::{
     vision::{self, Detector, MotionGate, Reader, Runtime, VisionError, golden, rectify},
 };
 
+/// How often the golden plates are read again: a device or a driver may go wrong on the way.
+const PROVE_EVERY: Duration = Duration::from_secs(3600);
 /// Plate width in pixels from which a reading counts in full.
 const LEGIBLE_WIDTH: f32 = 100.0;
 /// A reading that is not sure of itself still counts this much.
@@ -47,6 +49,10 @@ pub struct Recogniser {
     config: Config,
     health: Arc<Health>,
     said: (Status, String),
+    /// When the golden plates were read last.
+    proven_at: Instant,
+    /// Whether the last frame failed.
+    failing: bool,
     detector: Detector,
     reader: Reader,
     gate: MotionGate,
@@ -71,6 +77,8 @@ impl Recogniser {
             config: config.clone(),
             health,
             said,
+            proven_at: Instant::now(),
+            failing: false,
             gate: MotionGate::new(&config.vision.regions),
             detector,
             reader,
@@ -96,7 +104,16 @@ impl Recogniser {
     pub fn look(&mut self, frame: &Frame) -> Vec<Finished> {
         self.timing = Timing::default();
         if let Err(error) = self.observe(frame) {
+            self.health.metrics.frames_failed.inc();
+            // Said once, when it begins: the health page has it as long as it lasts.
+            if !self.failing {
+                tracing::error!(%error, "a frame could not be looked at");
+            }
+            self.failing = true;
             self.health.set(Component::Vision, Status::Fail, error.to_string());
+        } else if self.failing {
+            self.failing = false;
+            self.health.set(Component::Vision, self.said.0, self.said.1.clone());
         }
         let ended = self.follower.as_mut().map(|f| f.ended(frame.exposure.utc)).unwrap_or_default();
         self.finished(ended)
@@ -115,6 +132,11 @@ impl Recogniser {
         });
         if !frame.sequence.is_multiple_of(u64::from(self.config.vision.detect_every)) {
             return Ok(());
+        }
+        if self.proven_at.elapsed() >= PROVE_EVERY {
+            self.proven_at = Instant::now();
+            self.said = proven(&self.config, &mut self.detector, &mut self.reader)?;
+            self.health.set(Component::Vision, self.said.0, self.said.1.clone());
         }
         let metrics = &self.health.metrics;
         let started = Instant::now();
@@ -164,15 +186,7 @@ impl Recogniser {
             let quality = quality(&detection.corners, confidence, sharpness);
             self.shots.consider(sighting.track.0, frame, detection.corners, quality);
         }
-        if self.health_is_stale() {
-            self.health.set(Component::Vision, self.said.0, self.said.1.clone());
-        }
         Ok(())
-    }
-
-    /// After a frame that failed, one that works says so.
-    fn health_is_stale(&self) -> bool {
-        self.health.checks().get(&Component::Vision).is_none_or(|c| c.status != self.said.0)
     }
 
     fn finished(&mut self, ended: Vec<Pass>) -> Vec<Finished> {

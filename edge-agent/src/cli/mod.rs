@@ -18,8 +18,10 @@ pub mod run;
 mod surroundings;
 pub mod watch;
 
-/// What is logged where `RUST_LOG` says nothing.
-const DEFAULT_LOG: &str = "info";
+/// What the agent logs where `RUST_LOG` says nothing.
+const AGENT_LOG: &str = "info,ort=warn";
+/// What the other verbs log: their output is what they are asked for.
+const VERB_LOG: &str = "warn";
 
 /// Milepost: reads the plates of passing vehicles and sends each read to a central server.
 #[derive(Debug, Parser)]
@@ -72,7 +74,7 @@ pub enum Verb {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(cli.log);
+    start_log(cli.log, if matches!(cli.verb, Verb::Run(_)) { AGENT_LOG } else { VERB_LOG });
     match cli.verb {
         Verb::Run(args) => run::run(&args),
         Verb::Check(args) => check::run(&args),
@@ -83,10 +85,10 @@ pub fn main() -> ExitCode {
 }
 
 /// Sends the log to standard error.
-fn start_log(format: LogFormat) {
+fn start_log(format: LogFormat, default: &str) {
     let filter = EnvFilter::try_from_default_env();
     let refused = filter.as_ref().err().map(ToString::to_string);
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
@@ -99,7 +101,7 @@ fn start_log(format: LogFormat) {
     if let (Ok(()), Some(refused), true) =
         (started, refused, std::env::var_os("RUST_LOG").is_some())
     {
-        tracing::warn!("RUST_LOG is not understood ({refused}): logging `{DEFAULT_LOG}`");
+        tracing::warn!("RUST_LOG is not understood ({refused}): logging `{default}`");
     }
 }
 

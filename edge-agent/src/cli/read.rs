@@ -1,7 +1,7 @@
 //! `milepost read`: photos in, plates out; one line for each photo (`--json`) or each plate.
 //!
 //! Every photo is answered: a file that can't be read is one error line, the rest is done, and the
-//! exit code is 1 at the end. Exit code 2: nothing could be started (library, models, arguments).
+//! exit code is 1 at the end, as it is where nothing could be started (library, models).
 
 use std::{
     borrow::Cow,
@@ -47,7 +47,7 @@ pub struct ReadArgs {
     #[arg(long, value_name = "PX", default_value_t = 640, value_parser = parse_width)]
     pub width: usize,
     /// Detections of a lower score are left out, 0 to 1
-    #[arg(long, value_name = "SCORE", default_value_t = 0.3, value_parser = parse_share)]
+    #[arg(long, value_name = "SCORE", default_value_t = 0.45, value_parser = parse_share)]
     pub min_score: f32,
     /// Texts that the reader is less sure of are left empty, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.3, value_parser = parse_share)]
@@ -79,7 +79,7 @@ pub fn run(args: &ReadArgs) -> ExitCode {
         Ok(stills) => stills,
         Err(error) => {
             eprintln!("error: {error}");
-            return ExitCode::from(2);
+            return ExitCode::FAILURE;
         }
     };
     let out = io::stdout().lock();
@@ -159,8 +159,7 @@ impl ReadPhoto<'_> {
     fn print_json(&self, out: &mut impl Write) -> io::Result<()> {
         let line = PhotoLine {
             file: self.path.to_string_lossy(),
-            width: self.width,
-            height: self.height,
+            size: [self.width, self.height],
             plates: self.found.plates.iter().map(|p| self.plate(p)).collect(),
             ms: Times {
                 decode: self.decode_ms,
@@ -236,8 +235,8 @@ impl ReadPhoto<'_> {
 #[derive(Serialize)]
 struct PhotoLine<'a> {
     file: Cow<'a, str>,
-    width: usize,
-    height: usize,
+    /// Width and height in pixels.
+    size: [usize; 2],
     plates: Vec<PlateLine<'a>>,
     ms: Times,
 }

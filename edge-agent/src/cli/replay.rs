@@ -55,6 +55,8 @@ enum ReplayError {
     Vision(#[from] VisionError),
     #[error("the clip gave no frame: {0}")]
     NoFrames(String),
+    #[error("{0} frames could not be looked at: see the log, and check the models")]
+    FramesFailed(u64),
     #[error("standard output is gone: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -135,7 +137,14 @@ fn replay(args: &ReplayArgs) -> Result<(), ReplayError> {
     }
     bar.finish_and_clear();
     summary(args, &figures, started.elapsed())?;
-    Ok(())
+    // What was read stands; that it is not the whole clip must not go unsaid.
+    match camera.failure() {
+        Some(error) => Err(error.into()),
+        None if health.metrics.frames_failed.get() > 0 => {
+            Err(ReplayError::FramesFailed(health.metrics.frames_failed.get()))
+        }
+        None => Ok(()),
+    }
 }
 
 fn progress() -> ProgressBar {

@@ -18,8 +18,20 @@ const MAX_PIPELINE_CHARS: usize = 4096;
 const MAX_HOST_CHARS: usize = 253;
 
 /// Parameters that carry credentials, as cameras and GStreamer elements call them.
-const SECRET_PARAMETERS: [&str; 7] =
-    ["password=", "passwd=", "pwd=", "pass=", "token=", "user-pw=", "user-id="];
+const SECRET_PARAMETERS: [&str; 12] = [
+    "password=",
+    "passwd=",
+    "pwd=",
+    "pass=",
+    "passphrase=",
+    "token=",
+    "auth=",
+    "authorization",
+    "secret=",
+    "key=",
+    "user-pw=",
+    "user-id=",
+];
 
 fn fault(message: impl Into<String>, remedy: impl Into<String>) -> Option<Fault> {
     Some((message.into(), remedy.into()))

@@ -14,6 +14,7 @@ pub struct Metrics {
     pub frames: Counter,
     pub frames_dropped: Counter,
     pub frames_still: Counter,
+    pub frames_failed: Counter,
     pub pipeline_rebuilds: Counter,
     pub detections: Counter,
     pub readings: Counter,
@@ -52,6 +53,7 @@ impl Default for Metrics {
             frames: Counter::default(),
             frames_dropped: Counter::default(),
             frames_still: Counter::default(),
+            frames_failed: Counter::default(),
             pipeline_rebuilds: Counter::default(),
             detections: Counter::default(),
             readings: Counter::default(),
@@ -94,6 +96,7 @@ impl Metrics {
             &self.frames_dropped,
         );
         counter("frames_still", "Frames not looked at because nothing moved", &self.frames_still);
+        counter("frames_failed", "Frames that detection or reading failed on", &self.frames_failed);
         counter("pipeline_rebuilds", "Capture pipelines rebuilt", &self.pipeline_rebuilds);
         counter("detections", "Plates found in frames", &self.detections);
         counter("readings", "Plates read in frames", &self.readings);

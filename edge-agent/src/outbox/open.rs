@@ -84,6 +84,7 @@ fn try_open(
             tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
             (store, Some(aside))
         }
+        Err(StoreError::InUse) => return Err(OutboxError::InUse(directory.clone())),
         Err(e) => {
             return Err(OutboxError::Folder { path: store_folder, why: e.to_string() });
         }

@@ -128,6 +128,8 @@ impl SledStore {
 fn from_sled(folder: &Path, error: &sled::Error) -> StoreError {
     use std::io::ErrorKind;
     match error {
+        // sled gives its lock back only when its last thread has ended, after our own is free.
+        sled::Error::Io(e) if e.to_string().contains("could not acquire lock") => StoreError::InUse,
         sled::Error::Io(e)
             if !matches!(e.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
         {

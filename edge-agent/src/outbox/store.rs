@@ -108,6 +108,9 @@ pub enum StoreError {
     /// What is there is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// Another handle has it open still.
+    #[error("the store is in use")]
+    InUse,
     /// The folder or the disk, not the content.
     #[error("{path}: {why}")]
     Io {

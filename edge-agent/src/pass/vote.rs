@@ -194,7 +194,9 @@ impl Vote {
         order.sort_by(|a, b| posterior[*b].total_cmp(&posterior[*a]));
         let at = |i: usize| (character(order[i]), posterior[order[i]] * presence);
         let (text, probability) = at(0);
-        Character { text, probability, alternatives: (1..=MAX_ALTERNATIVES).map(at).collect() }
+        // What is all but impossible helps nobody who compares or matches.
+        let alternatives = (1..=MAX_ALTERNATIVES).map(at).filter(|(_, p)| *p >= FLOOR).collect();
+        Character { text, probability, alternatives }
     }
 }
 
