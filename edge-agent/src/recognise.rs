@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     capture::Frame,
+    clock::{ClockSource, ExposureTime},
     config::Config,
     evidence::{BestShots, Shot, quality},
     geometry::Quad,
@@ -33,6 +34,8 @@ pub struct Finished {
     pub pass: Pass,
     /// Its best frame; `None` where none could be held.
     pub shot: Option<Shot>,
+    /// When the best frame was exposed; without one, the last in which the plate was seen.
+    pub exposure: ExposureTime,
 }
 
 /// How long the stages of one frame took.
@@ -49,6 +52,8 @@ pub struct Recogniser {
     config: Config,
     health: Arc<Health>,
     said: (Status, String),
+    /// What the last frame's time came from, and how far off it may be.
+    clock: (ClockSource, Option<Duration>),
     /// When the golden plates were read last.
     proven_at: Instant,
     /// Whether the last frame failed.
@@ -77,6 +82,7 @@ impl Recogniser {
             config: config.clone(),
             health,
             said,
+            clock: (ClockSource::Unsynchronised, None),
             proven_at: Instant::now(),
             failing: false,
             gate: MotionGate::new(&config.vision.regions),
@@ -103,6 +109,7 @@ impl Recogniser {
     /// Looks at one frame; answers the passes that have ended with it.
     pub fn look(&mut self, frame: &Frame) -> Vec<Finished> {
         self.timing = Timing::default();
+        self.clock = (frame.exposure.source, frame.exposure.uncertainty);
         if let Err(error) = self.observe(frame) {
             self.health.metrics.frames_failed.inc();
             // Said once, when it begins: the health page has it as long as it lasts.
@@ -190,9 +197,15 @@ impl Recogniser {
     }
 
     fn finished(&mut self, ended: Vec<Pass>) -> Vec<Finished> {
+        let (source, uncertainty) = self.clock;
         ended
             .into_iter()
-            .map(|pass| Finished { shot: self.shots.take(pass.track.0), pass })
+            .map(|pass| {
+                let shot = self.shots.take(pass.track.0);
+                let last = ExposureTime { utc: pass.last_seen, uncertainty, source };
+                let exposure = shot.as_ref().map_or(last, |s| s.exposure);
+                Finished { pass, shot, exposure }
+            })
             .collect()
     }
 }

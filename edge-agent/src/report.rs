@@ -7,12 +7,11 @@ use milepost_wire as wire;
 use uuid::Uuid;
 
 use crate::{
-    capture::Frame,
-    clock::{ClockSource, ExposureTime},
+    clock::ClockSource,
     config,
     evidence::{self, Jpeg, Shot},
     geometry::Quad,
-    pass::{self, Outcome, Pass, Voted},
+    pass::{self, Outcome, Voted},
     recognise::Finished,
     vision,
 };
@@ -73,10 +72,10 @@ pub fn report(finished: &Finished, origin: &Origin) -> Report {
     match &pass.outcome {
         Outcome::Read(voted) => {
             let (evidence, photos) = photos(shot, &origin.evidence);
-            Report::Read(Box::new(read(pass, voted, shot, evidence, origin)), photos)
+            Report::Read(Box::new(read(finished, voted, evidence, origin)), photos)
         }
         Outcome::Unread { reason, best_confidence } => {
-            let exposure = exposure(pass, shot);
+            let exposure = finished.exposure;
             Report::Unread(Box::new(wire::UnreadPass {
                 pass_id: Uuid::now_v7(),
                 reason: match reason {
@@ -101,14 +100,12 @@ pub fn report(finished: &Finished, origin: &Origin) -> Report {
 }
 
 fn read(
-    pass: &Pass,
+    finished: &Finished,
     voted: &Voted,
-    shot: Option<&Shot>,
     evidence: wire::Evidence,
     origin: &Origin,
 ) -> wire::Read {
-    let exposure = exposure(pass, shot);
-    let size = shot.map(|s| size(&s.frame)).unwrap_or_default();
+    let Finished { pass, shot, exposure } = finished;
     wire::Read {
         read_id: Uuid::now_v7(),
         plate_text: voted.text(),
@@ -133,9 +130,9 @@ fn read(
         frames_seen: pass.sightings,
         frames_read: pass.readings,
         position: origin.position,
-        plate_corners_px: corners(shot.map(|s| s.corners).unwrap_or(Quad(Default::default()))),
-        frame_width_px: size.0,
-        frame_height_px: size.1,
+        plate_corners_px: corners(shot.as_ref().map_or(pass.corners, |s| s.corners)),
+        frame_width_px: pass.frame.0 as u32,
+        frame_height_px: pass.frame.1 as u32,
         evidence,
         models: origin.models.clone(),
         execution_provider: origin.execution_provider.clone(),
@@ -166,23 +163,6 @@ fn photos(shot: Option<&Shot>, config: &config::Evidence) -> (wire::Evidence, Op
         }
         Err(error) => withheld(error.to_string()),
     }
-}
-
-/// When the best frame was exposed; of a pass without one, its end.
-fn exposure(pass: &Pass, shot: Option<&Shot>) -> ExposureTime {
-    shot.map_or(
-        ExposureTime {
-            utc: pass.last_seen,
-            uncertainty: None,
-            source: ClockSource::Unsynchronised,
-        },
-        |s| s.exposure,
-    )
-}
-
-fn size(frame: &Frame) -> (u32, u32) {
-    let luma = frame.luma();
-    (luma.width as u32, luma.height as u32)
 }
 
 fn corners(quad: Quad) -> [[f32; 2]; 4] {

@@ -10,7 +10,7 @@ use std::{
     io::{self, Read as _},
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustls::{
@@ -21,6 +21,7 @@ use rustls::{
 use crate::{
     board,
     config::{Config, Places, Problem},
+    vision,
 };
 
 /// Larger certificate and key files are refused.
@@ -121,20 +122,18 @@ impl Look<'_> {
     }
 
     fn onnxruntime(&mut self, named: Option<&Path>) {
-        let (path, whence) = match (named, std::env::var_os(ORT_VARIABLE)) {
-            (Some(path), _) => (path.to_owned(), "vision.onnxruntime_library"),
-            (None, Some(path)) => (PathBuf::from(path), ORT_VARIABLE),
-            (None, None) => {
-                if !system_has_onnxruntime() {
-                    self.note(
-                        "vision.onnxruntime_library",
-                        format!("{ORT_FILE} is not installed on this machine"),
-                        format!("name it here or in the environment variable {ORT_VARIABLE}"),
-                    );
-                }
-                return;
+        let path = named.map_or_else(vision::session::default_library, Path::to_owned);
+        if path == Path::new(vision::session::LIBRARY_NAME) {
+            if !system_has_onnxruntime() {
+                self.note(
+                    "vision.onnxruntime_library",
+                    format!("{ORT_FILE} is not installed on this machine"),
+                    format!("name it here or in the environment variable {ORT_VARIABLE}"),
+                );
             }
-        };
+            return;
+        }
+        let whence = if named.is_some() { "" } else { " (found without being named here)" };
         let mut magic = [0; 4];
         let fault = match File::open(&path).and_then(|mut f| f.read_exact(&mut magic)) {
             Ok(()) if &magic == b"\x7fELF" => return,
@@ -143,7 +142,7 @@ impl Look<'_> {
         };
         self.note(
             "vision.onnxruntime_library",
-            format!("{} (from {whence}) {fault}", path.display()),
+            format!("{}{whence} {fault}", path.display()),
             format!("name the {ORT_FILE} of the onnxruntime package"),
         );
     }

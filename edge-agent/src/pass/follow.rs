@@ -70,6 +70,7 @@ struct Track {
     at: Timestamp,
     first_seen: Timestamp,
     start: Point,
+    corners: Quad,
     first_width: f32,
     last_width: f32,
     widest: f32,
@@ -281,6 +282,7 @@ impl Follower {
             at,
             first_seen: at,
             start,
+            corners: *corners,
             first_width: width,
             last_width: width,
             widest: width,
@@ -307,6 +309,7 @@ impl Follower {
         track.at = at;
         track.sightings += 1;
         self.scores.insert(track.id, track.score / track.sightings as f32);
+        track.corners = *corners;
         track.last_width = corners.width();
         track.widest = track.widest.max(track.last_width);
         track.moved |= corners.centre().distance(track.start) > MOVED * track.widest;
@@ -417,6 +420,8 @@ impl Follower {
             score: track.score / track.sightings.max(1) as f32,
             direction,
             parked,
+            corners: track.corners,
+            frame: (self.frame.0 as usize, self.frame.1 as usize),
             outcome: self.outcome(track.vote.result(), track.vote.readings()),
         }
     }

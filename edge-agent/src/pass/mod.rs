@@ -4,6 +4,8 @@
 //! detections belong together and when a pass has ended, [`motion`] predicts where a plate will
 //! be, [`body`] which of them are on one vehicle, [`vote`] what a text is.
 
+use crate::geometry::Quad;
+
 pub mod body;
 pub mod follow;
 pub mod motion;
@@ -65,6 +67,10 @@ pub struct Pass {
     pub readings: u32,
     /// Mean of the detector's scores over its sightings, 0 to 1.
     pub score: f32,
+    /// Its corners when it was seen last, in pixels of the full frame.
+    pub corners: Quad,
+    /// Width and height of the full frame, in pixels.
+    pub frame: (usize, usize),
     /// How it moved.
     pub direction: Direction,
     /// Whether it was reported while standing still.

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The file name that is asked of the system's loader when nothing else is known.
-const LIBRARY_NAME: &str = "libonnxruntime.so";
+pub(crate) const LIBRARY_NAME: &str = "libonnxruntime.so";
 
 /// A loaded ONNX Runtime. Clones share it.
 #[derive(Debug, Clone)]
@@ -89,7 +89,8 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn default_library() -> PathBuf {
+/// Where the library is looked for when the configuration names none.
+pub(crate) fn default_library() -> PathBuf {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()) {
         return absolute(Path::new(&path));
     }
