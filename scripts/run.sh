@@ -27,15 +27,18 @@ stop() {
     say "stopped; logs are in $run"
 }
 trap stop EXIT
-trap 'exit 130' INT TERM
+# Ctrl-C is the way to end this, not a failure.
+trap 'exit 0' INT TERM
 
-scripts/broker.sh "$run" "$broker_port" >"$run/broker.log" 2>&1 &
+# In sessions of their own: Ctrl-C reaches the subscriber and this script, which stops the agent
+# while the broker still takes its last messages.
+setsid scripts/broker.sh "$run" "$broker_port" >"$run/broker.log" 2>&1 &
 pids[0]=$!
 
 sed -e "s|^broker = .*|broker = \"localhost:$broker_port\"|" -e "s|^listen = .*|listen = \"$page\"|" \
     -e "s|\"\.\./\.cache/run/|\"$(realpath "$run")/|g" -e "s|\"\.\./|\"$PWD/|g" edge-agent/default.toml > "$run/milepost.toml"
 "$milepost" check --config "$run/milepost.toml" >&2
-"$milepost" run --config "$run/milepost.toml" 2>"$run/agent.log" &
+setsid "$milepost" run --config "$run/milepost.toml" 2>"$run/agent.log" &
 pids[1]=$!
 
 # Neither may be missing unnoticed: a port that is taken is said here, not waited for.
