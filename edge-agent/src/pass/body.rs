@@ -18,6 +18,17 @@ const MIN_GROWTH: f32 = 1.3;
 /// changes it by half and more while both come from 20 m to 10 m.
 const RIGID: f32 = 0.25;
 
+/// How many bodies two tracks are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bodies {
+    /// The way between them moved as one body does.
+    One,
+    /// They are too far apart for one, or the way between them changed.
+    Two,
+    /// Near enough for one, but seen together too briefly to tell.
+    OneOrTwo,
+}
+
 /// Two tracks seen in the same frames.
 #[derive(Debug, Clone)]
 pub struct Together {
@@ -42,17 +53,26 @@ impl Together {
         (self.last, self.last_width) = (way(plate, other), plate.width());
     }
 
+    /// Frames that showed both.
+    #[must_use]
+    pub const fn frames(&self) -> u32 {
+        self.frames
+    }
+
     /// Whether both are on one body, as far as the frames show.
     #[must_use]
-    pub fn is_one_body(&self) -> bool {
+    pub fn bodies(&self) -> Bodies {
+        let length = |w: (f32, f32)| w.0.hypot(w.1);
+        if length(self.first).max(length(self.last)) > BODY_WIDTHS {
+            return Bodies::Two;
+        }
         let growth =
             self.first_width.max(self.last_width) / self.first_width.min(self.last_width).max(1.0);
-        let length = |w: (f32, f32)| w.0.hypot(w.1);
+        if self.frames < MIN_TOGETHER || growth < MIN_GROWTH {
+            return Bodies::OneOrTwo;
+        }
         let moved = length((self.last.0 - self.first.0, self.last.1 - self.first.1));
-        self.frames >= MIN_TOGETHER
-            && growth >= MIN_GROWTH
-            && length(self.first).max(length(self.last)) <= BODY_WIDTHS
-            && moved <= RIGID * length(self.first).max(1.0)
+        if moved <= RIGID * length(self.first).max(1.0) { Bodies::One } else { Bodies::Two }
     }
 }
 
@@ -73,27 +93,34 @@ mod tests {
         plate(960.0 + x * scale, 3.0_f32.mul_add(scale, -height * scale), 0.3 * scale)
     }
 
-    fn drive(other: impl Fn(f32) -> Quad) -> bool {
+    fn drive(other: impl Fn(f32) -> Quad) -> Bodies {
         let mut together = Together::new(&at(20.0, 0.0, 0.0), &other(20.0));
         for i in 1..30 {
             let distance = 20.0 - 0.35 * i as f32;
             together.see(&at(distance, 0.0, 0.0), &other(distance));
         }
-        together.is_one_body()
+        together.bodies()
     }
 
     #[test]
     fn a_sticker_beside_the_plate_is_on_the_same_body() {
-        assert!(drive(|d| at(d, 0.6, 0.1)));
+        assert_eq!(drive(|d| at(d, 0.6, 0.1)), Bodies::One);
+    }
+
+    #[test]
+    fn a_glimpse_of_both_tells_nothing() {
+        let mut together = Together::new(&at(20.0, 0.0, 0.0), &at(20.0, 0.6, 0.1));
+        together.see(&at(19.6, 0.0, 0.0), &at(19.6, 0.6, 0.1));
+        assert_eq!(together.bodies(), Bodies::OneOrTwo);
     }
 
     #[test]
     fn the_plate_of_a_vehicle_close_behind_is_on_another_body() {
-        assert!(!drive(|d| at(d + 5.0, 0.0, 0.0)));
+        assert_eq!(drive(|d| at(d + 5.0, 0.0, 0.0)), Bodies::Two);
     }
 
     #[test]
     fn the_plate_of_a_vehicle_alongside_is_on_another_body() {
-        assert!(!drive(|d| at(d, 3.0, 0.0)));
+        assert_eq!(drive(|d| at(d, 3.0, 0.0)), Bodies::Two);
     }
 }

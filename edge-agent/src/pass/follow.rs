@@ -16,7 +16,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Direction, Outcome, Pass, UnreadReason, Vote, Voted, body::Together, motion::Motion};
+use super::{
+    Direction, Outcome, Pass, UnreadReason, Vote, Voted,
+    body::{Bodies, Together},
+    motion::Motion,
+};
 use crate::{
     config,
     geometry::{Point, Quad},
@@ -35,12 +39,18 @@ const GATE_SIGMAS: f32 = 5.0;
 const GATE_WIDTHS: f32 = 3.0;
 /// A hidden vehicle's place is less sure: gate in plate widths when it is found again.
 const REJOIN_WIDTHS: f32 = 6.0;
+/// One plate is not so many times wider than predicted, however long it was hidden.
+const GATE_GROWTH: f32 = 1.6;
 /// Speed under which a plate stands still, in plate widths a second.
 const STILL: f32 = 0.25;
 /// A track that never got further than this from its start, in plate widths, did not pass by.
 const MOVED: f32 = 0.7;
 /// Texts of so many characters are not shared by two vehicles in one picture.
 const DISTINCT_CHARACTERS: usize = 4;
+/// Share of its sightings that lettering has beside its plate: now and then the plate is missed.
+const ALWAYS_BESIDE: f32 = 0.8;
+/// How much more the detector takes a plate for one than the lettering beside it.
+const CLEARLY_SURER: f32 = 0.1;
 /// Corners may lie outside the picture by this much, in pixels, before the plate counts as cut.
 const CUT: f32 = 1.0;
 /// Growth or shrinkage of the plate that says which way the vehicle went.
@@ -168,11 +178,13 @@ impl Follower {
     }
 
     /// Whether another track on the same body is the plate, and `track` only lettering beside it:
-    /// the one that the detector takes more for a plate.
+    /// the one that the detector takes more for a plate. Where the frames can't tell one body from
+    /// two, a track that was hardly ever seen without the other is taken for lettering: a vehicle
+    /// behind comes later into the picture or leaves it later.
     fn is_beside_the_plate(&self, track: &Track) -> bool {
-        let surer = |id: &TrackId| {
-            let score = self.scores.get(id);
-            score.is_some_and(|s| *s > track.score / track.sightings.max(1) as f32)
+        let own = track.score / track.sightings.max(1) as f32;
+        let always = |together: &Together| {
+            together.frames() as f32 >= ALWAYS_BESIDE * track.sightings as f32
         };
         self.together.iter().any(|((a, b), together)| {
             let other = match track.id {
@@ -180,7 +192,12 @@ impl Follower {
                 id if id == *b => a,
                 _ => return false,
             };
-            together.is_one_body() && surer(other)
+            let surer_by = self.scores.get(other).map_or(0.0, |score| score - own);
+            match together.bodies() {
+                Bodies::One => surer_by > 0.0,
+                Bodies::OneOrTwo => surer_by >= CLEARLY_SURER && always(together),
+                Bodies::Two => false,
+            }
         })
     }
 
@@ -250,7 +267,10 @@ impl Follower {
             let gate = if unseen < self.config.lost_after { GATE_WIDTHS } else { REJOIN_WIDTHS };
             for (d, detection) in detections.iter().enumerate() {
                 let distance = predicted.distance(&detection.corners);
-                if distance.sigmas < GATE_SIGMAS && distance.widths < gate {
+                if distance.sigmas < GATE_SIGMAS
+                    && distance.widths < gate
+                    && distance.growth < GATE_GROWTH
+                {
                     pairs.push((distance.sigmas, t, d));
                 }
             }
@@ -437,7 +457,8 @@ impl Follower {
             Some(v) if !self.is_plausible(&v) => {
                 Outcome::Unread { reason: UnreadReason::NoPlate, best_confidence: v.confidence }
             }
-            Some(v) if v.confidence >= self.config.min_confidence => Outcome::Read(v),
+            // Between look-alikes the alternatives say what the confidence can't.
+            Some(v) if v.legibility() >= self.config.min_confidence => Outcome::Read(v),
             Some(v) => Outcome::Unread {
                 reason: UnreadReason::LowConfidence,
                 best_confidence: v.confidence,
@@ -457,7 +478,8 @@ fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
 
 /// A track's text once two frames agreed on one long enough to tell vehicles apart.
 fn settled_text(track: &Track) -> Option<String> {
-    let text = track.vote.result().filter(|v| track.vote.readings() >= 2 && v.confidence > 0.5)?;
+    let text =
+        track.vote.result().filter(|v| track.vote.readings() >= 2 && v.legibility() > 0.5)?;
     Some(text.text()).filter(|t| t.len() >= DISTINCT_CHARACTERS)
 }
 

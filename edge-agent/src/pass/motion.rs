@@ -117,8 +117,7 @@ impl Motion {
         self.x.velocity.hypot(self.y.velocity) / self.width()
     }
 
-    /// How unlikely it is that `corners` are this plate: distance in standard deviations (of
-    /// position and size together) and distance in plate widths.
+    /// How unlikely it is that `corners` are this plate.
     #[must_use]
     pub fn distance(&self, corners: &Quad) -> Distance {
         let (centre, width) = (corners.centre(), corners.width().max(1.0));
@@ -131,7 +130,8 @@ impl Motion {
                 + sigma2(&self.y, centre.y, noise)
                 + sigma2(&self.log_width, width.ln(), 4.0 * JITTER))
             .sqrt(),
-            widths: self.centre().distance(centre) / self.width().max(width),
+            widths: self.centre().distance(centre) / self.width().min(width).max(1.0),
+            growth: (width / self.width().max(1.0)).ln().abs().exp(),
         }
     }
 }
@@ -139,10 +139,12 @@ impl Motion {
 /// See [`Motion::distance`].
 #[derive(Debug, Clone, Copy)]
 pub struct Distance {
-    /// In standard deviations.
+    /// In standard deviations of position and size together.
     pub sigmas: f32,
-    /// In widths of the wider of the two plates.
+    /// In widths of the narrower of the two plates.
     pub widths: f32,
+    /// How many times wider the one is than the other, 1 or more.
+    pub growth: f32,
 }
 
 #[cfg(test)]

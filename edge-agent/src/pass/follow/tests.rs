@@ -130,6 +130,19 @@ fn a_sign_that_is_hidden_and_comes_back_is_no_pass() {
 }
 
 #[test]
+fn a_plate_that_has_left_is_not_taken_for_the_sign_that_a_lorry_half_hides_next() {
+    let leaves = |f: i64| {
+        let t = f as f32 / 60.0;
+        (t < 1.0).then(|| plate(1240.0, 18.0 + 200.0 * (1.0 - t), 65.0 * (1.5 - t / 2.0)))
+    };
+    let sign = |f: i64| (79..200).contains(&f).then(|| plate(1560.0, 40.0, 120.0));
+    let road = [("7ABC123", Box::new(leaves) as _), ("MILLROAD", Box::new(sign) as _)];
+    let passes = drive(&mut follower(), 200, &road);
+    let plate = passes.iter().find(|p| texts(std::slice::from_ref(p)) == ["7ABC123"]);
+    assert_eq!(plate.expect("the plate's pass").sightings, 60);
+}
+
+#[test]
 fn a_plate_cut_by_the_edge_of_the_picture_is_not_read() {
     let mut follower = follower();
     let cut = PlateDetection { corners: plate(1880.0, 500.0, 100.0), score: 0.9 };
