@@ -109,6 +109,7 @@ fn read(
     wire::Read {
         read_id: Uuid::now_v7(),
         plate_text: voted.text(),
+        raw_text: voted.raw.clone(),
         confidence: voted.confidence,
         characters: voted.characters.iter().map(character).collect(),
         alternatives: voted

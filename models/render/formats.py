@@ -1,89 +1,82 @@
-"""Serial formats: what the characters of a plate may be, state by state.
+"""Serial formats: what the characters of a plate may be, and names and slogans, state by state.
 
-Pattern language, one string a format:
-  A letter    9 digit    1 digit 1-9
-  ' ' gap    '-' dash    '.' raised dot    '*' an emblem or the outline of the state
-  {AA} two small letters stacked on top of one another, read top to bottom
-
-The formats are facts carried over from the comments of the npm package
-`license-plate-serial-generator` 0.2.4 (MIT, Patrik Csak), the table and the code are
-ours. California is extended to the present 9-series. The *ranges* of that package are
-deliberately dropped: a reader trained on serials issued up to now would learn that some
-letters never start a plate, and be wrong next year.
+The US formats and their pattern language are in models/formats.toml, which the appliance shares.
 """
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIGITS = "0123456789"
 
+_TABLE = tomllib.loads((Path(__file__).resolve().parents[1] / "formats.toml").read_text())
+
+# code: (name, slogans)
+_LEGENDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "US-AL": ("Alabama", ("Sweet Home", "Heart of Dixie")),
+    "US-AK": ("Alaska", ("The Last Frontier",)),
+    "US-AZ": ("Arizona", ("Grand Canyon State",)),
+    "US-AR": ("Arkansas", ("The Natural State",)),
+    "US-CA": ("California", ("dmv.ca.gov", "The Golden State")),
+    "US-CO": ("Colorado", ()),
+    "US-CT": ("Connecticut", ("Constitution State",)),
+    "US-DE": ("Delaware", ("The First State",)),
+    "US-FL": ("Florida", ("Sunshine State", "In God We Trust")),
+    "US-GA": ("Georgia", ("In God We Trust", "Peach State")),
+    "US-HI": ("Hawaii", ("Aloha State",)),
+    "US-ID": ("Idaho", ("Famous Potatoes", "Scenic Idaho")),
+    "US-IL": ("Illinois", ("Land of Lincoln",)),
+    "US-IN": ("Indiana", ("In God We Trust", "Hoosier State")),
+    "US-IA": ("Iowa", ()),
+    "US-KS": ("Kansas", ("To the Stars",)),
+    "US-KY": ("Kentucky", ("Bluegrass State", "In God We Trust")),
+    "US-LA": ("Louisiana", ("Sportsmans Paradise",)),
+    "US-ME": ("Maine", ("Vacationland",)),
+    "US-MD": ("Maryland", ("MyMaryland.gov",)),
+    "US-MA": ("Massachusetts", ("The Spirit of America",)),
+    "US-MI": ("Michigan", ("Great Lakes", "Pure Michigan")),
+    "US-MN": ("Minnesota", ("10,000 lakes",)),
+    "US-MS": ("Mississippi", ("In God We Trust", "Magnolia State")),
+    "US-MO": ("Missouri", ("Show-Me State", "Bicentennial")),
+    "US-MT": ("Montana", ("Big Sky Country", "Treasure State")),
+    "US-NE": ("Nebraska", ()),
+    "US-NV": ("Nevada", ("Home Means Nevada", "The Silver State")),
+    "US-NH": ("New Hampshire", ("Live Free or Die",)),
+    "US-NJ": ("New Jersey", ("Garden State",)),
+    "US-NM": ("New Mexico", ("Land of Enchantment",)),
+    "US-NY": ("New York", ("Empire State", "Excelsior")),
+    "US-NC": ("North Carolina", ("First in Flight", "First in Freedom")),
+    "US-ND": ("North Dakota", ("Peace Garden State", "Legendary")),
+    "US-OH": ("Ohio", ("Birthplace of Aviation",)),
+    "US-OK": ("Oklahoma", ("Explore Oklahoma", "Native America")),
+    "US-OR": ("Oregon", ("Pacific Wonderland",)),
+    "US-PA": ("Pennsylvania", ("visitPA.com", "Keystone State")),
+    "US-RI": ("Rhode Island", ("Ocean State",)),
+    "US-SC": ("South Carolina", ("While I Breathe I Hope",)),
+    "US-SD": ("South Dakota", ("Great Faces Great Places",)),
+    "US-TN": ("Tennessee", ("The Volunteer State",)),
+    "US-TX": ("Texas", ("The Lone Star State",)),
+    "US-UT": ("Utah", ("Life Elevated", "Greatest Snow on Earth")),
+    "US-VT": ("Vermont", ("Green Mountain State",)),
+    "US-VA": ("Virginia", ("Virginia is for Lovers",)),
+    "US-WA": ("Washington", ("Evergreen State",)),
+    "US-WV": ("West Virginia", ("Wild Wonderful",)),
+    "US-WI": ("Wisconsin", ("Americas Dairyland",)),
+    "US-WY": ("Wyoming", ("Forever West",)),
+    "US-DC": ("Washington DC", ("Taxation Without Representation",)),
+}
+
 # code: (name, slogans, passenger formats, letters that are never issued)
 STATES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], str]] = {
-    "US-AL": ("Alabama", ("Sweet Home", "Heart of Dixie"), ("1AA9999", "19AA999", "1A999A9"), ""),
-    "US-AK": ("Alaska", ("The Last Frontier",), ("AAA 999", "AAA*999"), ""),
-    "US-AZ": ("Arizona", ("Grand Canyon State",), ("AAA9999", "A9A AA9A"), ""),
-    "US-AR": ("Arkansas", ("The Natural State",), ("999 AAA", "AAA 99A"), ""),
-    "US-CA": ("California", ("dmv.ca.gov", "The Golden State"), ("1AAA999",), ""),
-    "US-CO": ("Colorado", (), ("AAA-999", "AAA-A99", "999*AAA"), "IQ"),
-    "US-CT": ("Connecticut", ("Constitution State",), ("AA.99999", "999-AAA", "9AA-AA9"), ""),
-    "US-DE": ("Delaware", ("The First State",), ("999999", "99999"), ""),
-    "US-FL": ("Florida", ("Sunshine State", "In God We Trust"),
-              ("A99 9AA", "AAA*A99", "999*AAA", "99A*AAA"), "O"),
-    "US-GA": ("Georgia", ("In God We Trust", "Peach State"), ("AAA9999", "AAA*9999"), ""),
-    "US-HI": ("Hawaii", ("Aloha State",), ("AAA 999",), ""),
-    "US-ID": ("Idaho", ("Famous Potatoes", "Scenic Idaho"),
-              ("1A 999999", "1A A9999", "1A AA999", "A 999999"), ""),
-    "US-IL": ("Illinois", ("Land of Lincoln",), ("AA 99999", "AA*99999", "A99 9999"), ""),
-    "US-IN": ("Indiana", ("In God We Trust", "Hoosier State"), ("999AAA", "999AA", "999A"), ""),
-    "US-IA": ("Iowa", (), ("AAA 999", "999 AAA"), ""),
-    "US-KS": ("Kansas", ("To the Stars",), ("999 AAA", "9999AAA"), ""),
-    "US-KY": ("Kentucky", ("Bluegrass State", "In God We Trust"), ("999 AAA", "A9A 999"), ""),
-    "US-LA": ("Louisiana", ("Sportsmans Paradise",), ("999 AAA", "AAA 999"), ""),
-    "US-ME": ("Maine", ("Vacationland",), ("9999 AA", "999 AAA"), ""),
-    "US-MD": ("Maryland", ("MyMaryland.gov",), ("1AA9999", "1AA 9999"), ""),
-    "US-MA": ("Massachusetts", ("The Spirit of America",),
-              ("1AAA 99", "199 AA9", "99AA 99", "1AA 999"), "IOQU"),
-    "US-MI": ("Michigan", ("Great Lakes", "Pure Michigan"), ("AAA 9999", "AAA9999", "AAA 999"), ""),
-    "US-MN": ("Minnesota", ("10,000 lakes",), ("AAA-999", "999-AAA", "AAA*999"), ""),
-    "US-MS": ("Mississippi", ("In God We Trust", "Magnolia State"), ("AAA 9999", "AAA*999"), ""),
-    "US-MO": ("Missouri", ("Show-Me State", "Bicentennial"), ("AA9*A9A", "AA9 A9A"), ""),
-    "US-MT": ("Montana", ("Big Sky Country", "Treasure State"), ("1-99999A", "19-9999A", "AAA 999"), ""),
-    "US-NE": ("Nebraska", (), ("AAA 999", "1-A9999", "19-A999"), ""),
-    "US-NV": ("Nevada", ("Home Means Nevada", "The Silver State"), ("999.A99", "99A.999"), ""),
-    "US-NH": ("New Hampshire", ("Live Free or Die",), ("199 9999", "AAA 999"), ""),
-    "US-NJ": ("New Jersey", ("Garden State",), ("A99-AAA", "A99*AAA", "AAA-99A"), "IOQ"),
-    "US-NM": ("New Mexico", ("Land of Enchantment",), ("999-AAA", "AAA*A99"), ""),
-    "US-NY": ("New York", ("Empire State", "Excelsior"), ("AAA-9999", "AAA*9999"), ""),
-    "US-NC": ("North Carolina", ("First in Flight", "First in Freedom"), ("AAA-9999",), ""),
-    "US-ND": ("North Dakota", ("Peace Garden State", "Legendary"), ("999 AAA", "AAA 999"), ""),
-    "US-OH": ("Ohio", ("Birthplace of Aviation",), ("AAA 9999", "AAA*9999"), ""),
-    "US-OK": ("Oklahoma", ("Explore Oklahoma", "Native America"), ("AAA-999", "AAA*999"), ""),
-    "US-OR": ("Oregon", ("Pacific Wonderland",), ("999 AAA", "999*AAA"), ""),
-    "US-PA": ("Pennsylvania", ("visitPA.com", "Keystone State"), ("AAA-9999", "AAA*9999"), ""),
-    "US-RI": ("Rhode Island", ("Ocean State",), ("AA-999", "99999", "1AA 999"), ""),
-    "US-SC": ("South Carolina", ("While I Breathe I Hope",), ("AAA 999", "AAA*999"), ""),
-    "US-SD": ("South Dakota", ("Great Faces Great Places",), ("1A9 999", "1AA 999", "19A 999"), ""),
-    "US-TN": ("Tennessee", ("The Volunteer State",), ("AAA-999", "A99-99A", "AAA 9999"), ""),
-    "US-TX": ("Texas", ("The Lone Star State",), ("AAA-9999", "AAA*9999", "AA9*A999"), ""),
-    "US-UT": ("Utah", ("Life Elevated", "Greatest Snow on Earth"), ("A99 9AA", "A999AA", "9A9AA"), ""),
-    "US-VT": ("Vermont", ("Green Mountain State",), ("AAA 999",), ""),
-    "US-VA": ("Virginia", ("Virginia is for Lovers",), ("AAA-9999", "AAA*9999"), ""),
-    "US-WA": ("Washington", ("Evergreen State",), ("AAA9999", "999-AAA"), ""),
-    "US-WV": ("West Virginia", ("Wild Wonderful",), ("1A 9999", "1AA 999", "AAA 999"), ""),
-    "US-WI": ("Wisconsin", ("Americas Dairyland",), ("AAA-9999", "999-AAA"), ""),
-    "US-WY": ("Wyoming", ("Forever West",), ("1-99999", "19-99999"), ""),
-    "US-DC": ("Washington DC", ("Taxation Without Representation",), ("AA-9999", "AA*9999"), ""),
+    code: (*_LEGENDS[code], tuple(row["passenger"]), row.get("never", "")) for code, row in _TABLE["states"].items()
 }
 
 # Formats that belong to no one state: special plates, trucks, trailers, short ones.
-ANY_FORMATS = (
-    "AAA999", "AAA 999", "999 AAA", "AA 9999", "AA99999", "A999999", "9999999", "999999",
-    "99999", "9999", "AAA9999", "AAA-9999", "9A99999", "99A999", "{AA}9999", "{AA}999A",
-    "{AA}A99", "A{AA}999", "9999{AA}", "99{AA}99", "AA*999", "AA9 A99", "9AAA999", "A99999", "999A",
-)
+ANY_FORMATS = tuple(_TABLE["special"])
 
 # country letters on the blue band, formats, share of yellow plates
 EU_COUNTRIES: tuple[tuple[str, tuple[str, ...], float], ...] = (

@@ -186,6 +186,7 @@ impl ReadPhoto<'_> {
         let shown: &[Character] = if self.shows(plate) { &plate.reading.characters } else { &[] };
         PlateLine {
             text: self.text(plate),
+            raw_text: if self.shows(plate) { &plate.raw } else { "" },
             confidence: rounded(plate.reading.confidence()),
             characters: shown
                 .iter()
@@ -244,6 +245,7 @@ struct PhotoLine<'a> {
 #[derive(Serialize)]
 struct PlateLine<'a> {
     text: String,
+    raw_text: &'a str,
     confidence: f64,
     characters: Vec<CharacterLine>,
     corners: [[f64; 2]; 4],

@@ -185,7 +185,7 @@ pub const KEYS: &[Key] = &[
     key("pass", "min_sightings", whole(1, 30, 3), "Tracks of fewer detections are noise."),
     key("pass", "min_characters", whole(1, 16, 4), "Shorter texts are lettering, not plates."),
     key("pass", "max_characters", whole(1, 16, 8), "Longer texts are lettering, not plates."),
-    key("pass", "min_confidence", number(0.0, 1.0, 0.8), "A voted text below this is an unread pass."),
+    key("pass", "min_confidence", number(0.0, 1.0, 0.8), "A voted text below this, look-alikes such as O and 0 taken as one, is an unread pass."),
     key("pass", "certain_confidence", number(0.5, 1.0, 0.995), "No more readings once the vote is this sure; not below `min_confidence`."),
 
     key("evidence", "jpeg_quality", whole(1, 100, 85), "Of both photos."),

@@ -230,7 +230,7 @@ pub struct Pass {
     pub min_characters: usize,
     /// `max_characters`: longer texts are lettering, not plates. Default 8, 1 to 16.
     pub max_characters: usize,
-    /// `min_confidence`: a voted text below this is an unread pass. Default 0.8, 0 to 1.
+    /// `min_confidence`: a voted text below this, look-alikes taken as one, is an unread pass. Default 0.8, 0 to 1.
     pub min_confidence: f32,
     /// `certain_confidence`: no more readings once the vote is this sure. Default 0.995, 0.5 to 1.
     pub certain_confidence: f32,

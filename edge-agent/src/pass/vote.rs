@@ -4,9 +4,14 @@
 //! one frame), and adds the logarithm of its probabilities to them. Frames of one pass share
 //! their blur and their light, so `n` of them count as `√n` independent looks: this is our own
 //! choice, between averaging (ten agreeing frames would be worth one) and a plain product (which
-//! would call a repeated mistake certain).
+//! would call a repeated mistake certain). Between look-alikes, O and 0, they count as *one* look
+//! however many they are: what makes the two alike is on the plate and the same in every frame. There
+//! the serial formats have a say ([`serial`](crate::vision::serial)).
 
-use crate::vision::{Character, MAX_ALTERNATIVES, Reading};
+use crate::vision::{
+    Character, MAX_ALTERNATIVES, Reading,
+    serial::{SERIALS, look_alikes},
+};
 
 /// `0-9A-Z`.
 const ALPHABET: usize = 36;
@@ -58,6 +63,22 @@ struct Column {
 }
 
 impl Column {
+    /// The posterior of `looks` independent looks, of one among look-alikes.
+    fn judged(&self, looks: f32) -> [f32; ALPHABET] {
+        let (mut all, one) = (self.posterior(looks), self.posterior(1.0));
+        let mut done = [false; ALPHABET];
+        for i in 0..ALPHABET {
+            let Some(group) = look_alikes(character(i)).filter(|_| !done[i]) else { continue };
+            let group: Vec<usize> = group.chars().filter_map(index).collect();
+            let mass = |p: &[f32; ALPHABET]| group.iter().map(|&j| p[j]).sum::<f32>();
+            let scale = mass(&all) / mass(&one).max(f32::MIN_POSITIVE);
+            for &j in &group {
+                (all[j], done[j]) = (one[j] * scale, true);
+            }
+        }
+        all
+    }
+
     fn posterior(&self, looks: f32) -> [f32; ALPHABET] {
         let scale = looks / self.present.max(f32::EPSILON);
         let top = self.logs.iter().copied().fold(f32::MIN, f32::max);
@@ -86,6 +107,8 @@ pub struct Voted {
     pub alternatives: Vec<(String, f32)>,
     /// State of origin and its share of the votes, 0 to 1.
     pub state: Option<(String, f32)>,
+    /// The text by the pictures alone, before serial formats weighed look-alikes.
+    pub raw: String,
 }
 
 impl Voted {
@@ -93,6 +116,17 @@ impl Voted {
     #[must_use]
     pub fn text(&self) -> String {
         self.characters.iter().map(|c| c.text).collect()
+    }
+
+    /// Probability that the text is right but for look-alikes, 0 to 1: how well it could be seen.
+    #[must_use]
+    pub fn legibility(&self) -> f32 {
+        let place = |c: &Character| {
+            let like = look_alikes(c.text).unwrap_or_default();
+            let others = c.alternatives.iter().filter(|(o, _)| like.contains(*o));
+            c.probability + others.map(|(_, p)| p).sum::<f32>()
+        };
+        self.characters.iter().map(place).product::<f32>().min(1.0)
     }
 }
 
@@ -175,21 +209,24 @@ impl Vote {
         if characters.is_empty() {
             return None;
         }
-        let confidence: f32 = characters.iter().map(|c| c.probability).product();
         let state = self
             .states
             .iter()
             .max_by(|a, b| a.1.total_cmp(&b.1))
             .map(|(s, sum)| (s.clone(), sum / self.state_weight.max(f32::EPSILON)));
+        let raw = characters.iter().map(|c| c.text).collect();
+        let characters =
+            SERIALS.weigh(&characters, state.as_ref().map(|(code, p)| (code.as_str(), *p)));
+        let confidence: f32 = characters.iter().map(|c| c.probability).product();
         let alternatives = alternatives(&characters, confidence);
-        Some(Voted { characters, confidence, alternatives, state })
+        Some(Voted { characters, confidence, alternatives, state, raw })
     }
 
     /// One column as a character; its probability includes that there is a character at all.
     fn character(&self, column: &Column) -> Character {
         let presence = (column.present / self.weight).min(1.0);
         let looks = (column.present / self.weight * self.readings as f32).max(1.0).sqrt();
-        let posterior = column.posterior(looks);
+        let posterior = column.judged(looks);
         let mut order: Vec<usize> = (0..ALPHABET).collect();
         order.sort_by(|a, b| posterior[*b].total_cmp(&posterior[*a]));
         let at = |i: usize| (character(order[i]), posterior[order[i]] * presence);

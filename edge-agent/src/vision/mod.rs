@@ -25,6 +25,7 @@ pub(crate) mod plane;
 mod provider;
 pub mod read;
 pub mod rectify;
+pub mod serial;
 pub mod session;
 pub mod still;
 

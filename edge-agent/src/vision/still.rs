@@ -12,7 +12,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Detector, PlateDetection, Reader, Reading, Runtime, VisionError, detect::suppress};
+use super::{
+    Detector, PlateDetection, Reader, Reading, Runtime, VisionError, detect::suppress,
+    serial::SERIALS,
+};
 use crate::{
     capture::Plane,
     config::Vision,
@@ -42,11 +45,20 @@ pub struct StillPlate {
     pub corners: Quad,
     /// The detector's score, 0 to 1.
     pub score: f32,
-    /// What it says.
+    /// What it says, look-alikes weighed by the serial formats.
     pub reading: Reading,
+    /// The text by the picture alone.
+    pub raw: String,
 }
 
 impl StillPlate {
+    fn new(corners: Quad, score: f32, reading: Reading) -> Self {
+        let state = reading.state.as_ref().map(|(code, p)| (code.as_str(), *p));
+        let characters = SERIALS.weigh(&reading.characters, state);
+        let raw = reading.text();
+        Self { corners, score, reading: Reading { characters, ..reading }, raw }
+    }
+
     fn rank(&self) -> f32 {
         self.score * self.reading.confidence()
     }
@@ -106,13 +118,13 @@ impl Stills {
         let mut plates: Vec<StillPlate> = detections
             .iter()
             .zip(readings)
-            .map(|(d, reading)| StillPlate { corners: d.corners, score: d.score, reading })
+            .map(|(d, reading)| StillPlate::new(d.corners, d.score, reading))
             .collect();
         if let (Some(corners), Some(reading)) = (whole, whole_reading) {
-            let score = reading.confidence();
+            let whole = StillPlate::new(corners, reading.confidence(), reading);
             let surest = plates.iter().map(|p| p.reading.confidence()).fold(0.0, f32::max);
-            if score >= MIN_WHOLE_CONFIDENCE && score > surest {
-                plates = vec![StillPlate { corners, score, reading }];
+            if whole.score >= MIN_WHOLE_CONFIDENCE && whole.reading.confidence() > surest {
+                plates = vec![whole];
             }
         }
         plates.sort_by(|a, b| b.rank().total_cmp(&a.rank()));

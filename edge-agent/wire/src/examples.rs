@@ -50,13 +50,14 @@ pub fn read() -> Event<Read> {
         probability: 0.992,
         alternatives: match c {
             '8' => vec![TextAlternative { text: "B".into(), probability: 0.006 }],
-            '0' => vec![TextAlternative { text: "D".into(), probability: 0.005 }],
+            '0' => vec![TextAlternative { text: "O".into(), probability: 0.005 }],
             _ => vec![],
         },
     });
     let data = Read {
         read_id: id(1),
         plate_text: "8MPX402".into(),
+        raw_text: "8MPX4O2".into(),
         confidence: 0.945,
         characters: characters.collect(),
         alternatives: vec![TextAlternative { text: "BMPX402".into(), probability: 0.006 }],

@@ -18,6 +18,10 @@ pub struct Read {
     /// Best text, `0-9A-Z`, without spaces and separators.
     #[schemars(extend("pattern" = "^[0-9A-Z]{1,16}$"))]
     pub plate_text: String,
+    /// The text by the pictures alone, before the serial formats of the states weighed look-alikes such
+    /// as `O` and `0` against each other; mostly the same as `plate_text`.
+    #[schemars(extend("pattern" = "^[0-9A-Z]{1,16}$"))]
+    pub raw_text: String,
     /// How sure the whole text is.
     #[schemars(schema_with = "schema::unit_interval")]
     pub confidence: f32,
