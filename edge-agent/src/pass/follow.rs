@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config,
     geometry::{Point, Quad},
-    vision::{PlateDetection, Reading},
+    vision::{PlateDetection, Reading, serial::fold},
 };
 
 /// Tracks followed at once; a detection beyond is not followed. Two lanes hold about ten vehicles.
@@ -258,7 +258,8 @@ impl Follower {
         tracks.into_iter().filter_map(|t| self.end(t)).collect()
     }
 
-    /// For each detection the index of its track: nearest pairs first, within the gates.
+    /// For each detection the index of its track: within the gates, and nearest pairs first. Tracks
+    /// just seen come before hidden ones, which may be anywhere and so are near to everything.
     fn associate(&self, at: Timestamp, detections: &[PlateDetection]) -> Vec<Option<usize>> {
         let mut pairs = Vec::new();
         for (t, track) in self.tracks.iter().enumerate() {
@@ -271,14 +272,14 @@ impl Follower {
                     && distance.widths < gate
                     && distance.growth < GATE_GROWTH
                 {
-                    pairs.push((distance.sigmas, t, d));
+                    pairs.push((unseen, distance.sigmas, t, d));
                 }
             }
         }
-        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        pairs.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         let mut owners = vec![None; detections.len()];
         let mut taken = vec![false; self.tracks.len()];
-        for (_, t, d) in pairs {
+        for (.., t, d) in pairs {
             if !taken[t] && owners[d].is_none() {
                 (taken[t], owners[d]) = (true, Some(t));
             }
@@ -476,11 +477,12 @@ fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
-/// A track's text once two frames agreed on one long enough to tell vehicles apart.
+/// A track's text, look-alikes taken as one, once two frames agreed on one long enough to tell
+/// vehicles apart.
 fn settled_text(track: &Track) -> Option<String> {
     let text =
         track.vote.result().filter(|v| track.vote.readings() >= 2 && v.legibility() > 0.5)?;
-    Some(text.text()).filter(|t| t.len() >= DISTINCT_CHARACTERS)
+    Some(fold(&text.text())).filter(|t| t.len() >= DISTINCT_CHARACTERS)
 }
 
 fn ratio(a: f32, b: f32) -> f32 {

@@ -43,6 +43,13 @@ pub fn look_alikes(c: char) -> Option<&'static str> {
     LOOK_ALIKES.into_iter().find(|group| group.contains(c))
 }
 
+/// `text` with every character replaced by the first of its group: equal for texts that look alike.
+#[must_use]
+pub fn fold(text: &str) -> String {
+    let first = |c| look_alikes(c).and_then(|group| group.chars().next()).unwrap_or(c);
+    text.chars().map(first).collect()
+}
+
 /// One format: for each place the characters it may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Format(Vec<String>);

@@ -107,6 +107,35 @@ fn a_vehicle_that_comes_out_elsewhere_is_known_by_its_text() {
 }
 
 #[test]
+fn a_plate_that_rushes_in_at_the_near_edge_is_one_track() {
+    // 15 m/s away from a camera 5 m up that sees the road from 7 m on; nothing is read.
+    let leaves = |f: i64| {
+        let distance = 7.0 + 15.0 * f as f32 * FRAME_MS as f32 / 1000.0;
+        let scale = 1500.0 / distance;
+        (distance < 30.0).then(|| plate(960.0 - 1.5 * scale, 5.0 * scale, 0.3 * scale))
+    };
+    let passes = drive(&mut follower(), 120, &[("", Box::new(leaves))]);
+    assert_eq!(texts(&passes), ["NoCharacters"]);
+}
+
+#[test]
+fn a_hidden_vehicle_does_not_take_the_plate_of_one_that_passes_by() {
+    let mut follower = follower();
+    let mut sees = |f: i64, places: &[Quad]| {
+        let detections: Vec<_> =
+            places.iter().map(|&corners| PlateDetection { corners, score: 0.9 }).collect();
+        let sightings = follower.follow(at(f), &detections);
+        sightings.into_iter().flatten().map(|s| s.track).collect::<Vec<_>>()
+    };
+    let waiting = plate(900.0, 500.0, 90.0);
+    // The detector's jitter makes the passing plate no surer than the hidden one's place is vague.
+    let passing = |f: i64| plate(1080.0 + (f % 2) as f32 * 8.0, 250.0 + 12.0 * f as f32, 90.0);
+    let both = sees(0, &[waiting, passing(0)]);
+    (1..12).for_each(|f| assert_eq!(sees(f, &[waiting, passing(f)]), both));
+    (12..40).for_each(|f| assert_eq!(sees(f, &[passing(f)]), both[1..], "frame {f}"));
+}
+
+#[test]
 fn a_plate_that_the_detector_sees_double_is_one_pass() {
     let double = |f: i64| {
         nearing(900.0, 5)(f).map(|q| Quad(q.0.map(|p| Point::new(p.x + 80.0, p.y + 60.0))))
