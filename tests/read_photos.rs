@@ -97,7 +97,7 @@ fn a_photo_becomes_one_json_object_with_everything_that_is_promised() {
     let plates = line["plates"].as_array().expect("plates");
     assert_eq!(plates.len(), 1, "{line}");
     let plate = &plates[0];
-    assert_eq!(plate["text"], "0A");
+    assert_eq!((&plate["text"], &plate["raw_text"]), (&"0A".into(), &"0A".into()));
     assert_eq!(
         plate["corners"],
         serde_json::json!([[108.0, 76.0], [140.0, 76.0], [140.0, 92.0], [108.0, 92.0]])

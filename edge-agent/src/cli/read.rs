@@ -25,6 +25,9 @@ use crate::{
     },
 };
 
+/// A single character is an emblem or a piece of lettering far more often than a plate.
+const MIN_CHARACTERS: usize = 2;
+
 /// Read the plates in photos
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -49,7 +52,7 @@ pub struct ReadArgs {
     /// Detections of a lower score are left out, 0 to 1
     #[arg(long, value_name = "SCORE", default_value_t = 0.45, value_parser = parse_share)]
     pub min_score: f32,
-    /// Texts that the reader is less sure of are left empty, 0 to 1
+    /// Texts that the reader is less sure of are left empty, 0 to 1, as are those of one character
     #[arg(long, value_name = "SHARE", default_value_t = 0.3, value_parser = parse_share)]
     pub min_confidence: f32,
     /// Threads for one inference
@@ -173,6 +176,7 @@ impl ReadPhoto<'_> {
 
     fn shows(&self, plate: &StillPlate) -> bool {
         plate.reading.confidence() >= self.min_confidence
+            && plate.reading.characters.len() >= MIN_CHARACTERS
     }
 
     fn text(&self, plate: &StillPlate) -> String {
