@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..render.lettering import lettering
 from ..render.reader_sample import degrade, render_reader_sample
 from .augment import jpeg, noise, tone
 from .sources import ALPHABET, STATE_INDEX, Crop
@@ -19,10 +20,10 @@ MARGIN_X, MARGIN_Y = 0.06, 0.12
 LONGEST = 10
 
 
-def encode_text(text: str) -> list[int]:
-    """CTC classes (1..36) of a text; empty for one that cannot be a label."""
+def encode_text(text: str) -> list[int] | None:
+    """CTC classes (1..36) of a text; None for one that cannot be a label."""
     classes = [ALPHABET.index(c) + 1 for c in text if c in ALPHABET]
-    return classes if len(classes) <= LONGEST else []
+    return classes if 0 < len(classes) <= LONGEST else None
 
 
 def decode_greedy(probabilities: np.ndarray) -> tuple[str, float]:
@@ -138,20 +139,33 @@ class Pool:
 
 
 class Sampler:
-    """Mixes rendered samples and real crops."""
+    """Mixes rendered plates, real crops, and crops that show no plate."""
 
-    def __init__(self, crops: list[Crop], share_rendered: float = 0.6):
-        self.crops, self.share, self.pool = crops, share_rendered, Pool()
+    def __init__(self, crops: list[Crop], negatives: np.ndarray, share_rendered: float = 0.5, share_negative: float = 0.15):
+        """negatives: uint8 [n, 64, 160], mined from photos; as many again are drawn lettering."""
+        self.crops, self.negatives, self.pool = crops, negatives, Pool()
+        self.rendered, self.negative = share_rendered, share_negative
 
     def draw(self, rng: np.random.Generator, ease: float = 0.0):
-        """image float32 [64, 160], CTC classes (empty: text unknown), state class (-1: unknown).
+        """image float32 [64, 160], CTC classes (empty: no plate; None: text unknown), state class (-1: unknown).
 
         ease 0..1 is the share of plain real crops, for the start of the training.
         """
-        plain = rng.random() < ease
-        if rng.random() < self.share and not plain:
+        kind = rng.random()
+        if rng.random() < ease:
+            kind = 1.0
+        if kind < self.rendered:
             crop, text, state = self.pool.draw(rng)
             return finish(rng, crop), encode_text(text), state
+        if kind < self.rendered + self.negative:
+            return finish(rng, no_plate(rng, self.negatives)), [], -1
         item = self.crops[rng.integers(len(self.crops))]
-        gentle = plain or bool(rng.random() < 0.12)
+        gentle = kind == 1.0 or bool(rng.random() < 0.12)
         return finish(rng, photographed(rng, item.grey, gentle)), encode_text(item.text), item.state
+
+
+def no_plate(rng: np.random.Generator, negatives: np.ndarray) -> np.ndarray:
+    """A crop uint8 [64, 160] that shows no plate: drawn lettering or a mined piece of a photo."""
+    if rng.random() < 0.6:
+        return lettering(rng, WIDTH, HEIGHT, MARGIN_X, MARGIN_Y)
+    return negatives[rng.integers(len(negatives))]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..data.read import Sampler, decode_greedy, encode_text, photographed, rendered
+from ..data.read import Sampler, decode_greedy, encode_text, no_plate, photographed, rendered
 from ..data.sources import ALPHABET, STATES, load_crops
 from .nets import Reader
 from .schedule import Average, Progress, save, seed_all, weight_groups
@@ -25,10 +25,13 @@ from .schedule import Average, Progress, save, seed_all, weight_groups
 
 #: Samples during which the even spacing of characters helps CTC to start.
 SPACED = 15000
+#: Characters that "nothing" counts as in the loss.
+EMPTY = 7
 
 
 class Stream(torch.utils.data.IterableDataset):
-    """Endless batches: images [N,1,64,160], texts padded with 0 [N,10], lengths [N], states [N]."""
+    """Endless batches: images [N,1,64,160], texts padded with 0 [N,10], lengths [N] (0: no plate; -1: text
+    unknown), states [N]."""
 
     def __init__(self, sampler: Sampler, batch: int, seed: int, drawn: int):
         self.sampler, self.batch, self.seed, self.drawn = sampler, batch, seed, drawn
@@ -48,21 +51,25 @@ def collate(samples):
     """Stack samples (image, classes, state)."""
     texts = torch.zeros(len(samples), 10, dtype=torch.long)
     for row, (_, classes, _) in enumerate(samples):
-        texts[row, : len(classes)] = torch.tensor(classes, dtype=torch.long)
+        if classes:
+            texts[row, : len(classes)] = torch.tensor(classes, dtype=torch.long)
     images = torch.from_numpy(np.stack([image for image, _, _ in samples]))[:, None]
-    return (images, texts, torch.tensor([len(classes) for _, classes, _ in samples]),
+    return (images, texts, torch.tensor([-1 if classes is None else len(classes) for _, classes, _ in samples]),
             torch.tensor([state for _, _, state in samples]))
 
 
 def text_loss(logits: torch.Tensor, texts, lengths, smooth: float = 0.01) -> torch.Tensor:
-    """CTC over the samples whose text is known, with a little entropy kept so that it stays humble."""
-    known = lengths > 0
+    """CTC over the samples whose text is known, with a little entropy kept so that it stays humble.
+
+    Where there is no plate the known text is empty; it then counts as one of `EMPTY` characters.
+    """
+    known = lengths >= 0
     if not known.any():
         return logits.sum() * 0
     logs = F.log_softmax(logits[known].float(), 2)
     columns = torch.full((int(known.sum()),), logs.shape[1], dtype=torch.long)
     loss = F.ctc_loss(logs.transpose(0, 1), texts[known], columns, lengths[known], zero_infinity=True, reduction="none")
-    return (loss / lengths[known]).mean() - smooth * logs.mean()
+    return (loss / torch.where(lengths[known] > 0, lengths[known], EMPTY)).mean() - smooth * logs.mean()
 
 
 def spacing_loss(logits: torch.Tensor, texts, lengths) -> torch.Tensor:
@@ -101,7 +108,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10)
 class HeldOut:
     """Fixed validation sets: real crops as they are and degraded, and rendered plates of another seed."""
 
-    def __init__(self, crops, count: int = 500):
+    def __init__(self, crops, negatives: np.ndarray, count: int = 500):
         rng = np.random.default_rng(987654321)
         self.sets = {"real": [], "real degraded": [], "rendered": []}
         for crop in crops:
@@ -111,6 +118,7 @@ class HeldOut:
         for _ in range(count):
             image, text, state = rendered(rng)
             self.sets["rendered"].append((image.astype(np.float32) / 255, encode_text(text), state))
+        self.nothing = [(no_plate(rng, negatives).astype(np.float32) / 255, [], -1) for _ in range(count)]
 
     @torch.no_grad()
     def measure(self, model: Reader) -> tuple[str, list[float]]:
@@ -123,7 +131,7 @@ class HeldOut:
             everything.append((logits, texts, lengths, state_logits, states))
             right, errors, total, confidences = [], 0, 0, []
             for row, probabilities in enumerate(torch.softmax(logits, 2).numpy()):
-                if not lengths[row]:
+                if lengths[row] <= 0:
                     continue
                 text, confidence = decode_greedy(probabilities)
                 wanted = "".join(ALPHABET[k - 1] for k in texts[row, : lengths[row]])
@@ -135,6 +143,11 @@ class HeldOut:
             state_right = (state_logits.argmax(1) == states)[known].float().mean()
             parts.append(f"{name}: exact {np.mean(right):.3f} characters {1 - errors / total:.4f} state {state_right:.3f} "
                          f"ece {calibration_error(np.array(confidences), np.array(right, float)):.3f}")
+        images = collate(self.nothing)[0]
+        outputs = torch.cat([model(images[i : i + 64])[0] for i in range(0, len(images), 64)])
+        said = [decode_greedy(p) for p in torch.softmax(outputs, 2).numpy()]
+        parts.append(f"no plate: text of 4 or more in {np.mean([len(t) >= 4 for t, _ in said]):.3f}, "
+                     f"sure of it {np.mean([len(t) >= 4 and c >= 0.8 for t, c in said]):.3f}")
         return "; ".join(parts), fit_temperatures([torch.cat(column) for column in zip(*everything)])
 
 
@@ -159,7 +172,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2.5e-3)
     parser.add_argument("--seed", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rendered", type=float, default=0.55, help="share of rendered samples")
+    parser.add_argument("--negatives", type=Path, required=True, help="crops without a plate: models.data.negatives")
+    parser.add_argument("--rendered", type=float, default=0.5, help="share of rendered plates")
+    parser.add_argument("--nothing", type=float, default=0.15, help="share of crops without a plate")
     parser.add_argument("--limit", type=int, help="crops, for a quick trial")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--share", type=float, help="on resume: enter the schedule here, 0..1, with --minutes left")
@@ -169,7 +184,9 @@ def main() -> None:
     cv2.setNumThreads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     crops = load_crops(options.data, False, options.limit)
-    held_out = HeldOut(load_crops(options.data, True, options.limit))
+    negatives = np.load(options.negatives)["crops"]
+    kept_back = len(negatives) // 12
+    held_out = HeldOut(load_crops(options.data, True, options.limit), negatives[:kept_back])
     print(f"crops {len(crops)} held out {len(held_out.sets['real'])}", flush=True)
     model = Reader(len(STATES)).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(weight_groups(model, 0.03), lr=options.rate, betas=(0.9, 0.99))
@@ -181,7 +198,8 @@ def main() -> None:
         optimiser.load_state_dict(kept["optimiser"])
         progress = Progress(options.steps, options.minutes, kept["spent_s"], options.share)
         progress.step, samples = kept["step"], kept["samples"]
-    dataset = Stream(Sampler(crops, options.rendered), options.batch, options.seed + progress.step, samples)
+    sampler = Sampler(crops, negatives[kept_back:], options.rendered, options.nothing)
+    dataset = Stream(sampler, options.batch, options.seed + progress.step, samples)
     batches = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
     sums, tick, epoch_end = np.zeros(3), time.monotonic(), samples + 10000
     while progress.share() < 1.0:
