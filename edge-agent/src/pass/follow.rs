@@ -17,14 +17,15 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    Direction, Outcome, Pass, UnreadReason, Vote, Voted,
+    Outcome, Pass, UnreadReason, Voted,
+    associate::associate,
     body::{Bodies, Together},
-    motion::Motion,
+    track::{Track, TrackId, elapsed, ratio},
 };
 use crate::{
     config,
     geometry::{Point, Quad},
-    vision::{PlateDetection, Reading, serial::fold},
+    vision::{PlateDetection, Reading},
 };
 
 /// Tracks followed at once; a detection beyond is not followed. Two lanes hold about ten vehicles.
@@ -33,33 +34,12 @@ pub const MAX_TRACKS: usize = 32;
 const MAX_PARKED: usize = 16;
 /// How long a parked vehicle that is not seen any more is remembered: hidden by a lorry, then back.
 const PARKED_MEMORY: Duration = Duration::from_secs(30 * 60);
-/// Gate of the association, in standard deviations of the prediction …
-const GATE_SIGMAS: f32 = 5.0;
-/// … and in plate widths: two plates are never nearer than a vehicle's width, six of them.
-const GATE_WIDTHS: f32 = 3.0;
-/// A hidden vehicle's place is less sure: gate in plate widths when it is found again.
-const REJOIN_WIDTHS: f32 = 6.0;
-/// One plate is not so many times wider than predicted, however long it was hidden.
-const GATE_GROWTH: f32 = 1.6;
-/// Speed under which a plate stands still, in plate widths a second.
-const STILL: f32 = 0.25;
-/// A track that never got further than this from its start, in plate widths, did not pass by.
-const MOVED: f32 = 0.7;
-/// Texts of so many characters are not shared by two vehicles in one picture.
-const DISTINCT_CHARACTERS: usize = 4;
 /// Share of its sightings that lettering has beside its plate: now and then the plate is missed.
 const ALWAYS_BESIDE: f32 = 0.8;
 /// How much more the detector takes a plate for one than the lettering beside it.
 const CLEARLY_SURER: f32 = 0.1;
 /// Corners may lie outside the picture by this much, in pixels, before the plate counts as cut.
 const CUT: f32 = 1.0;
-/// Growth or shrinkage of the plate that says which way the vehicle went.
-const DIRECTION_RATIO: f32 = 1.12;
-
-/// Names a track for the life of a [`Follower`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TrackId(pub u64);
-
 /// Where a detection went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
@@ -70,29 +50,6 @@ pub struct Sighting {
     /// Whether reading it is worth the time: false for a cut plate, and once the vote is certain or
     /// the pass reported.
     pub wants_reading: bool,
-}
-
-#[derive(Debug)]
-struct Track {
-    id: TrackId,
-    motion: Motion,
-    /// Time of `motion`.
-    at: Timestamp,
-    first_seen: Timestamp,
-    start: Point,
-    corners: Quad,
-    first_width: f32,
-    last_width: f32,
-    widest: f32,
-    sightings: u32,
-    /// Sum of the detector's scores.
-    score: f32,
-    moved: bool,
-    still_since: Option<Timestamp>,
-    vote: Vote,
-    certain: bool,
-    /// Its pass was given out already.
-    reported: bool,
 }
 
 /// A parked vehicle that was reported, or a thing that never moved: not to be reported again.
@@ -140,7 +97,7 @@ impl Follower {
         at: Timestamp,
         detections: &[PlateDetection],
     ) -> Vec<Option<Sighting>> {
-        let owners = self.associate(at, detections);
+        let owners = associate(&self.tracks, &self.config, at, detections);
         let sightings: Vec<_> = owners
             .into_iter()
             .zip(detections)
@@ -150,7 +107,9 @@ impl Follower {
                     None if self.tracks.len() < MAX_TRACKS => self.start(at, &detection.corners),
                     None => return None,
                 };
-                self.see(i, at, detection);
+                let track = &mut self.tracks[i];
+                track.see(at, detection);
+                self.scores.insert(track.id, track.mean_score());
                 let track = &self.tracks[i];
                 let whole = self.is_whole(&detection.corners);
                 let wants_reading = whole && !track.certain && !track.reported;
@@ -182,7 +141,7 @@ impl Follower {
     /// two, a track that was hardly ever seen without the other is taken for lettering: a vehicle
     /// behind comes later into the picture or leaves it later.
     fn is_beside_the_plate(&self, track: &Track) -> bool {
-        let own = track.score / track.sightings.max(1) as f32;
+        let own = track.mean_score();
         let always = |together: &Together| {
             together.frames() as f32 >= ALWAYS_BESIDE * track.sightings as f32
         };
@@ -258,35 +217,6 @@ impl Follower {
         tracks.into_iter().filter_map(|t| self.end(t)).collect()
     }
 
-    /// For each detection the index of its track: within the gates, and nearest pairs first. Tracks
-    /// just seen come before hidden ones, which may be anywhere and so are near to everything.
-    fn associate(&self, at: Timestamp, detections: &[PlateDetection]) -> Vec<Option<usize>> {
-        let mut pairs = Vec::new();
-        for (t, track) in self.tracks.iter().enumerate() {
-            let unseen = elapsed(track.at, at);
-            let predicted = track.motion.predicted(unseen.as_secs_f32());
-            let gate = if unseen < self.config.lost_after { GATE_WIDTHS } else { REJOIN_WIDTHS };
-            for (d, detection) in detections.iter().enumerate() {
-                let distance = predicted.distance(&detection.corners);
-                if distance.sigmas < GATE_SIGMAS
-                    && distance.widths < gate
-                    && distance.growth < GATE_GROWTH
-                {
-                    pairs.push((unseen, distance.sigmas, t, d));
-                }
-            }
-        }
-        pairs.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        let mut owners = vec![None; detections.len()];
-        let mut taken = vec![false; self.tracks.len()];
-        for (.., t, d) in pairs {
-            if !taken[t] && owners[d].is_none() {
-                (taken[t], owners[d]) = (true, Some(t));
-            }
-        }
-        owners
-    }
-
     fn start(&mut self, at: Timestamp, corners: &Quad) -> usize {
         let (start, width) = (corners.centre(), corners.width());
         // Something that was reported standing here, or never moved, is still that.
@@ -297,48 +227,10 @@ impl Follower {
         if let Some(known) = known {
             self.parked.swap_remove(known);
         }
-        self.tracks.push(Track {
-            id: TrackId(self.next),
-            motion: Motion::new(corners),
-            at,
-            first_seen: at,
-            start,
-            corners: *corners,
-            first_width: width,
-            last_width: width,
-            widest: width,
-            sightings: 0,
-            score: 0.0,
-            moved: false,
-            still_since: None,
-            vote: Vote::default(),
-            certain: false,
-            reported: known.is_some(),
-        });
+        let id = TrackId(self.next);
         self.next += 1;
+        self.tracks.push(Track::new(id, at, corners, known.is_some()));
         self.tracks.len() - 1
-    }
-
-    fn see(&mut self, i: usize, at: Timestamp, detection: &PlateDetection) {
-        let corners = &detection.corners;
-        let track = &mut self.tracks[i];
-        track.score += detection.score;
-        if track.sightings > 0 {
-            let dt = elapsed(track.at, at).as_secs_f32();
-            track.motion = track.motion.predicted(dt).corrected(corners);
-        }
-        track.at = at;
-        track.sightings += 1;
-        self.scores.insert(track.id, track.score / track.sightings as f32);
-        track.corners = *corners;
-        track.last_width = corners.width();
-        track.widest = track.widest.max(track.last_width);
-        track.moved |= corners.centre().distance(track.start) > MOVED * track.widest;
-        if track.motion.speed() > STILL {
-            track.still_since = None;
-        } else {
-            track.still_since.get_or_insert(at);
-        }
     }
 
     /// Whether all four corners are in the picture, allowing for the detector's jitter.
@@ -402,7 +294,7 @@ impl Follower {
     /// Two tracks with the same text are one vehicle: it was hidden and came out elsewhere than
     /// predicted, or the detector lost hold of it. The older one joins the one seen last.
     fn rejoin_by_text(&mut self) {
-        let texts: Vec<Option<String>> = self.tracks.iter().map(settled_text).collect();
+        let texts: Vec<Option<String>> = self.tracks.iter().map(Track::settled_text).collect();
         let pair = (0..texts.len())
             .flat_map(|a| (a + 1..texts.len()).map(move |b| (a, b)))
             .find(|&(a, b)| texts[a].is_some() && texts[a] == texts[b]);
@@ -411,35 +303,18 @@ impl Follower {
         let joined_at = joined;
         let joined = self.tracks.remove(joined_at);
         let kept = &mut self.tracks[if kept > joined_at { kept - 1 } else { kept }];
-        if joined.first_seen < kept.first_seen {
-            kept.first_seen = joined.first_seen;
-            kept.start = joined.start;
-            kept.first_width = joined.first_width;
-        }
-        kept.widest = kept.widest.max(joined.widest);
-        kept.sightings += joined.sightings;
-        kept.score += joined.score;
-        kept.moved |= joined.moved;
-        kept.reported |= joined.reported;
+        kept.join(&joined);
     }
 
     fn pass(&self, track: &Track, parked: bool) -> Pass {
-        let growth = track.last_width / track.first_width.max(1.0);
-        let direction = if growth > DIRECTION_RATIO {
-            Direction::Approaching
-        } else if growth < 1.0 / DIRECTION_RATIO {
-            Direction::Receding
-        } else {
-            Direction::Unknown
-        };
         Pass {
             track: track.id,
             first_seen: track.first_seen,
             last_seen: track.at,
             sightings: track.sightings,
             readings: track.vote.readings(),
-            score: track.score / track.sightings.max(1) as f32,
-            direction,
+            score: track.mean_score(),
+            direction: track.direction(),
             parked,
             corners: track.corners,
             frame: (self.frame.0 as usize, self.frame.1 as usize),
@@ -470,23 +345,6 @@ impl Follower {
             None => Outcome::Unread { reason: UnreadReason::NoCharacters, best_confidence: 0.0 },
         }
     }
-}
-
-/// Time from `from` to `to`; zero where the clock went back.
-fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
-}
-
-/// A track's text, look-alikes taken as one, once two frames agreed on one long enough to tell
-/// vehicles apart.
-fn settled_text(track: &Track) -> Option<String> {
-    let text =
-        track.vote.result().filter(|v| track.vote.readings() >= 2 && v.legibility() > 0.5)?;
-    Some(fold(&text.text())).filter(|t| t.len() >= DISTINCT_CHARACTERS)
-}
-
-fn ratio(a: f32, b: f32) -> f32 {
-    a.max(b) / a.min(b).max(1.0)
 }
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! Detections of one vehicle become one **pass**; its characters are voted over the frames.
 //!
-//! Pure: time comes in with each frame, nothing is read or written. [`follow`] decides which
-//! detections belong together and when a pass has ended, [`motion`] predicts where a plate will
-//! be, [`body`] which of them are on one vehicle, [`vote`] what a text is.
+//! Pure: time comes in with each frame, nothing is read or written. [`follow`] decides when a pass has
+//! begun and ended, `associate` which detections belong to which `track`, [`motion`] predicts where a
+//! plate will be, [`body`] which of them are on one vehicle, [`vote`] what a text is.
 
 use crate::geometry::Quad;
 
+mod associate;
 pub mod body;
 pub mod follow;
 pub mod motion;
+mod track;
 pub mod vote;
 
-pub use follow::{Follower, Sighting, TrackId};
+pub use follow::{Follower, Sighting};
+pub use track::TrackId;
 pub use vote::{Vote, Voted};
 
 /// How the vehicle moved.

@@ -1,7 +1,10 @@
 //! Promises of the follower, each on a made-up road.
 
 use super::*;
-use crate::{pass::motion::tests::plate, vision::Character};
+use crate::{
+    pass::{Direction, motion::tests::plate},
+    vision::Character,
+};
 use proptest::prelude::*;
 
 const FRAME_MS: i64 = 33;
