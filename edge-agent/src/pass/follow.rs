@@ -40,6 +40,7 @@ const ALWAYS_BESIDE: f32 = 0.8;
 const CLEARLY_SURER: f32 = 0.1;
 /// Corners may lie outside the picture by this much, in pixels, before the plate counts as cut.
 const CUT: f32 = 1.0;
+
 /// Where a detection went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
@@ -164,9 +165,7 @@ impl Follower {
     pub fn read(&mut self, track: TrackId, reading: &Reading, weight: f32) {
         let (enough, certain) = (self.config.min_sightings, self.config.certain_confidence);
         if let Some(track) = self.tracks.iter_mut().find(|t| t.id == track) {
-            track.vote.add(reading, weight);
-            track.certain = track.vote.readings() >= enough
-                && track.vote.result().is_some_and(|v| v.confidence >= certain);
+            track.read(reading, weight, enough, certain);
         }
         self.rejoin_by_text();
     }
@@ -294,10 +293,10 @@ impl Follower {
     /// Two tracks with the same text are one vehicle: it was hidden and came out elsewhere than
     /// predicted, or the detector lost hold of it. The older one joins the one seen last.
     fn rejoin_by_text(&mut self) {
-        let texts: Vec<Option<String>> = self.tracks.iter().map(Track::settled_text).collect();
-        let pair = (0..texts.len())
-            .flat_map(|a| (a + 1..texts.len()).map(move |b| (a, b)))
-            .find(|&(a, b)| texts[a].is_some() && texts[a] == texts[b]);
+        let settled = |i: usize| self.tracks[i].settled.as_deref();
+        let pair = (0..self.tracks.len())
+            .flat_map(|a| (a + 1..self.tracks.len()).map(move |b| (a, b)))
+            .find(|&(a, b)| settled(a).is_some() && settled(a) == settled(b));
         let Some((a, b)) = pair else { return };
         let (kept, joined) = if self.tracks[a].at >= self.tracks[b].at { (a, b) } else { (b, a) };
         let joined_at = joined;

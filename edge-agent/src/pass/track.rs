@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Direction, Vote, motion::Motion};
 use crate::{
     geometry::{Point, Quad},
-    vision::{PlateDetection, serial::fold},
+    vision::{PlateDetection, Reading, serial::fold},
 };
 
 /// Speed under which a plate stands still, in plate widths a second.
@@ -43,6 +43,9 @@ pub(super) struct Track {
     pub still_since: Option<Timestamp>,
     pub vote: Vote,
     pub certain: bool,
+    /// Its text, look-alikes taken as one, once two frames agreed on one long enough to tell vehicles
+    /// apart.
+    pub settled: Option<String>,
     /// Its pass was given out already.
     pub reported: bool,
 }
@@ -67,6 +70,7 @@ impl Track {
             still_since: None,
             vote: Vote::default(),
             certain: false,
+            settled: None,
             reported,
         }
     }
@@ -90,6 +94,19 @@ impl Track {
         } else {
             self.still_since.get_or_insert(at);
         }
+    }
+
+    /// Adds what was read of it. The vote is certain from `enough` readings and a confidence of
+    /// `certain` on.
+    pub fn read(&mut self, reading: &Reading, weight: f32, enough: u32, certain: f32) {
+        self.vote.add(reading, weight);
+        let (voted, readings) = (self.vote.result(), self.vote.readings());
+        self.certain =
+            readings >= enough && voted.as_ref().is_some_and(|v| v.confidence >= certain);
+        self.settled = voted
+            .filter(|v| readings >= 2 && v.legibility() > 0.5)
+            .map(|v| fold(&v.text()))
+            .filter(|text| text.len() >= DISTINCT_CHARACTERS);
     }
 
     /// Takes over what another track saw of the same vehicle; its own place and vote stay.
@@ -121,14 +138,6 @@ impl Track {
         } else {
             Direction::Unknown
         }
-    }
-
-    /// Its text, look-alikes taken as one, once two frames agreed on one long enough to tell vehicles
-    /// apart.
-    pub fn settled_text(&self) -> Option<String> {
-        let text =
-            self.vote.result().filter(|v| self.vote.readings() >= 2 && v.legibility() > 0.5)?;
-        Some(fold(&text.text())).filter(|t| t.len() >= DISTINCT_CHARACTERS)
     }
 }
 

@@ -10,7 +10,7 @@
 
 use crate::vision::{
     Character, MAX_ALTERNATIVES, Reading,
-    serial::{SERIALS, look_alikes},
+    serial::{SERIALS, alike, look_alikes},
 };
 
 /// `0-9A-Z`.
@@ -121,11 +121,7 @@ impl Voted {
     /// Probability that the text is right but for look-alikes, 0 to 1: how well it could be seen.
     #[must_use]
     pub fn legibility(&self) -> f32 {
-        let place = |c: &Character| {
-            let like = look_alikes(c.text).unwrap_or_default();
-            let others = c.alternatives.iter().filter(|(o, _)| like.contains(*o));
-            c.probability + others.map(|(_, p)| p).sum::<f32>()
-        };
+        let place = |c: &Character| c.probability + alike(c).map(|(_, p)| p).sum::<f32>();
         self.characters.iter().map(place).product::<f32>().min(1.0)
     }
 }
@@ -215,8 +211,7 @@ impl Vote {
             .max_by(|a, b| a.1.total_cmp(&b.1))
             .map(|(s, sum)| (s.clone(), sum / self.state_weight.max(f32::EPSILON)));
         let raw = characters.iter().map(|c| c.text).collect();
-        let characters =
-            SERIALS.weigh(&characters, state.as_ref().map(|(code, p)| (code.as_str(), *p)));
+        let characters = SERIALS.weigh(&characters, state.as_ref());
         let confidence: f32 = characters.iter().map(|c| c.probability).product();
         let alternatives = alternatives(&characters, confidence);
         Some(Voted { characters, confidence, alternatives, state, raw })

@@ -50,6 +50,12 @@ pub fn fold(text: &str) -> String {
     text.chars().map(first).collect()
 }
 
+/// The alternatives of `c` that look like it, as it was read.
+pub fn alike(c: &Character) -> impl Iterator<Item = (char, f32)> {
+    let group = look_alikes(c.text).unwrap_or_default();
+    c.alternatives.iter().copied().filter(move |(other, _)| group.contains(*other))
+}
+
 /// One format: for each place the characters it may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Format(Vec<String>);
@@ -173,8 +179,8 @@ impl Serials {
     /// `characters` with the probabilities of look-alikes weighed by the formats of `state` (its code
     /// and probability) and of all others. As they are where the state is none whose formats are known.
     #[must_use]
-    pub fn weigh(&self, characters: &[Character], state: Option<(&str, f32)>) -> Vec<Character> {
-        let known = state.and_then(|(code, p)| Some((self.states.get(code)?, f64::from(p))));
+    pub fn weigh(&self, characters: &[Character], state: Option<&(String, f32)>) -> Vec<Character> {
+        let known = state.and_then(|(code, p)| Some((self.states.get(code)?, f64::from(*p))));
         let Some((own, sure)) = known else { return characters.to_vec() };
         let places = places(characters);
         if places.iter().all(|options| options.len() == 1) {
@@ -202,9 +208,7 @@ fn places(characters: &[Character]) -> Vec<Vec<(char, f32)>> {
     let mut places: Vec<Vec<(char, f32)>> = characters
         .iter()
         .map(|c| {
-            let like = look_alikes(c.text).unwrap_or_default();
-            let others = c.alternatives.iter().copied();
-            let others = others.filter(|(o, p)| *p >= LEAST && like.contains(*o));
+            let others = alike(c).filter(|(_, p)| *p >= LEAST);
             std::iter::once((c.text, c.probability.max(LEAST))).chain(others).collect()
         })
         .collect();
@@ -265,6 +269,10 @@ mod tests {
         marks.split(' ').filter_map(place).collect()
     }
 
+    fn state(code: &str, p: f32) -> (String, f32) {
+        (code.into(), p)
+    }
+
     fn text(characters: &[Character]) -> String {
         characters.iter().map(|c| c.text).collect()
     }
@@ -272,27 +280,27 @@ mod tests {
     #[test]
     fn a_californian_zero_among_the_letters_is_an_o() {
         let read = reading("3 0:0.1/O Y H 7 1 3");
-        assert_eq!(text(&SERIALS.weigh(&read, Some(("US-CA", 0.8)))), "3OYH713");
+        assert_eq!(text(&SERIALS.weigh(&read, Some(&state("US-CA", 0.8)))), "3OYH713");
         let read = reading("3 A Y H O:0.3/0 1 3");
-        assert_eq!(text(&SERIALS.weigh(&read, Some(("US-CA", 0.8)))), "3AYH013");
+        assert_eq!(text(&SERIALS.weigh(&read, Some(&state("US-CA", 0.8)))), "3AYH013");
     }
 
     #[test]
     fn a_reader_that_is_sure_is_not_overruled() {
         let read = reading("3 0:0.0002/O Y H 7 1 3");
-        assert_eq!(text(&SERIALS.weigh(&read, Some(("US-CA", 0.5)))), "30YH713");
+        assert_eq!(text(&SERIALS.weigh(&read, Some(&state("US-CA", 0.5)))), "30YH713");
     }
 
     #[test]
     fn what_does_not_look_alike_is_never_weighed() {
         let read = reading("A:0.49/1 B:0.49/7 C D 1 2 3");
-        assert_eq!(text(&SERIALS.weigh(&read, Some(("US-CA", 1.0)))), "ABCD123");
+        assert_eq!(text(&SERIALS.weigh(&read, Some(&state("US-CA", 1.0)))), "ABCD123");
     }
 
     #[test]
     fn a_plate_of_an_unknown_place_stays_as_it_was_read() {
         let read = reading("3 0:0.4/O Y H 7 1 3");
-        for state in [None, Some(("EU", 0.9))] {
+        for state in [None, Some(&state("EU", 0.9))] {
             assert_eq!(SERIALS.weigh(&read, state), read);
         }
     }
@@ -317,7 +325,7 @@ mod tests {
                 probability: 1.0 - p,
                 alternatives: if a == b { vec![] } else { vec![(marks[b], p)] },
             }).collect();
-            let weighed = SERIALS.weigh(&read, Some(("US-TX", sure)));
+            let weighed = SERIALS.weigh(&read, Some(&state("US-TX", sure)));
             prop_assert_eq!(weighed.len(), read.len());
             for (before, after) in read.iter().zip(&weighed) {
                 let sum = |c: &Character| c.probability + c.alternatives.iter().map(|a| a.1).sum::<f32>();

@@ -53,8 +53,7 @@ pub struct StillPlate {
 
 impl StillPlate {
     fn new(corners: Quad, score: f32, reading: Reading) -> Self {
-        let state = reading.state.as_ref().map(|(code, p)| (code.as_str(), *p));
-        let characters = SERIALS.weigh(&reading.characters, state);
+        let characters = SERIALS.weigh(&reading.characters, reading.state.as_ref());
         let raw = reading.text();
         Self { corners, score, reading: Reading { characters, ..reading }, raw }
     }
