@@ -167,5 +167,5 @@ class Sampler:
 def no_plate(rng: np.random.Generator, negatives: np.ndarray) -> np.ndarray:
     """A crop uint8 [64, 160] that shows no plate: drawn lettering or a mined piece of a photo."""
     if rng.random() < 0.6:
-        return lettering(rng, WIDTH, HEIGHT, MARGIN_X, MARGIN_Y)
+        return rectify(*lettering(rng))
     return negatives[rng.integers(len(negatives))]

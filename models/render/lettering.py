@@ -42,8 +42,8 @@ def _lines(rng: np.random.Generator) -> list[str]:
     return [_word(rng) for _ in range(int(rng.integers(2, 4)))]
 
 
-def lettering(rng: np.random.Generator, w: int, h: int, margin_x: float, margin_y: float) -> np.ndarray:
-    """One crop uint8 h x w: lettering without a plate, cut out as a detector would take it for one."""
+def lettering(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Lettering without a plate: a picture (luma uint8), and corners [4, 2] as if a detector took it for one."""
     tall = int(np.exp(rng.uniform(np.log(12), np.log(60))))
     face = list(glyphs.LEGENDS)[int(rng.integers(len(glyphs.LEGENDS)))]
     lines = [glyphs.legend(face, line, tall, 420) for line in _lines(rng)]
@@ -81,7 +81,4 @@ def lettering(rng: np.random.Generator, w: int, h: int, margin_x: float, margin_
     quad = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
     quad[:, 1] += (quad[:, 0] - x0) * rng.normal(0, 0.05)
     quad += rng.normal(0, 0.05 * (y1 - y0), (4, 2))
-    mx, my = w * margin_x / (1 + 2 * margin_x), h * margin_y / (1 + 2 * margin_y)
-    target = np.array([[mx, my], [w - mx, my], [w - mx, h - my], [mx, h - my]], np.float32)
-    back = cv2.getPerspectiveTransform(quad.astype(np.float32), target)
-    return cv2.warpPerspective(luma, back, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return luma, quad
