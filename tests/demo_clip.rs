@@ -4,16 +4,16 @@
 
 use std::{fs, path::Path, process::Command};
 
+use harness::agent::{clip, repository};
 use serde_json::Value;
 
 #[test]
 fn the_demo_clip_is_read_exactly_without_duplicates_or_inventions() {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let clip = repository.join(".cache/clip");
+    let (repository, clip) = (repository(), clip());
     let scratch = tempfile::tempdir().unwrap();
     let passes = scratch.path().join("passes.jsonl");
     let replay = Command::new(harness::milepost())
-        .args([Path::new("replay"), &clip.join("demo.mp4"), Path::new("--json")])
+        .args([Path::new("replay"), &clip, Path::new("--json")])
         .output()
         .unwrap();
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
@@ -22,7 +22,7 @@ fn the_demo_clip_is_read_exactly_without_duplicates_or_inventions() {
     let score = Command::new(repository.join(".cache/python/bin/python"))
         .current_dir(repository)
         .args(["-m", "models.evaluate.score_clip", "--json"])
-        .args([clip.join("truth.json"), passes])
+        .args([clip.with_file_name("truth.json"), passes])
         .output()
         .unwrap();
     assert!(score.status.success(), "{}", String::from_utf8_lossy(&score.stderr));

@@ -10,15 +10,12 @@ use std::{
     process::{Command, Output},
 };
 
+use harness::agent::repository;
 use milepost::{
     capture::Plane,
     vision::{Photo, manifest::sha256_hex},
 };
 use serde_json::Value;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// A folder with toy models and photos.
 struct Desk(tempfile::TempDir);
@@ -28,7 +25,7 @@ impl Desk {
         let desk = Self(tempfile::tempdir().expect("a folder"));
         let mut manifest = String::new();
         for kind in ["detector", "reader"] {
-            let fixture = root().join(format!("edge-agent/tests-fixtures/toy-{kind}.onnx"));
+            let fixture = repository().join(format!("edge-agent/tests-fixtures/toy-{kind}.onnx"));
             let bytes = fs::read(fixture).expect("a fixture");
             manifest += &format!(
                 "[[model]]\nfile = \"{kind}.onnx\"\nsha256 = \"{}\"\nkind = \"{kind}\"\nversion = \"0\"\n",
@@ -200,7 +197,7 @@ fn missing_or_altered_models_and_bad_regions_are_said_before_any_photo() {
 
 #[test]
 fn the_trained_models_read_the_plates_of_their_golden_scenes() {
-    let models = root().join("models");
+    let models = repository().join("models");
     let list = models.join("golden/golden.json");
     let golden: Value = serde_json::from_slice(
         &fs::read(&list).unwrap_or_else(|e| panic!("this test needs {}: {e}", list.display())),

@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     thread,
@@ -66,10 +66,7 @@ impl Agent {
     /// configuration. Waits until its page answers.
     #[must_use]
     pub fn start(folder: &Path, broker: &Broker, changes: &[(&str, &str)]) -> Self {
-        let page = TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .to_string();
+        let page = format!("127.0.0.1:{}", crate::free_port());
         let file = folder.join("milepost.toml");
         fs::write(&file, configuration(folder, broker, &page, changes)).expect("configuration");
         let log = folder.join("agent.log");

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -47,10 +47,7 @@ impl Broker {
         pki(&folder.join("pki"));
         let data = folder.join("broker");
         fs::create_dir_all(&data).expect("the broker's folder");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
+        let port = crate::free_port();
         let user = Command::new("id").arg("-un").output().expect("id runs").stdout;
         let fill = |template: &str| {
             fs::read_to_string(scripts().join(template))

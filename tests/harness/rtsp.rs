@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -37,9 +36,7 @@ impl Server {
     /// Where it does not come up.
     #[must_use]
     pub fn start(serve: Serve) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("an address").port();
-        drop(free);
+        let port = crate::free_port();
         Self { child: spawn(&serve, port), serve, port }
     }
 

@@ -21,14 +21,11 @@ use rustls::{
 use crate::{
     board,
     config::{Config, Places, Problem},
-    vision,
+    vision::session::{LIBRARY_NAME, LIBRARY_VARIABLE, default_library},
 };
 
 /// Larger certificate and key files are refused.
 const MAX_PEM_BYTES: u64 = 1 << 20;
-
-const ORT_VARIABLE: &str = "ORT_DYLIB_PATH";
-const ORT_FILE: &str = "libonnxruntime.so";
 
 struct Look<'a> {
     places: &'a Places,
@@ -122,13 +119,13 @@ impl Look<'_> {
     }
 
     fn onnxruntime(&mut self, named: Option<&Path>) {
-        let path = named.map_or_else(vision::session::default_library, Path::to_owned);
-        if path == Path::new(vision::session::LIBRARY_NAME) {
+        let path = named.map_or_else(default_library, Path::to_owned);
+        if path == Path::new(LIBRARY_NAME) {
             if !system_has_onnxruntime() {
                 self.note(
                     "vision.onnxruntime_library",
-                    format!("{ORT_FILE} is not installed on this machine"),
-                    format!("name it here or in the environment variable {ORT_VARIABLE}"),
+                    format!("{LIBRARY_NAME} is not installed on this machine"),
+                    format!("name it here or in the environment variable {LIBRARY_VARIABLE}"),
                 );
             }
             return;
@@ -143,7 +140,7 @@ impl Look<'_> {
         self.note(
             "vision.onnxruntime_library",
             format!("{}{whence} {fault}", path.display()),
-            format!("name the {ORT_FILE} of the onnxruntime package"),
+            format!("name the {LIBRARY_NAME} of the onnxruntime package"),
         );
     }
 
@@ -229,9 +226,9 @@ fn try_to_write(folder: &Path) -> io::Result<()> {
 /// Whether the dynamic linker would find the library: in its cache, or on `LD_LIBRARY_PATH`.
 fn system_has_onnxruntime() -> bool {
     let cached = fs::read("/etc/ld.so.cache")
-        .is_ok_and(|cache| cache.windows(ORT_FILE.len()).any(|w| w == ORT_FILE.as_bytes()));
+        .is_ok_and(|cache| cache.windows(LIBRARY_NAME.len()).any(|w| w == LIBRARY_NAME.as_bytes()));
     let folders = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    cached || std::env::split_paths(&folders).any(|f| f.join(ORT_FILE).is_file())
+    cached || std::env::split_paths(&folders).any(|f| f.join(LIBRARY_NAME).is_file())
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ use crate::{
 
 /// The file name that is asked of the system's loader when nothing else is known.
 pub(crate) const LIBRARY_NAME: &str = "libonnxruntime.so";
+/// The environment variable that names the library.
+pub(crate) const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
 
 /// A loaded ONNX Runtime. Clones share it.
 #[derive(Debug, Clone)]
@@ -91,7 +93,7 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// Where the library is looked for when the configuration names none.
 pub(crate) fn default_library() -> PathBuf {
-    if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()) {
+    if let Some(path) = env::var_os(LIBRARY_VARIABLE).filter(|p| !p.is_empty()) {
         return absolute(Path::new(&path));
     }
     let program = env::current_exe().unwrap_or_default();
