@@ -38,7 +38,7 @@ STATE_OF_FOLDER = {
     "wisconsin": "US-WI", "wyoming": "US-WY",
 }
 #: All labels of the reader's state head, in the order of its outputs.
-STATES = sorted(STATE_OF_FOLDER.values()) + ["EU", "other"]
+STATES = sorted(STATE_OF_FOLDER.values()) + ["BR", "EU", "MX", "other"]
 STATE_INDEX = {code: index for index, code in enumerate(STATES)}
 #: Characters of the reader after the CTC blank (index 0).
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -71,6 +71,15 @@ class Crop:
     grey: np.ndarray
     text: str
     state: int
+
+
+@dataclass
+class PhotoPlate:
+    """A plate [h, w] uint8 of a photo with some of its surroundings, its corners [4, 2] in pixels, and its text."""
+
+    grey: np.ndarray
+    quad: np.ndarray
+    text: str
 
 
 def held_out(key: str) -> bool:

@@ -1,6 +1,6 @@
 """Serial formats: what the characters of a plate may be, and names and slogans, state by state.
 
-The US formats and their pattern language are in models/formats.toml, which the appliance shares.
+The formats of the Americas and their pattern language are in models/formats.toml, which the appliance shares.
 """
 from __future__ import annotations
 
@@ -73,7 +73,21 @@ _LEGENDS: dict[str, tuple[str, tuple[str, ...]]] = {
 # code: (name, slogans, passenger formats, letters that are never issued)
 STATES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], str]] = {
     code: (*_LEGENDS[code], tuple(row["passenger"]), row.get("never", "")) for code, row in _TABLE["states"].items()
+    if code in _LEGENDS
 }
+
+# Mexican states and Brazilian towns as plates name them: those of the border first of all.
+MX_STATES = ("Baja California", "Baja California", "Baja California", "Sonora", "Chihuahua", "Jalisco", "Sinaloa", "Nuevo León",
+             "Tamaulipas", "México", "CDMX", "Baja California Sur")
+MX_LINES = ("MEXICO", "TRANSPORTE PRIVADO", "AUTOMOVIL", "FRONTERA BC", "CAMIONETA", "DELANTERA", "TRASERA", "PRIVADO")
+BR_TOWNS = ("SP-SAO PAULO", "RJ-RIO DE JANEIRO", "MG-BELO HORIZONTE", "PR-CURITIBA", "BA-SALVADOR", "SC-JOINVILLE", "RS-PORTO ALEGRE",
+            "GO-GOIANIA", "SP-CAMPINAS", "PE-RECIFE", "CE-FORTALEZA", "DF-BRASILIA", "SP-SANTOS", "ES-VITORIA")
+
+def of_country(code: str) -> tuple[tuple[str, ...], str]:
+    """Formats and letters that are never issued of a country of models/formats.toml."""
+    row = _TABLE["states"][code]
+    return tuple(row["passenger"]), row.get("never", "")
+
 
 # Formats that belong to no one state: special plates, trucks, trailers, short ones.
 ANY_FORMATS = tuple(_TABLE["special"])

@@ -17,6 +17,8 @@ ORDINARY = ("TAXI", "POLICE", "DIESEL", "PREMIUM", "EXPRESS", "SERVICE", "TITANI
             "SCHOOL", "BUS", "STOP", "ONLY", "LANE", "SPEED", "LIMIT", "NORTH", "WEST", "BRIDGE", "STREET", "AVENUE", "CENTER", "OPEN",
             "SALE", "MARKET", "COFFEE", "BAKERY", "PAINT", "ROOF", "GLASS", "TIRES", "AUTO", "PARTS", "MOTORS", "LEASING", "CLEAN")
 
+BEFORE_A_NUMBER = ("TEL", "PHONE", "DIAL", "INFO", "UNIT", "TEXT US", "FAX", "RENT", "BOOK", "HOTLINE", "OFFICE")
+
 
 def _word(rng: np.random.Generator) -> str:
     """A word, a made-up type name or a number."""
@@ -34,9 +36,11 @@ def _lines(rng: np.random.Generator) -> list[str]:
     kind = rng.random()
     if kind < 0.45:
         return [_word(rng)]
-    if kind < 0.6:  # a telephone number or a unit's number
+    if kind < 0.65:  # a telephone number or a unit's number, often with the word before it
         digits = "".join(DIGITS[int(rng.integers(10))] for _ in range(int(rng.integers(7, 11))))
-        return [f"{digits[:3]} {digits[3:6]} {digits[6:]}"]
+        number = f"{digits[:3]} {digits[3:6]} {digits[6:]}" if rng.random() < 0.5 else f"{digits[:3]} {digits[3:7]}"
+        before = BEFORE_A_NUMBER[int(rng.integers(len(BEFORE_A_NUMBER)))]
+        return [f"{before} {number}" if rng.random() < 0.5 else number]
     if kind < 0.8:
         return [_word(rng) + " " + _word(rng)]
     return [_word(rng) for _ in range(int(rng.integers(2, 4)))]

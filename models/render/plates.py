@@ -1,4 +1,4 @@
-"""Plates: flat, front-on pictures of US and European number plates.
+"""Plates: flat, front-on pictures of American and European number plates.
 
 Each plate is drawn once on a four-channel canvas, blue, green, red and what an 850 nm
 lamp sees. The IR channel is not the grey of the colours: the sheeting throws the lamp
@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 
 from . import formats, glyphs
-from .styles import EU, STYLES, Style, background, ink
+from .styles import BR, EU, EU_WIDE, MX, STYLES, Style, background, ink
 
 US_SIZE = (400, 200)  # px, 12 x 6 inch
 EU_SIZE = (520, 110)  # px, 520 x 110 mm
+BR_SIZE = (400, 130)  # px, 400 x 130 mm
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 DEALERS = ("RIVERSIDE MOTORS", "SUNSET AUTO GROUP", "HILLTOP", "VALLEY FORD", "NORTHGATE AUTO",
            "LAKE CITY", "PREMIER CARS", "MY OTHER CAR IS A BIKE", "ALUMNI", "EASTSIDE HONEST USED CARS")
@@ -66,8 +67,11 @@ def _emblem(rng: np.random.Generator, w: int, h: int) -> np.ndarray:
     return mask.astype(np.float32) / 255.0
 
 
-def _serial(canvas, rng, marks, die, box, colour, emboss, emblem_ir_fades=0.6) -> None:
-    """Draw the serial's marks centred in box (x0, y0, x1, y1 px), as large as they fit."""
+def _serial(canvas, rng, marks, die, box, colour, emboss, emblem_ir_fades=0.6, pitch=(0.58, 0.64), gaps=(0.13, 0.2)) -> None:
+    """Draw the serial's marks centred in box (x0, y0, x1, y1 px), as large as they fit.
+
+    pitch: a character's room as a share of its height; gaps: the share of that left between two.
+    """
     x0, y0, x1, y1 = box
     height = y1 - y0
     units, columns = [], []  # a column: (what, width in cells)
@@ -85,8 +89,8 @@ def _serial(canvas, rng, marks, die, box, colour, emboss, emblem_ir_fades=0.6) -
         columns.append((kind, c))
         units.append({" ": 0.42, "-": 0.45, ".": 0.40, "*": 0.62}[c] if kind == "sep" else 1.0)
         i += 1
-    cell = min((x1 - x0) / sum(units), height * rng.uniform(0.58, 0.64))
-    gap = cell * rng.uniform(0.13, 0.2)
+    cell = min((x1 - x0) / sum(units), height * rng.uniform(*pitch))
+    gap = cell * rng.uniform(*gaps)
     gw = max(3, int(round(cell - gap)))
     ink_map = np.zeros((height + 8, x1 - x0 + 8), np.float32)
     x = 4 + ((x1 - x0) - cell * sum(units)) / 2
@@ -267,7 +271,8 @@ def _us(rng: np.random.Generator, style: Style, text: str | None) -> Plate:
     return _finish(canvas, rng, formats.text_of(marks), state, style.name)
 
 
-def _eu(rng: np.random.Generator, text: str | None) -> Plate:
+def _eu(rng: np.random.Generator, text: str | None, wide: bool = False) -> Plate:
+    """A European plate; `wide`: its characters stand far apart, as where each has a place of one width."""
     w, h = EU_SIZE
     country, patterns, yellow = formats.EU_COUNTRIES[int(rng.integers(len(formats.EU_COUNTRIES)))]
     if text is not None:
@@ -293,7 +298,7 @@ def _eu(rng: np.random.Generator, text: str | None) -> Plate:
     black = ink(rng, "black")
     _serial(canvas, rng, marks, ("condensed", "semi", "semi", "boxy")[int(rng.integers(4))],
             (band + 8, y0, w - 10, y0 + high), black, rng.uniform(0.2, 0.7) if rng.random() < .7 else 0,
-            emblem_ir_fades=0.8)
+            0.8, *(((0.64, 0.8), (0.2, 0.42)) if wide else ((0.58, 0.64), (0.13, 0.2))))
     if rng.random() < 0.75:
         cv2.rectangle(canvas, (3, 3), (w - 4, h - 4), tuple(float(v) for v in black), int(rng.integers(2, 4)))
     if rng.random() < 0.25:  # dealer's holder under the plate
@@ -302,9 +307,71 @@ def _eu(rng: np.random.Generator, text: str | None) -> Plate:
     return _finish(canvas, rng, formats.text_of(marks), "EU", EU)
 
 
+def _br(rng: np.random.Generator, text: str | None) -> Plate:
+    """A Brazilian plate: grey with the town's name, or Mercosur's with its blue band."""
+    w, h = BR_SIZE
+    patterns, never = formats.of_country(BR)
+    mercosur = rng.random() < 0.35 if text is None else not text[-4:].isdigit()
+    marks = formats.fill(rng, patterns[mercosur], never) if text is None else formats.lay(text, patterns)
+    canvas = np.empty((h, w, 4), np.float32)
+    if mercosur:
+        canvas[:] = ink(rng, "white")
+        band = int(rng.uniform(24, 32))
+        canvas[:band] = ink(rng, "eu blue")
+        _text(canvas, rng, "BRASIL", "sans", w / 2, band / 2, 16, w * 0.3, ink(rng, "white"))
+        _text(canvas, rng, "BR", "sans", 22, h - 18, 15, 26, ink(rng, "black"))
+        serial, high = ink(rng, ("black", "black", "black", "red", "blue")[int(rng.integers(5))]), rng.uniform(72, 80)
+        box = (34 if rng.random() < 0.5 else 18, int(band + 6), w - 16)
+        space = ((0.58, 0.72), (0.14, 0.3))
+    else:
+        taxi = rng.random() < 0.1
+        canvas[:] = ink(rng, "red" if taxi else ("silver", "silver", "grey", "white")[int(rng.integers(4))])
+        serial, high = ink(rng, "white" if taxi else "black"), rng.uniform(70, 82)
+        if not taxi and canvas[0, 0, 3] < serial[3] + 70:  # grey paint throws the lamp back all the same
+            canvas[..., 3] = rng.uniform(140, 230)
+        strip = (w / 2 - 90, 5, w / 2 + 90, 26)
+        if rng.random() < 0.6:
+            cv2.rectangle(canvas, (int(strip[0]), 5), (int(strip[2]), 26), tuple(float(v) for v in serial), 1, cv2.LINE_AA)
+        _text(canvas, rng, formats.BR_TOWNS[int(rng.integers(len(formats.BR_TOWNS)))], "narrow", w / 2, 16, rng.uniform(12, 16), 170, serial)
+        box = (14, 32, w - 14)
+        space = ((0.58, 0.68), (0.13, 0.24))
+    _serial(canvas, rng, marks, ("condensed", "semi", "boxy")[int(rng.integers(3))], (box[0], box[1], box[2], min(h - 8, int(box[1] + high))),
+            serial, rng.uniform(0.3, 1.0) if rng.random() < 0.8 else 0.0, 0.8, *space)
+    if rng.random() < 0.6:
+        cv2.rectangle(canvas, (3, 3), (w - 4, h - 4), tuple(float(v) for v in serial), int(rng.integers(2, 4)))
+    return _finish(canvas, rng, formats.text_of(marks), BR, BR)
+
+
+def _mx(rng: np.random.Generator, text: str | None) -> Plate:
+    """A Mexican plate: the state's name above, what kind of vehicle below, bands and a picture in its colours."""
+    w, h = US_SIZE
+    patterns, never = formats.of_country(MX)
+    marks = formats.fill(rng, patterns[int(rng.integers(len(patterns)))], never) if text is None else formats.lay(text, patterns)
+    canvas, serial, accent = background(rng, STYLES["any"], w, h)
+    line = lambda: formats.MX_LINES[int(rng.integers(len(formats.MX_LINES)))]
+    _text(canvas, rng, formats.MX_STATES[int(rng.integers(len(formats.MX_STATES)))], ("sans", "slab", "narrow")[int(rng.integers(3))],
+          w / 2, rng.uniform(20, 30), rng.uniform(18, 28), w * 0.62, accent, rng.random() < 0.7)
+    _text(canvas, rng, line(), "sans", w * rng.uniform(0.35, 0.65), h - rng.uniform(14, 22), rng.uniform(11, 18), w * 0.5, accent)
+    if rng.random() < 0.4:
+        _text(canvas, rng, line(), "narrow", w * 0.82, h - 16, 11, w * 0.25, accent)
+    high = int(rng.uniform(64, 92))
+    y0 = int(h * 0.52 - high / 2 + rng.uniform(-5, 5))
+    _serial(canvas, rng, marks, ("condensed", "semi", "boxy", "overpass")[int(rng.integers(4))],
+            (int(rng.uniform(12, 24)), y0, w - int(rng.uniform(12, 24)), y0 + high), serial, rng.uniform(0.4, 1.2) if rng.random() < 0.8 else 0.0)
+    _bolts(canvas, rng, w, h)
+    state = MX
+    if rng.random() < 0.22 and _frame(canvas, rng, w, h)[0]:
+        state = ""
+    return _finish(canvas, rng, formats.text_of(marks), state, MX)
+
+
+#: How plates of other countries are drawn: (rng, text) -> Plate.
+_FOREIGN = {EU: _eu, EU_WIDE: lambda rng, text: _eu(rng, text, wide=True), BR: _br, MX: _mx}
+
+
 def style_names() -> list[str]:
     """All styles that draw_plate accepts."""
-    return [*STYLES, EU]
+    return [*STYLES, *_FOREIGN]
 
 
 def draw_plate(rng: np.random.Generator, style: str | None = None, text: str | None = None) -> Plate:
@@ -316,6 +383,6 @@ def draw_plate(rng: np.random.Generator, style: str | None = None, text: str | N
         u = rng.random()
         named = [s for s in STYLES if s != "any"]
         style = EU if u < 0.16 else "any" if u < 0.5 else named[int(rng.integers(len(named)))]
-    if style == EU:
-        return _eu(rng, text)
+    if style in _FOREIGN:
+        return _FOREIGN[style](rng, text)
     return _us(rng, STYLES[style], text)

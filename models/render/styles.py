@@ -12,7 +12,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-EU = "eu"
+#: Plates of other countries; EU_WIDE has its characters far apart.
+EU, EU_WIDE, BR, MX = "eu", "eu-wide", "BR", "MX"
 
 # name: (R, G, B, darkest IR, brightest IR)
 INKS = {

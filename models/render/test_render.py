@@ -58,7 +58,7 @@ class Plates(unittest.TestCase):
         for k, style in enumerate(style_names()):
             plate = draw_plate(np.random.default_rng(k), style)
             self.assertRegex(plate.text, r"^[A-Z0-9]{2,9}$")
-            self.assertTrue(plate.state == "" or plate.state == "EU" or plate.state in formats.STATES)
+            self.assertTrue(plate.state in ("", "EU", "BR", "MX") or plate.state in formats.STATES)
             self.assertEqual(plate.image.shape[:2], plate.ir.shape)
             self.assertEqual(plate.image.dtype, np.uint8)
 
