@@ -9,10 +9,13 @@ use std::{hint::black_box, path::Path, time::Instant};
 use milepost::{
     capture::Frame,
     clock::{ClockSource, ExposureTime},
-    config::{Evidence, Provider, Vision},
+    config::{Evidence, Precision, Provider, Vision},
     evidence,
     geometry::{Point, Quad},
-    vision::{Detector, MotionGate, Reader, Runtime, VisionError, ctc, rectify},
+    vision::{
+        Aligner, Detector, MotionGate, PlateDetection, Reader, Runtime, VisionError, ctc,
+        read::PLATE, rectify,
+    },
 };
 
 const WIDTH: usize = 1920;
@@ -57,6 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         models_dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("../models"),
         onnxruntime_library: None,
         execution_providers: vec![Provider::Cpu],
+        precision: Precision::Fp32,
         threads: 1,
         detect_width: 640,
         detect_every: 1,
@@ -84,6 +88,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
         failed.map_or(Ok(()), Err)?;
     }
+    let mut aligner = Aligner::load(&runtime, &vision)?;
+    for n in [1, 4] {
+        let mut failed: Option<VisionError> = None;
+        let found: Vec<_> =
+            plates[..n].iter().map(|&corners| PlateDetection { corners, score: 1.0 }).collect();
+        measure(&format!("align {n}"), || {
+            failed = aligner.align(luma, &mut found.clone()).err().or(failed.take());
+        });
+        failed.map_or(Ok(()), Err)?;
+    }
     for n in [1, 2, 4, 8] {
         let mut failed: Option<VisionError> = None;
         measure(&format!("straighten and read {n}"), || {
@@ -92,7 +106,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         failed.map_or(Ok(()), Err)?;
     }
     let mut upright = opencv::core::Mat::default();
-    measure("straighten 1", || _ = black_box(rectify::rectify(luma, &plates[0], &mut upright)));
+    measure("straighten 1", || {
+        _ = black_box(rectify::rectify(luma, &plates[0], PLATE, &mut upright))
+    });
     let rows: Vec<f32> = (0..40 * ctc::CLASSES)
         .map(|i| {
             let (column, class) = (i / ctc::CLASSES, i % ctc::CLASSES);

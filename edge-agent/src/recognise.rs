@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use milepost_wire as wire;
+
 use crate::{
     capture::Frame,
     clock::{ClockSource, ExposureTime},
@@ -68,7 +70,7 @@ pub struct Recogniser {
 }
 
 impl Recogniser {
-    /// Loads both models and checks them.
+    /// Loads the models and checks them.
     ///
     /// # Errors
     /// A missing or altered model, a library that does not load, no provider that works.
@@ -100,10 +102,14 @@ impl Recogniser {
         self.detector.report().in_use.name()
     }
 
-    /// Versions of detector and reader.
+    /// Versions of the models.
     #[must_use]
-    pub fn versions(&self) -> (&str, &str) {
-        (self.detector.version(), self.reader.version())
+    pub fn versions(&self) -> wire::Models {
+        wire::Models {
+            detector: self.detector.version().into(),
+            aligner: self.detector.aligner().version().into(),
+            reader: self.reader.version().into(),
+        }
     }
 
     /// Looks at one frame; answers the passes that have ended with it.
@@ -223,5 +229,10 @@ fn proven(
     reader: &mut Reader,
 ) -> Result<(Status, String), VisionError> {
     let golden = golden::check(&config.vision.models_dir, detector, reader)?;
-    Ok(vision::health(detector.report(), reader.report(), Some(&golden)))
+    let models = [
+        ("detector", detector.report()),
+        ("aligner", detector.aligner().report()),
+        ("reader", reader.report()),
+    ];
+    Ok(vision::health(&models, Some(&golden)))
 }

@@ -32,14 +32,14 @@ pub struct Origin {
 impl Origin {
     /// From the settings and what is really in use.
     #[must_use]
-    pub fn new(config: &config::Config, versions: (&str, &str), provider: &str) -> Self {
+    pub fn new(config: &config::Config, models: wire::Models, provider: &str) -> Self {
         Self {
             position: wire::Position {
                 latitude_deg: config.site.latitude_deg,
                 longitude_deg: config.site.longitude_deg,
                 heading_deg: config.site.heading_deg,
             },
-            models: wire::Models { detector: versions.0.into(), reader: versions.1.into() },
+            models,
             execution_provider: provider.into(),
             evidence: config.evidence.clone(),
         }

@@ -1,10 +1,12 @@
 """Tiny ONNX models for the tests of the vision path: python make.py (needs `onnx`).
 
 toy-detector.onnx  finds a bright 8x8 cell and claims a plate of 32x16 pixels around its centre
+toy-aligner.onnx   puts the corners a fifth of a bright window inside it, of a dark one onto a point
 toy-reader.onnx    reads "1A" on bright plates and "0A" on dark ones; state: first of two
 nan-detector.onnx  as the detector, but every score is NaN
 wide-detector.onnx as the detector, but with two planes of scores
 lost-detector.onnx as the detector, but its corners are called otherwise
+future-detector.onnx as the detector, but of an operator set that no ONNX Runtime knows yet
 """
 
 from pathlib import Path
@@ -22,15 +24,17 @@ def constant(name, values):
     return numpy_helper.from_array(np.asarray(values, np.float32), name)
 
 
-def save(name, nodes, inputs, outputs, constants):
-    """Check and write a graph."""
+def save(name, nodes, inputs, outputs, constants, opset=None):
+    """Check and write a graph; `opset` is claimed after the check."""
     graph = helper.make_graph(nodes, name, inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)
+    if opset:
+        model.opset_import[0].version = opset
     onnx.save(model, HERE / f"{name}.onnx")
 
 
-def detector(name, heat_nodes=(), heat="score", planes=1, corners="corners"):
+def detector(name, heat_nodes=(), heat="score", planes=1, corners="corners", opset=None):
     """heat = 8 * relu(mean of the cell - 0.875), clipped to 1; corners are constant."""
     node = helper.make_node
     nodes = [
@@ -55,6 +59,31 @@ def detector(name, heat_nodes=(), heat="score", planes=1, corners="corners"):
         ],
         [constant("level", 0.875), constant("gain", 8.0), constant("one", 1.0), constant("zero", 0.0),
          constant("quad", quad)],
+        opset,
+    )
+
+
+def aligner():
+    """corners = centre + spread * brightness."""
+    node = helper.make_node
+    nodes = [
+        node("ReduceMean", ["window"], ["mean"], axes=[2, 3], keepdims=1),
+        node("Squeeze", ["mean", "last"], ["flat"]),
+        node("Sub", ["flat", "half"], ["over"]),
+        node("Mul", ["over", "steep"], ["far"]),
+        node("Sigmoid", ["far"], ["bright"]),
+        node("Mul", ["bright", "spread"], ["part"]),
+        node("Add", ["part", "centre"], ["corners"]),
+    ]
+    # The window is 128x64: corners at 0.2 and 0.8 of it.
+    spread = np.array([[-38.4, -19.2, 38.4, -19.2, 38.4, 19.2, -38.4, 19.2]], np.float32)
+    save(
+        "toy-aligner",
+        nodes,
+        [helper.make_tensor_value_info("window", FLOAT, ["n", 1, 64, 128])],
+        [helper.make_tensor_value_info("corners", FLOAT, ["n", 8])],
+        [constant("half", 0.5), constant("steep", 100.0), constant("spread", spread), constant("centre", [[64, 32] * 4]),
+         numpy_helper.from_array(np.array([2, 3]), "last")],
     )
 
 
@@ -103,4 +132,6 @@ if __name__ == "__main__":
                               helper.make_node("Sqrt", ["lower"], ["nan"])], heat="nan")
     detector("wide-detector", planes=2)
     detector("lost-detector", corners="points")
+    detector("future-detector", opset=99)
+    aligner()
     reader()

@@ -6,13 +6,15 @@ of its height inside the crop on each side, give or take the detector's error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from ..render.lettering import lettering
 from ..render.reader_sample import degrade, render_reader_sample
 from .augment import jpeg, noise, tone
-from .sources import ALPHABET, STATE_INDEX, Crop
+from .sources import ALPHABET, STATE_INDEX, Crop, PhotoPlate
 
 HEIGHT, WIDTH = 64, 160
 MARGIN_X, MARGIN_Y = 0.06, 0.12
@@ -42,11 +44,17 @@ def decode_greedy(probabilities: np.ndarray) -> tuple[str, float]:
     return text, confidence * (peak if last else 1.0)
 
 
+#: Share of the rendered plates that are drawn in a style of these, beside what the renderer draws by chance.
+ABROAD = {"eu": 0.05, "eu-wide": 0.09, "BR": 0.07, "MX": 0.05}
+
+
 def rendered(rng: np.random.Generator, style: str | None = None) -> tuple[np.ndarray, str, int]:
     """A rendered sample; state -1 where the plate doesn't show it.
 
-    The renderer's margin is the same share on all sides, so it draws a wider crop, which is then cut.
+    style None: as the renderer draws them by chance, with more from abroad than drive on US roads. The renderer's margin is the same share on all sides, so it draws a wider crop, which is then cut.
     """
+    if style is None:
+        style = rng.choice([*ABROAD, None], p=[*ABROAD.values(), 1 - sum(ABROAD.values())])
     wide = round(WIDTH * (1 + 2 * MARGIN_Y) / (1 + 2 * MARGIN_X))
     jitter = float(abs(rng.normal(0, 0.035)))
     luma, text, state = render_reader_sample(rng, wide, HEIGHT, style=style, margin=MARGIN_Y, jitter=jitter)
@@ -58,9 +66,7 @@ def state_class(state: str) -> int:
     """Index in states.txt of the renderer's state name; -1 where none is given."""
     if not state:
         return -1
-    if state in STATE_INDEX:
-        return STATE_INDEX[state]
-    return STATE_INDEX.get("US-" + state, STATE_INDEX["other"])
+    return STATE_INDEX[state]
 
 
 def photographed(rng: np.random.Generator, face: np.ndarray, gentle: bool = False) -> np.ndarray:
@@ -94,11 +100,27 @@ def photographed(rng: np.random.Generator, face: np.ndarray, gentle: bool = Fals
     return rectify(seen, found.astype(np.float32))
 
 
-def rectify(luma: np.ndarray, quad: np.ndarray) -> np.ndarray:
-    """The reader's input [64, 160] for corners [4, 2] in a picture, by the contract's margins."""
-    mx, my = WIDTH * MARGIN_X / (1 + 2 * MARGIN_X), HEIGHT * MARGIN_Y / (1 + 2 * MARGIN_Y)
-    target = np.array([[mx, my], [WIDTH - mx, my], [WIDTH - mx, HEIGHT - my], [mx, HEIGHT - my]], np.float32)
-    return cv2.warpPerspective(luma, cv2.getPerspectiveTransform(quad.astype(np.float32), target), (WIDTH, HEIGHT),
+def seen_again(rng: np.random.Generator, plate: PhotoPlate) -> np.ndarray:
+    """A photo's plate from farther off or as it is, under another light, with corner errors; uint8 [64, 160]."""
+    grey, quad = plate.grey, plate.quad
+    if rng.random() < 0.7:
+        scale = np.exp(rng.uniform(np.log(0.4), np.log(1.0)))
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        quad = quad * [grey.shape[1] / plate.grey.shape[1], grey.shape[0] / plate.grey.shape[0]]
+        grey = degrade(rng, grey, bool(rng.random() < 0.3))
+    tall, error = np.linalg.norm(quad[3] - quad[0]), abs(rng.normal(0, 0.04))
+    found = quad + rng.normal(0, error * tall, (4, 2)) + rng.normal(0, error * 0.6 * tall, 2)
+    return rectify(grey, found)
+
+
+def rectify(luma: np.ndarray, quad: np.ndarray, size: tuple[int, int] = (WIDTH, HEIGHT),
+            margin: tuple[float, float] = (MARGIN_X, MARGIN_Y)) -> np.ndarray:
+    """An upright picture of `size` (width, height) whose corners [4, 2] lie `margin` (shares of the plate's
+    width and height) inside it; by default the reader's input."""
+    width, height = size
+    mx, my = (side * share / (1 + 2 * share) for side, share in zip(size, margin))
+    target = np.array([[mx, my], [width - mx, my], [width - mx, height - my], [mx, height - my]], np.float32)
+    return cv2.warpPerspective(luma, cv2.getPerspectiveTransform(quad.astype(np.float32), target), size,
                                flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -139,12 +161,14 @@ class Pool:
 
 
 class Sampler:
-    """Mixes rendered plates, real crops, and crops that show no plate."""
+    """Mixes rendered plates, real crops, plates of photos, and crops that show no plate."""
 
-    def __init__(self, crops: list[Crop], negatives: np.ndarray, share_rendered: float = 0.5, share_negative: float = 0.15):
+    def __init__(self, crops: list[Crop], negatives: np.ndarray, photos: Sequence[PhotoPlate] = (), share_rendered: float = 0.5,
+                 share_negative: float = 0.15, share_photos: float = 0.12):
         """negatives: uint8 [n, 64, 160], mined from photos; as many again are drawn lettering."""
-        self.crops, self.negatives, self.pool = crops, negatives, Pool()
+        self.crops, self.negatives, self.photos, self.pool = crops, negatives, photos, Pool()
         self.rendered, self.negative = share_rendered, share_negative
+        self.photo = share_photos if photos else 0.0
 
     def draw(self, rng: np.random.Generator, ease: float = 0.0):
         """image float32 [64, 160], CTC classes (empty: no plate; None: text unknown), state class (-1: unknown).
@@ -159,8 +183,11 @@ class Sampler:
             return finish(rng, crop), encode_text(text), state
         if kind < self.rendered + self.negative:
             return finish(rng, no_plate(rng, self.negatives)), [], -1
+        if kind < self.rendered + self.negative + self.photo:
+            plate = self.photos[rng.integers(len(self.photos))]
+            return finish(rng, seen_again(rng, plate)), encode_text(plate.text), -1
         item = self.crops[rng.integers(len(self.crops))]
-        gentle = kind == 1.0 or bool(rng.random() < 0.12)
+        gentle = kind == 1.0 or bool(rng.random() < 0.25)
         return finish(rng, photographed(rng, item.grey, gentle)), encode_text(item.text), item.state
 
 

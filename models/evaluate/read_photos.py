@@ -1,4 +1,4 @@
-"""Read plates in photos with the two ONNX files, in the form that `milepost read --json` prints.
+"""Read plates in photos with the ONNX files, in the form that `milepost read --json` prints.
 
     python -m models.evaluate.read_photos --out us-scenes.jsonl ../shared/data/evaluate/us-scenes
 
@@ -17,21 +17,23 @@ import cv2
 import numpy as np
 import onnxruntime
 
+from ..data.align import from_window, likely, window
 from ..data.read import decode_greedy, rectify
-from ..data.sources import STATES
 from .detections import Detection, decode, letterbox
 
 HERE = Path(__file__).resolve().parent.parent
 
 
 class Models:
-    """Both sessions, one thread each."""
+    """The sessions, one thread each. A folder without an aligner gives the detector's own corners."""
 
     def __init__(self, folder: Path = HERE):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self.detector = onnxruntime.InferenceSession(str(folder / "detector.onnx"), options, providers=["CPUExecutionProvider"])
-        self.reader = onnxruntime.InferenceSession(str(folder / "reader.onnx"), options, providers=["CPUExecutionProvider"])
+        load = lambda kind: onnxruntime.InferenceSession(str(folder / f"{kind}.onnx"), options, providers=["CPUExecutionProvider"])
+        self.detector, self.reader = load("detector"), load("reader")
+        self.aligner = load("aligner") if (folder / "aligner.onnx").exists() else None
+        self.states = self.reader.get_modelmeta().custom_metadata_map["states"].split(",")
 
     def detect(self, grey: np.ndarray, threshold: float, widths=(640, 320)) -> list[Detection]:
         """Detections in pixels of the photo [h, w] uint8, best first."""
@@ -45,8 +47,17 @@ class Models:
             heat, corners = self.detector.run(None, {"luma": image[None, None]})
             found = decode(heat[0, 0], corners[0], threshold)
             if found:
-                return [Detection(d.score, d.quad / scale - edge, d.box / scale - edge) for d in found]
+                return [self.align(grey, Detection(d.score, d.quad / scale - edge, d.box / scale - edge)) for d in found]
         return []
+
+    def align(self, grey: np.ndarray, detection: Detection) -> Detection:
+        """The detection with the corners that a second look gives; as it is where that is no likely plate."""
+        if self.aligner is None:
+            return detection
+        quad = detection.quad.astype(np.float32)
+        corners = self.aligner.run(None, {"window": window(grey, quad).astype(np.float32)[None, None] / 255})[0]
+        found = from_window(quad, corners[0].reshape(4, 2))
+        return Detection(detection.score, found, np.array([*found.min(0), *found.max(0)])) if likely(quad, found) else detection
 
     def read(self, grey: np.ndarray, quads: list[np.ndarray]):
         """(text, confidence, state, state confidence) for each corner quad."""
@@ -55,7 +66,7 @@ class Models:
         plates = np.stack([rectify(grey, quad) for quad in quads]).astype(np.float32)[:, None] / 255
         characters, states = self.reader.run(None, {"plate": plates})
         best = states.argmax(1)
-        return [(*decode_greedy(c), STATES[b], float(s[b])) for c, s, b in zip(characters, states, best)]
+        return [(*decode_greedy(c), self.states[b], float(s[b])) for c, s, b in zip(characters, states, best)]
 
 
 def plates_of(models: Models, grey: np.ndarray, threshold: float, least: float) -> list[dict]:

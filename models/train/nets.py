@@ -1,4 +1,4 @@
-"""The two networks. Plain convolutions, batch norm (folded at export) and ReLU: quick on any CPU."""
+"""The three networks. Plain convolutions, batch norm (folded at export) and ReLU: quick on any CPU."""
 
 from __future__ import annotations
 
@@ -81,11 +81,51 @@ class Detector(nn.Module):
         return self.heat(x), self.corners(x) * CORNER_UNIT
 
 
+class Aligner(nn.Module):
+    """window [N,1,64,128] in 0..1 -> corners [N,8] in pixels of the window, x0, y0 .. x3, y3.
+
+    One heat map a corner at a step of 4 pixels; the corner is its centre of mass, so that it lies between
+    cells and inside the window.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.s4 = nn.Sequential(conv(1, 16, 3, 2), conv(16, 32, 3, 2), Block(32), Block(32))
+        self.s8 = nn.Sequential(shrink(32, 64, 2), Block(64, grow=2), Block(64, grow=2))
+        self.s16 = nn.Sequential(shrink(64, 96, 2), Block(96, grow=2), Block(96, (3, 7), grow=2))
+        self.lateral16 = conv(96, 48, 1, act=False)
+        self.lateral8 = conv(64, 48, 1, act=False)
+        self.lateral4 = conv(32, 48, 1, act=False)
+        self.mix8, self.mix4 = Block(48), Block(48)
+        self.heat = nn.Conv2d(48, 4, 1)
+
+    def forward(self, window):
+        x = window - window.mean((2, 3), keepdim=True)
+        x = x / (x.square().mean((2, 3), keepdim=True) + 4e-4).sqrt()
+        x4 = self.s4(x)
+        x8 = self.s8(x4)
+        x16 = self.s16(x8)
+        up = F.interpolate(self.lateral16(x16), scale_factor=2.0, mode="nearest")
+        x = self.mix8(F.relu(self.lateral8(x8) + up))
+        up = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        x = self.mix4(F.relu(self.lateral4(x4) + up))
+        share = torch.softmax(self.heat(x).flatten(2), 2)  # [N,4,512]
+        rows, columns = x4.shape[2], x4.shape[3]
+        cell = torch.arange(rows * columns, dtype=share.dtype)
+        places = torch.stack([(cell % columns + 0.5) * 4, (torch.div(cell, columns, rounding_mode="floor") + 0.5) * 4], 1)
+        return (share @ places).flatten(1)
+
+
+#: Bands of rows that the state head tells apart (the name stands above or below), and pieces of the text.
+BANDS, PIECES = 4, 8
+
+
 class Reader(nn.Module):
     """plate [N,1,64,160] in 0..1 -> character logits [N,40,37] for CTC and state logits [N,S].
 
     Height is halved four times and then folded away; width keeps a step of 4 pixels, because every
-    column votes for a character. The state head branches off where legends are still resolved.
+    column votes for a character. The state head branches off where legends are still resolved, keeps
+    apart what stands above and below, and looks at the text too: its format says much about the state.
     """
 
     def __init__(self, states: int):
@@ -96,19 +136,23 @@ class Reader(nn.Module):
         self.coarse = nn.Sequential(shrink(80, 128, (2, 1)), Block(128, 5, 2))
         self.fold = nn.Sequential(
             nn.Conv2d(128, 160, (4, 1), bias=False), nn.BatchNorm2d(160), nn.ReLU(inplace=True))
-        self.line = nn.Sequential(Block(160, (1, 9), 2), nn.Dropout(0.1))
+        self.line = nn.Sequential(Block(160, (1, 9), 2), Block(160, (1, 9), 2), nn.Dropout(0.1))
         self.characters = nn.Conv2d(160, 37, 1)
-        self.legend = nn.Sequential(conv(80, 96, 3, 2), Block(96, 5, 2), conv(96, 160, 3, 2))
-        self.state = nn.Sequential(nn.Dropout(0.2), nn.Linear(320, states))
+        self.legend = nn.Sequential(conv(48, 96, 3, 2), Block(96, 5, 2), Block(96, 5, 2), conv(96, 128, 3, (1, 2)),
+                                    Block(128, 5, 2))
+        self.format = conv(160, 48, 1)
+        self.state = nn.Sequential(nn.Dropout(0.25), nn.Linear(2 * 128 * BANDS + 48 * PIECES, states))
         nn.init.constant_(self.characters.bias, 0.0)
 
     def forward(self, plate):
         # Exposure differs by a factor of ten between noon and night: level every crop first.
         plate = plate - plate.mean((2, 3), keepdim=True)
         plate = plate / (plate.square().mean((2, 3), keepdim=True) + 4e-4).sqrt()
-        middle = self.middle(self.fine(plate))
-        line = self.line(self.fold(self.coarse(middle)))
+        fine = self.fine(plate)
+        line = self.line(self.fold(self.coarse(self.middle(fine))))
         characters = self.characters(line).squeeze(2).transpose(1, 2)
-        legend = self.legend(middle)
-        pooled = torch.cat([legend.mean((2, 3)), legend.amax((2, 3))], 1)
-        return characters, self.state(pooled)
+        legend = self.legend(fine)  # [N,128,8,10]
+        bands = (2, legend.shape[3])
+        text = F.avg_pool2d(self.format(line), (1, line.shape[3] // PIECES))
+        seen = [F.avg_pool2d(legend, bands), F.max_pool2d(legend, bands), text]
+        return characters, self.state(torch.cat([part.flatten(1) for part in seen], 1))

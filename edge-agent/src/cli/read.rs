@@ -16,7 +16,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    config::{Provider, Vision},
+    config::{Precision, Provider, Vision},
     geometry::{Point, Polygon},
     vision::{
         Character, Photo, Runtime,
@@ -58,9 +58,19 @@ pub struct ReadArgs {
     /// Threads for one inference
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub threads: u8,
+    /// Which of the models' files: fp32, fp16 or int8
+    #[arg(long, default_value = "fp32", value_parser = precision)]
+    pub precision: Precision,
     /// JPEG or PNG files
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    [Precision::Fp32, Precision::Fp16, Precision::Int8]
+        .into_iter()
+        .find(|p| p.name() == text)
+        .ok_or_else(|| "it is fp32, fp16 or int8".into())
 }
 
 /// Reads the photos and prints what they show.
@@ -69,6 +79,7 @@ pub fn run(args: &ReadArgs) -> ExitCode {
         models_dir: args.models.clone().unwrap_or_else(default_models),
         onnxruntime_library: None,
         execution_providers: vec![Provider::Cpu],
+        precision: args.precision,
         threads: usize::from(args.threads),
         detect_width: args.width,
         detect_every: 1,

@@ -44,6 +44,7 @@ impl Display for Config {
         }
         let providers: Vec<_> = vision.execution_providers.iter().map(|p| p.name()).collect();
         bare(f, "execution_providers", format_args!("[{}]", quoted(&providers)))?;
+        text(f, "precision", vision.precision.name())?;
         bare(f, "threads", vision.threads)?;
         bare(f, "detect_width_px", vision.detect_width)?;
         bare(f, "detect_every", vision.detect_every)?;

@@ -166,6 +166,7 @@ pub const KEYS: &[Key] = &[
     required(key("vision", "models_dir", Kind::Path, "The folder that holds `manifest.toml` and the models it names.")),
     key("vision", "onnxruntime_library", Kind::Path, "`libonnxruntime.so`; without the key, what the environment variable `ORT_DYLIB_PATH` names, then the system's."),
     key("vision", "execution_providers", Kind::Providers, "In order of wish; one that cannot be used is a stated fallback to the next."),
+    key("vision", "precision", word(&["fp32", "fp16", "int8"], "fp32"), "Which of the models' files are run: `fp16` is made for GPUs, `int8` for processors with dot product instructions."),
     key("vision", "threads", whole(1, 64, 1), "Threads of one inference."),
     key("vision", "detect_width_px", Kind::Whole { min: 160, max: 3840, step: 32, default: Some(640) }, "Frames are scaled to this width for detection."),
     key("vision", "detect_every", whole(1, 30, 1), "Look at every n-th frame."),

@@ -143,6 +143,30 @@ pub enum Decode {
     Software,
 }
 
+/// The numbers that a model's file computes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32 bit floating point.
+    #[default]
+    Fp32,
+    /// 16 bit floating point, for GPUs.
+    Fp16,
+    /// 8 bit whole numbers, for processors with dot product instructions.
+    Int8,
+}
+
+impl Precision {
+    /// Its name in the configuration and in the models' manifest.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
 /// Models and how they run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vision {
@@ -152,6 +176,8 @@ pub struct Vision {
     pub onnxruntime_library: Option<PathBuf>,
     /// `execution_providers`: in order of wish; `["cpu"]`.
     pub execution_providers: Vec<Provider>,
+    /// `precision = "fp32" | "fp16" | "int8"`: which of the models' files are run. Default fp32.
+    pub precision: Precision,
     /// `threads`: for one inference. Default 1, 1 to 64.
     pub threads: usize,
     /// `detect_width_px`: frames are scaled to this width for detection. Default 640, multiple of 32.

@@ -1,4 +1,5 @@
-//! Luma frame → plates: four corners in full-frame pixels and a score.
+//! Luma frame → plates: four corners in full-frame pixels and a score. The corners are the
+//! [`Aligner`]'s, from a second look at each.
 //!
 //! The frame (or the box around the regions of interest) is averaged down to the configured width,
 //! laid on a grey canvas whose sides are multiples of 32, and run through the detector; peaks of
@@ -12,7 +13,7 @@ use opencv::{
 };
 
 use super::{
-    PlateDetection, VisionError,
+    Aligner, PlateDetection, VisionError,
     layout::{CELL, Layout},
     manifest::Kind,
     plane::with_area,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// What the detector takes and gives.
-const CONTRACT: Contract = Contract {
+const CONTRACT: Contract<2> = Contract {
     input: Outlet { name: "luma", shape: &[-1, 1, -1, -1] },
     outputs: [
         Outlet { name: "heat", shape: &[-1, 1, -1, -1] },
@@ -43,7 +44,8 @@ const GREY: f64 = 114.0;
 /// Finds plates.
 #[derive(Debug)]
 pub struct Detector {
-    model: Model,
+    model: Model<2>,
+    aligner: Aligner,
     width: usize,
     min_score: f32,
     regions: Vec<Polygon>,
@@ -53,7 +55,7 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Loads the detector of `config.models_dir` and runs it once.
+    /// Loads the detector and the aligner of `config.models_dir` and runs them once.
     ///
     /// # Errors
     /// Every [`VisionError`] but those of pictures.
@@ -65,6 +67,7 @@ impl Detector {
         model.run([1, 1, h, w], &vec![0.5; h * w], |out| check(&out, w, h))?;
         Ok(Self {
             model,
+            aligner: Aligner::load(runtime, config)?,
             width: config.detect_width,
             min_score: config.min_score,
             regions: config.regions.clone(),
@@ -84,6 +87,12 @@ impl Detector {
     #[must_use]
     pub fn version(&self) -> &str {
         self.model.version()
+    }
+
+    /// What gives the corners.
+    #[must_use]
+    pub const fn aligner(&self) -> &Aligner {
+        &self.aligner
     }
 
     /// The plates of a frame, best first.
@@ -129,10 +138,12 @@ impl Detector {
         self.canvas.convert_to(&mut self.input, CV_32FC1, 1.0 / 255.0, 0.0)?;
         let (w, h) = layout.canvas;
         let (min_score, regions) = (self.min_score, &self.regions);
-        self.model.run([1, 1, h, w], self.input.data_typed::<f32>()?, |out| {
+        let mut found = self.model.run([1, 1, h, w], self.input.data_typed::<f32>()?, |out| {
             check(&out, w, h)?;
             Ok(decode(&out, &layout, min_score, regions))
-        })
+        })?;
+        self.aligner.align(luma, &mut found)?;
+        Ok(found)
     }
 
     /// The plates of a picture wherever they are, regions of interest or not: for golden pictures.

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use super::{Runtime, manifest::sha256_hex};
-use crate::config::{Provider, Vision};
+use crate::config::{Precision, Provider, Vision};
 
 /// ONNX Runtime, or the reason why the tests can't run.
 pub fn runtime() -> Runtime {
@@ -15,27 +15,30 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(&path).expect("a fixture of tests-fixtures/make.py")
 }
 
-/// A models folder with a fixture as detector, and the toy reader.
+/// A models folder with a fixture as detector, the toy aligner and the toy reader.
 pub fn models(detector: &str) -> tempfile::TempDir {
     models_of(&fixture(&format!("{detector}.onnx")))
 }
 
-/// A models folder with these bytes as detector, and the toy reader.
+/// A models folder with these bytes as detector, the toy aligner and the toy reader.
 pub fn models_of(detector: &[u8]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     let write = |name: &str, bytes: &[u8]| {
         fs::write(dir.path().join(name), bytes).expect("written");
     };
-    let reader = fixture("toy-reader.onnx");
     let entry = |kind: &str, bytes: &[u8]| {
         format!(
             "[[model]]\nfile = \"{kind}.onnx\"\nsha256 = \"{}\"\nkind = \"{kind}\"\nversion = \"0\"\n",
             sha256_hex(bytes)
         )
     };
-    write("manifest.toml", (entry("detector", detector) + &entry("reader", &reader)).as_bytes());
-    write("detector.onnx", detector);
-    write("reader.onnx", &reader);
+    let (aligner, reader) = (fixture("toy-aligner.onnx"), fixture("toy-reader.onnx"));
+    let files = [("detector", detector), ("aligner", &aligner), ("reader", &reader)];
+    let manifest: String = files.iter().map(|(kind, bytes)| entry(kind, bytes)).collect();
+    write("manifest.toml", manifest.as_bytes());
+    for (kind, bytes) in files {
+        write(&format!("{kind}.onnx"), bytes);
+    }
     write("states.txt", b"US-CA\nother\n");
     dir
 }
@@ -51,6 +54,7 @@ pub fn config_at(models_dir: PathBuf) -> Vision {
         models_dir,
         onnxruntime_library: None,
         execution_providers: vec![Provider::Cpu],
+        precision: Precision::Fp32,
         threads: 1,
         detect_width: 640,
         detect_every: 1,

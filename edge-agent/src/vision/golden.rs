@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use super::{Detector, Photo, Reader, VisionError, rectify};
+use super::{Detector, Photo, Reader, VisionError, read::PLATE};
 use crate::geometry::{Point, Quad};
 
 /// Boxes must overlap the truth by this (intersection over union).
@@ -82,7 +82,7 @@ pub fn check(
     let mut report = Report::default();
     for crop in &golden.plates {
         let photo = open(&folder, &crop.file)?;
-        let reading = reader.read(photo.luma(), &[rectify::plate_in_upright()])?;
+        let reading = reader.read(photo.luma(), &[PLATE.corners()])?;
         let reading = reading.first().cloned().unwrap_or_default();
         let state = reading.state.as_ref().map(|(state, _)| state.as_str());
         report.count(

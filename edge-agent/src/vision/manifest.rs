@@ -15,12 +15,15 @@ use toml_span::{
 };
 
 use super::VisionError;
+use crate::config::Precision;
 
 /// What a model does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Luma → plates.
     Detector,
+    /// A detected plate and its surroundings → its corners.
+    Aligner,
     /// Upright plate → text and state.
     Reader,
 }
@@ -31,6 +34,7 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Detector => "detector",
+            Self::Aligner => "aligner",
             Self::Reader => "reader",
         }
     }
@@ -43,8 +47,10 @@ pub struct Entry {
     pub file: String,
     /// Lower-case hexadecimal sha256 of the file.
     pub sha256: String,
-    /// `detector` or `reader`.
+    /// `detector`, `aligner` or `reader`.
     pub kind: String,
+    /// `fp32`, `fp16` or `int8`; without the key, `fp32`.
+    pub precision: String,
     /// The model's version.
     pub version: String,
 }
@@ -54,8 +60,10 @@ impl<'de> Deserialize<'de> for Entry {
         let mut table = TableHelper::new(value)?;
         let (file, sha256) = (table.required("file"), table.required("sha256"));
         let (kind, version) = (table.required("kind"), table.required("version"));
+        let precision = table.optional("precision");
         table.finalize(None)?;
-        Ok(Self { file: file?, sha256: sha256?, kind: kind?, version: version? })
+        let precision = precision.unwrap_or_else(|| Precision::Fp32.name().into());
+        Ok(Self { file: file?, sha256: sha256?, kind: kind?, precision, version: version? })
     }
 }
 
@@ -109,20 +117,25 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
     models(&mut root).map_err(all)
 }
 
-/// The bytes of the model of `kind`, checked against the manifest.
+/// The bytes of the model of `kind` and `precision`, checked against the manifest.
 ///
 /// # Errors
 /// [`VisionError::Manifest`], [`VisionError::ModelFile`], [`VisionError::ModelAltered`].
-pub fn load(models_dir: &Path, kind: Kind) -> Result<ModelBytes, VisionError> {
+pub fn load(
+    models_dir: &Path,
+    kind: Kind,
+    precision: Precision,
+) -> Result<ModelBytes, VisionError> {
     let wrong =
         |reason: String| VisionError::Manifest { path: models_dir.join("manifest.toml"), reason };
-    let mut of_kind: Vec<Entry> =
-        entries(models_dir)?.into_iter().filter(|e| e.kind == kind.name()).collect();
+    let wanted = |e: &Entry| e.kind == kind.name() && e.precision == precision.name();
+    let mut of_kind: Vec<Entry> = entries(models_dir)?.into_iter().filter(wanted).collect();
+    let model = format!("model of kind \"{}\" and precision \"{}\"", kind.name(), precision.name());
     let entry = match (of_kind.pop(), of_kind.is_empty()) {
         (Some(entry), true) => entry,
-        (None, _) => return Err(wrong(format!("names no model of kind \"{}\"", kind.name()))),
+        (None, _) => return Err(wrong(format!("names no {model}"))),
         (Some(_), false) => {
-            return Err(wrong(format!("names several models of kind \"{}\"", kind.name())));
+            return Err(wrong(format!("names more than one {model}")));
         }
     };
     if Path::new(&entry.file).file_name() != Some(entry.file.as_ref()) {
@@ -158,13 +171,16 @@ mod tests {
     #[test]
     fn the_very_bytes_of_the_manifest_are_handed_out() {
         let dir = folder(&entry("d.onnx", &sha256_hex(b"weights")), b"weights");
-        assert_eq!(load(dir.path(), Kind::Detector).expect("loads").bytes, b"weights");
+        assert_eq!(
+            load(dir.path(), Kind::Detector, Precision::Fp32).expect("loads").bytes,
+            b"weights"
+        );
     }
 
     #[test]
     fn one_altered_byte_is_refused_with_both_hashes() {
         let dir = folder(&entry("d.onnx", &sha256_hex(b"weights")), b"weightz");
-        let error = load(dir.path(), Kind::Detector).expect_err("altered");
+        let error = load(dir.path(), Kind::Detector, Precision::Fp32).expect_err("altered");
         assert!(matches!(error, VisionError::ModelAltered { .. }));
         let said = error.to_string();
         assert!(
@@ -182,19 +198,35 @@ mod tests {
             ("[[model]]\nfile = \"d.onnx\"\n".into(), "sha256"),
             (entry("../d.onnx", &hash), "plain file name"),
             (entry("d.onnx", &hash).replace("detector", "reader"), "no model of kind"),
-            (entry("d.onnx", &hash).repeat(2), "several"),
+            (entry("d.onnx", &hash).repeat(2), "more than one"),
             (entry("d.onnx", &hash) + "colour = 1\n", "colour"),
         ] {
             let dir = folder(&manifest, b"weights");
-            let error = load(dir.path(), Kind::Detector).expect_err(&manifest).to_string();
+            let error =
+                load(dir.path(), Kind::Detector, Precision::Fp32).expect_err(&manifest).to_string();
             assert!(error.contains(said) && error.contains("manifest.toml"), "{manifest}: {error}");
         }
     }
 
     #[test]
+    fn each_precision_has_its_own_file_and_none_stands_in_for_another() {
+        let (whole, halves) = (sha256_hex(b"weights"), sha256_hex(b"halves"));
+        let manifest = entry("d.onnx", &whole)
+            + &entry("h.onnx", &halves).replace("version", "precision = \"fp16\"\nversion");
+        let dir = folder(&manifest, b"weights");
+        fs::write(dir.path().join("h.onnx"), b"halves").expect("written");
+        let bytes = |p| load(dir.path(), Kind::Detector, p).map(|m| m.bytes);
+        assert_eq!(bytes(Precision::Fp32).expect("loads"), b"weights");
+        assert_eq!(bytes(Precision::Fp16).expect("loads"), b"halves");
+        let error = bytes(Precision::Int8).expect_err("none").to_string();
+        assert!(error.contains("precision \"int8\""), "{error}");
+    }
+
+    #[test]
     fn a_missing_model_file_is_named() {
         let dir = folder(&entry("gone.onnx", &sha256_hex(b"")), b"");
-        let error = load(dir.path(), Kind::Detector).expect_err("missing").to_string();
+        let error =
+            load(dir.path(), Kind::Detector, Precision::Fp32).expect_err("missing").to_string();
         assert!(error.contains("gone.onnx"), "{error}");
     }
 }

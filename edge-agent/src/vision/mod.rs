@@ -1,7 +1,7 @@
 //! Plates found, made upright and read. The only module that knows ONNX Runtime.
 //!
 //! ```text
-//! frame ─ motion gate ─ detect (four corners) ─ rectify ─ read (characters, state)
+//! frame ─ motion gate ─ detect ─ align (four corners) ─ rectify ─ read (characters, state)
 //! ```
 //!
 //! [`Runtime::load`] once, then [`Detector::load`] and [`Reader::load`]; each takes `&mut self` to
@@ -10,6 +10,8 @@
 
 use crate::geometry::Quad;
 
+pub mod align;
+pub mod batch;
 pub mod ctc;
 pub mod detect;
 mod error;
@@ -29,6 +31,7 @@ pub mod serial;
 pub mod session;
 pub mod still;
 
+pub use align::Aligner;
 pub use detect::Detector;
 pub use error::VisionError;
 pub use motion::MotionGate;

@@ -14,51 +14,62 @@ use crate::{
     geometry::{Point, Quad},
 };
 
-/// Width of the reader's input, in pixels.
-pub const WIDTH: usize = 160;
-/// Height of the reader's input, in pixels.
-pub const HEIGHT: usize = 64;
-/// Margin left and right of the plate, as a share of its width.
-pub const MARGIN_X: f32 = 0.06;
-/// Margin above and below the plate, as a share of its height.
-pub const MARGIN_Y: f32 = 0.12;
+/// How a plate is cut out: the size of the picture, and how far inside it the plate lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Upright {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Margin left and right of the plate, as a share of its width.
+    pub margin_x: f32,
+    /// Margin above and below the plate, as a share of its height.
+    pub margin_y: f32,
+}
 
-/// Plates wider than this many times their width in the reader's input are averaged down first:
-/// bilinear sampling would skip pixels. The reader was trained on the same rule's results.
+impl Upright {
+    /// Pixels of the picture.
+    #[must_use]
+    pub const fn pixels(&self) -> usize {
+        self.width * self.height
+    }
+
+    /// Where the plate's corners come to lie, in pixels of the picture.
+    #[must_use]
+    pub fn corners(&self) -> Quad {
+        let (w, h) = (self.width as f32, self.height as f32);
+        let x = w * self.margin_x / (1.0 + 2.0 * self.margin_x);
+        let y = h * self.margin_y / (1.0 + 2.0 * self.margin_y);
+        Quad([(x, y), (w - x, y), (w - x, h - y), (x, h - y)].map(|(x, y)| Point::new(x, y)))
+    }
+}
+
+/// Plates wider than this many times their width in the picture are averaged down first:
+/// bilinear sampling would skip pixels. The networks were trained on the same rule's results.
 const SHRINK_ABOVE: f32 = 2.0;
 
 /// Area around the corners that is cut out, as a share of the plate: the margins and some skew.
 const CUT: f32 = 0.35;
 
-/// Where the plate's corners come to lie in the reader's input, clockwise from the top left.
-fn target() -> [Point2f; 4] {
-    let (w, h) = (WIDTH as f32, HEIGHT as f32);
-    let x = w * MARGIN_X / (1.0 + 2.0 * MARGIN_X);
-    let y = h * MARGIN_Y / (1.0 + 2.0 * MARGIN_Y);
-    [(x, y), (w - x, y), (w - x, h - y), (x, h - y)].map(|(x, y)| Point2f::new(x - 0.5, y - 0.5))
-}
-
-/// The plate's corners in the reader's input, in pixels of it: for pictures that are such inputs.
-#[must_use]
-pub(super) fn plate_in_upright() -> Quad {
-    Quad(target().map(|p| Point::new(p.x + 0.5, p.y + 0.5)))
-}
-
-/// Warps the plate at `corners` (full-frame pixels) into `upright`, 8 bit, [`WIDTH`] × [`HEIGHT`].
-/// Outside of the frame its edge is repeated. `Ok(false)`: the corners span no area in the frame,
+/// Warps the plate at `corners` (full-frame pixels) into `upright`, 8 bit, of `shape`. Outside of the frame its edge is repeated. `Ok(false)`: the corners span no area in the frame,
 /// and `upright` is left as it was.
 ///
 /// # Errors
 /// OpenCV's.
-pub fn rectify(luma: Plane<'_>, corners: &Quad, upright: &mut Mat) -> Result<bool, VisionError> {
+pub fn rectify(
+    luma: Plane<'_>,
+    corners: &Quad,
+    shape: Upright,
+    upright: &mut Mat,
+) -> Result<bool, VisionError> {
     if corners.width() < 1.0 || corners.height() < 1.0 {
         return Ok(false);
     }
     let Some(area) = area_around(corners, CUT, whole(luma)?) else { return Ok(false) };
     with_area(luma, area, |cut| {
-        let wide = corners.width() / (WIDTH as f32 / (1.0 + 2.0 * MARGIN_X));
+        let wide = corners.width() / shape.corners().width();
         if wide <= SHRINK_ABOVE {
-            return warp(cut, corners, area, (1.0, 1.0), upright);
+            return warp(cut, corners, area, (1.0, 1.0), shape, upright);
         }
         let by = |n: i32| ((n as f32 / wide * 1.25).round() as i32).clamp(1, n);
         let size = Size::new(by(area.width), by(area.height));
@@ -66,7 +77,7 @@ pub fn rectify(luma: Plane<'_>, corners: &Quad, upright: &mut Mat) -> Result<boo
         imgproc::resize(cut, &mut small, size, 0.0, 0.0, imgproc::INTER_AREA)?;
         let scale = |to: i32, from: i32| to as f32 / from as f32;
         let scales = (scale(size.width, area.width), scale(size.height, area.height));
-        warp(&small, corners, area, scales, upright)
+        warp(&small, corners, area, scales, shape, upright)
     })
 }
 
@@ -76,18 +87,20 @@ fn warp(
     corners: &Quad,
     area: Rect,
     (sx, sy): (f32, f32),
+    shape: Upright,
     upright: &mut Mat,
 ) -> Result<bool, VisionError> {
     // OpenCV's pixel centres are whole numbers, ours are halves.
+    let to = shape.corners().0.map(|p| Point2f::new(p.x - 0.5, p.y - 0.5));
     let from = corners
         .0
         .map(|p| Point2f::new((p.x - area.x as f32) * sx - 0.5, (p.y - area.y as f32) * sy - 0.5));
-    let matrix = imgproc::get_perspective_transform_slice(from, target(), core::DECOMP_LU)?;
+    let matrix = imgproc::get_perspective_transform_slice(from, to, core::DECOMP_LU)?;
     imgproc::warp_perspective(
         source,
         upright,
         &matrix,
-        Size::new(WIDTH as i32, HEIGHT as i32),
+        Size::new(shape.width as i32, shape.height as i32),
         imgproc::INTER_LINEAR,
         core::BORDER_REPLICATE,
         Scalar::default(),
@@ -135,6 +148,7 @@ mod tests {
     use opencv::prelude::*;
 
     use super::*;
+    use crate::vision::read::PLATE;
 
     fn quad(points: [(f32, f32); 4]) -> Quad {
         Quad(points.map(|(x, y)| Point::new(x, y)))
@@ -159,7 +173,7 @@ mod tests {
             let (l, t, r, b) = (x as f32, y as f32, (x + w) as f32, (y + h) as f32);
             let mut upright = Mat::default();
             assert!(
-                rectify(plane, &quad([(l, t), (r, t), (r, b), (l, b)]), &mut upright)
+                rectify(plane, &quad([(l, t), (r, t), (r, b), (l, b)]), PLATE, &mut upright)
                     .expect("warps")
             );
             let at = |x: i32, y: i32| *upright.at_2d::<u8>(y, x).expect("inside");
@@ -172,10 +186,11 @@ mod tests {
 
     #[test]
     fn a_picture_that_is_a_readers_input_comes_out_as_it_is() {
-        let data: Vec<u8> = (0..WIDTH * HEIGHT).map(|i| (i * 7 % 251) as u8).collect();
-        let plane = Plane { data: &data, width: WIDTH, height: HEIGHT, stride: WIDTH };
+        let data: Vec<u8> = (0..PLATE.pixels()).map(|i| (i * 7 % 251) as u8).collect();
+        let plane =
+            Plane { data: &data, width: PLATE.width, height: PLATE.height, stride: PLATE.width };
         let mut upright = Mat::default();
-        assert!(rectify(plane, &plate_in_upright(), &mut upright).expect("warps"));
+        assert!(rectify(plane, &PLATE.corners(), PLATE, &mut upright).expect("warps"));
         let out = upright.data_typed::<u8>().expect("pixels");
         let off = out.iter().zip(&data).filter(|(a, b)| a.abs_diff(**b) > 3).count();
         assert!(off < 20, "{off} pixels differ");
@@ -187,7 +202,7 @@ mod tests {
         let plane = Plane { data: &data, width: 640, height: 360, stride: 640 };
         let mut upright = Mat::default();
         let turned = quad([(380., 100.), (380., 140.), (300., 140.), (300., 100.)]);
-        assert!(rectify(plane, &turned, &mut upright).expect("warps"));
+        assert!(rectify(plane, &turned, PLATE, &mut upright).expect("warps"));
         let at = |x: i32, y: i32| *upright.at_2d::<u8>(y, x).expect("inside");
         assert_eq!([at(80, 15), at(80, 50)], [250, 10], "its top is the frame's right");
     }
@@ -202,7 +217,7 @@ mod tests {
             quad([(-90., 5.), (-50., 5.), (-50., 20.), (-90., 20.)]),
             quad([(f32::NAN, 5.), (50., 5.), (50., 20.), (0., 20.)]),
         ] {
-            assert!(!rectify(plane, &corners, &mut upright).expect("no error"));
+            assert!(!rectify(plane, &corners, PLATE, &mut upright).expect("no error"));
         }
     }
 

@@ -138,17 +138,20 @@ impl ProviderReport {
     }
 }
 
-/// The health page's word on the whole vision path: the worst of both models' providers and of the
-/// last golden check (a golden plate that is not read is a failure).
+/// The health page's word on the whole vision path: the worst of the models' providers, each given
+/// with what it does, and of the last golden check (a golden plate that is not read is a failure).
 #[must_use]
 pub fn health(
-    detector: &ProviderReport,
-    reader: &ProviderReport,
+    models: &[(&str, &ProviderReport)],
     golden: Option<&golden::Report>,
 ) -> (Status, String) {
-    let ((a, detector), (b, reader)) = (detector.health(), reader.health());
-    let mut said = format!("detector: {detector}. Reader: {reader}.");
-    let mut status = a.max(b);
+    let (mut status, mut said) = (Status::Pass, String::new());
+    for (model, report) in models {
+        let (worse, providers) = report.health();
+        status = status.max(worse);
+        said += &format!("{model}: {providers}. ");
+    }
+    said.truncate(said.trim_end().len());
     if let Some(golden) = golden {
         said += &format!(" Golden plates: {} of {} read.", golden.right, golden.plates);
         if !golden.passed() {
@@ -165,10 +168,10 @@ pub(super) struct Outlet {
     pub shape: &'static [i64],
 }
 
-/// What a model of a kind takes and gives.
-pub(super) struct Contract {
+/// What a model of a kind takes and gives: `N` outputs.
+pub(super) struct Contract<const N: usize> {
     pub input: Outlet,
-    pub outputs: [Outlet; 2],
+    pub outputs: [Outlet; N],
 }
 
 /// One output of one inference.
@@ -179,24 +182,25 @@ pub(super) struct Output<'a> {
 
 /// A model, ready to run.
 #[derive(Debug)]
-pub(super) struct Model {
+pub(super) struct Model<const N: usize> {
     file: String,
     version: String,
     session: Session,
     input: &'static str,
-    outputs: [&'static str; 2],
+    outputs: [&'static str; N],
     report: ProviderReport,
 }
 
-impl Model {
+impl<const N: usize> Model<N> {
     /// Loads the model of `kind` from the configured folder.
     pub fn load(
         runtime: &Runtime,
         config: &Vision,
         kind: manifest::Kind,
-        contract: &Contract,
+        contract: &Contract<N>,
     ) -> Result<Self, VisionError> {
-        let manifest::ModelBytes { entry, bytes } = manifest::load(&config.models_dir, kind)?;
+        let manifest::ModelBytes { entry, bytes } =
+            manifest::load(&config.models_dir, kind, config.precision)?;
         let (session, report) = open(runtime, config, &entry.file, &bytes)?;
         check(&entry.file, &session, contract)?;
         Ok(Self {
@@ -204,7 +208,7 @@ impl Model {
             version: entry.version,
             session,
             input: contract.input.name,
-            outputs: [contract.outputs[0].name, contract.outputs[1].name],
+            outputs: contract.outputs.each_ref().map(|o| o.name),
             report,
         })
     }
@@ -226,12 +230,12 @@ impl Model {
         self.session.metadata().ok()?.custom(key)
     }
 
-    /// Runs the model on `data` of `shape` and hands its two outputs to `f`.
+    /// Runs the model on `data` of `shape` and hands its outputs to `f`.
     pub fn run<R>(
         &mut self,
         shape: [usize; 4],
         data: &[f32],
-        f: impl FnOnce([Output<'_>; 2]) -> Result<R, String>,
+        f: impl FnOnce([Output<'_>; N]) -> Result<R, String>,
     ) -> Result<R, VisionError> {
         let model = self.file.clone();
         let failed =
@@ -247,8 +251,11 @@ impl Model {
             }
             Ok(Output { shape, data })
         };
-        f([take(self.outputs[0])?, take(self.outputs[1])?])
-            .map_err(|problem| contract_error(&model, problem))
+        let mut outputs = self.outputs.map(|_| Output { shape: &[], data: &[] });
+        for (output, name) in outputs.iter_mut().zip(self.outputs) {
+            *output = take(name)?;
+        }
+        f(outputs).map_err(|problem| contract_error(&model, problem))
     }
 }
 
@@ -334,7 +341,11 @@ fn one_line(text: &str) -> String {
 }
 
 /// Whether a session takes and gives what the contract says.
-fn check(file: &str, session: &Session, contract: &Contract) -> Result<(), VisionError> {
+fn check<const N: usize>(
+    file: &str,
+    session: &Session,
+    contract: &Contract<N>,
+) -> Result<(), VisionError> {
     let inputs = session.inputs();
     if inputs.len() != 1 {
         let names: Vec<_> = inputs.iter().map(ort::value::Outlet::name).collect();

@@ -79,7 +79,11 @@ pub fn read() -> Event<Read> {
             context: Some(photo('b', 1280, 720, 148_305)),
             withheld_reason: None,
         },
-        models: Models { detector: "plate-detector-1.0".into(), reader: "plate-reader-1.0".into() },
+        models: Models {
+            detector: "plate-detector-1.0".into(),
+            aligner: "plate-aligner-1.0".into(),
+            reader: "plate-reader-1.0".into(),
+        },
         execution_provider: "cpu".into(),
     };
     Event::new(data.read_id, root().source(), data.captured_at, ledger(41), data)

@@ -234,6 +234,8 @@ impl PhotoKind {
 pub struct Models {
     /// The plate detector's version.
     pub detector: String,
+    /// The version of what finds its corners.
+    pub aligner: String,
     /// The plate reader's version.
     pub reader: String,
 }

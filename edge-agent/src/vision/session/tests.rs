@@ -59,6 +59,15 @@ fn a_file_that_is_no_model_is_an_error() {
 }
 
 #[test]
+fn a_model_of_an_unknown_operator_set_is_an_error_that_says_so() {
+    let models = fixtures::models("future-detector");
+    let error = Detector::load(&fixtures::runtime(), &fixtures::config(&models)).expect_err("99");
+    assert!(matches!(error, VisionError::Contract { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("detector.onnx") && said.to_lowercase().contains("opset"), "{said}");
+}
+
+#[test]
 fn an_output_that_is_not_finite_is_an_error() {
     let models = fixtures::models("nan-detector");
     let error = Detector::load(&fixtures::runtime(), &fixtures::config(&models)).expect_err("NaN");
@@ -100,7 +109,7 @@ fn providers_that_can_not_be_used_are_a_stated_fallback() {
 }
 
 #[test]
-fn health_is_the_worst_of_both_models_and_the_golden_plates() {
+fn health_is_the_worst_of_the_models_and_the_golden_plates() {
     let on = |in_use, asked: &[Provider]| ProviderReport {
         asked: asked.to_vec(),
         in_use,
@@ -109,9 +118,9 @@ fn health_is_the_worst_of_both_models_and_the_golden_plates() {
     };
     let (cpu, cuda) = (on(Provider::Cpu, &[Provider::Cpu]), on(Provider::Cpu, &[Provider::Cuda]));
     let golden = |right| golden::Report { plates: 8, right, wrong: Vec::new() };
-    assert_eq!(health(&cpu, &cpu, None).0, Status::Pass);
-    assert_eq!(health(&cpu, &cuda, Some(&golden(8))).0, Status::Warn);
-    let (status, said) = health(&cpu, &cpu, Some(&golden(7)));
+    assert_eq!(health(&[("detector", &cpu), ("reader", &cpu)], None).0, Status::Pass);
+    assert_eq!(health(&[("detector", &cpu), ("reader", &cuda)], Some(&golden(8))).0, Status::Warn);
+    let (status, said) = health(&[("detector", &cpu), ("reader", &cpu)], Some(&golden(7)));
     assert_eq!(status, Status::Fail);
     assert!(said.contains("7 of 8"), "{said}");
 }

@@ -1,0 +1,131 @@
+"""Train the aligner, which finds a plate's four corners in the window around a detection.
+
+    python -m models.train.aligner --data ../shared/data --out build/aligner --minutes 30
+
+A checkpoint `last.pt` is written at every epoch; its `average` weights are the model to export.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..data.align import AlignSampler, corner_error, from_window, textures, window
+from ..data.sources import load_crops, load_photos
+from ..evaluate.detections import matched
+from ..evaluate.read_photos import Models
+from .nets import Aligner
+from .schedule import Average, Progress, save, seed_all, weight_groups
+
+#: Plates drawn to be pasted.
+RENDERED = 1200
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Endless batches: windows [N,1,64,128] and corners [N,8] in pixels."""
+
+    def __init__(self, sampler: AlignSampler, batch: int, seed: int):
+        self.sampler, self.batch, self.seed = sampler, batch, seed
+
+    def __iter__(self):
+        cv2.setNumThreads(1)
+        torch.set_num_threads(1)
+        rng, waiting = np.random.default_rng(self.seed), []
+        while True:
+            # Windows of one picture go into different batches.
+            while len(waiting) < 8 * self.batch:
+                waiting += self.sampler.draw(rng)
+            chosen = [waiting.pop(int(rng.integers(len(waiting)))) for _ in range(self.batch)]
+            images, corners = zip(*chosen)
+            yield torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(corners)).reshape(-1, 8)
+
+
+def corner_loss(predicted: torch.Tensor, corners: torch.Tensor) -> torch.Tensor:
+    """Smooth L1 of corners [N,8] in units of 4 pixels: far misses count, fine errors still pull."""
+    return F.smooth_l1_loss(predicted / 4, corners / 4, beta=0.25)
+
+
+def validation_set(data: Path) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(photo, the detector's quad, the labelled quad) of held-out photos with polygons, as the shipped detector finds them."""
+    models, found = Models(), []
+    for photo in load_photos(data, True):
+        plates = [plate for plate in photo.plates if plate.quad is not None]
+        if not plates:
+            continue
+        for detection in models.detect(photo.grey, 0.3, widths=(640, 320)):
+            true = [p.quad for p in plates if matched(p.box, detection.box)]
+            found += [(photo.grey, detection.quad.astype(np.float32), quad) for quad in true[:1]]
+    return found
+
+
+@torch.no_grad()
+def validate(model: Aligner, held_out) -> str:
+    """Median and 90th percentile of the corner error before and after, as shares of the plate's height."""
+    before, after = [], []
+    for grey, quad, true in held_out:
+        corners = model(torch.from_numpy(window(grey, quad))[None, None].float() / 255)
+        before.append(corner_error(quad, true))
+        after.append(corner_error(from_window(quad, corners[0].numpy().reshape(4, 2)), true))
+    middle, far = np.percentile(after, [50, 90])
+    return f"corner error {np.median(before):.3f} -> {middle:.3f} (90 %: {np.percentile(before, 90):.3f} -> {far:.3f}) of {len(after)}"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=2.5e-3)
+    parser.add_argument("--seed", type=int, default=40)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--limit", type=int, help="photos per folder, for a quick trial")
+    options = parser.parse_args()
+    seed_all(options.seed)
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    held_out = validation_set(options.data)
+    drawn = textures(np.random.default_rng(options.seed), RENDERED)
+    sampler = AlignSampler(load_photos(options.data, False, options.limit), load_crops(options.data, False, options.limit), drawn)
+    print(f"photos {len(sampler.pictures.photos)} held-out plates {len(held_out)}", flush=True)
+    model = Aligner().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(weight_groups(model, 0.02), lr=options.rate, betas=(0.9, 0.99))
+    average, progress, samples = Average(model), Progress(options.steps, options.minutes), 0
+    dataset = Stream(sampler, options.batch, options.seed)
+    batches = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
+    total, tick, epoch_end = 0.0, time.monotonic(), 10000
+    while progress.share() < 1.0:
+        images, corners = next(batches)
+        for group in optimiser.param_groups:
+            group["lr"] = progress.rate(options.rate)
+        loss = corner_loss(model(images.contiguous(memory_format=torch.channels_last)), corners)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimiser.step()
+        progress.step += 1
+        average.update(model, progress.step)
+        samples += len(images)
+        total += loss.item()
+        if progress.step % 100 == 0:
+            speed = 100 * len(images) / (time.monotonic() - tick)
+            print(f"step {progress.step} share {progress.share():.3f} loss {total / 100:.4f} {speed:.0f}/s samples {samples}", flush=True)
+            total, tick = 0.0, time.monotonic()
+        if samples >= epoch_end or progress.share() >= 1.0:
+            note = validate(average.model, held_out)
+            save(options.out / "last.pt", model, average, optimiser, progress, samples, {"held_out": note})
+            print(f"epoch samples {samples} {progress.spent_s() / 60:.1f} min held-out: {note}", flush=True)
+            epoch_end, tick = samples + 10000, time.monotonic()
+
+
+if __name__ == "__main__":
+    main()
