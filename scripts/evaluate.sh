@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Recall and accuracy as a table: the rendered demo clip always, real photos where they are present.
+# Recall and accuracy as a table: the rendered demo clip and the fixed rendered set always, real photos where they
+# are present; with a page of figures by condition and of every miss.
 # The real photos are measured on, never tuned on (models/README.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,22 +8,33 @@ cd "$(dirname "$0")/.."
 data=${DATA:-../shared/data}
 out=.cache/evaluate
 milepost=target/release/milepost
-scripts/setup.sh python
+scripts/setup.sh report
 python=.cache/python/bin/python
 mkdir -p "$out"
 
 "$milepost" replay .cache/clip/demo.mp4 --json > "$out/clip.jsonl"
 "$python" -m models.evaluate.score_clip .cache/clip/truth.json "$out/clip.jsonl"
 
-if [ ! -d "$data/evaluate" ]; then
+
+sets=()
+# measure FOLDER: reads every photo of it. A broken photo is an error line in the result and is counted there.
+measure() {
+    local name
+    name=$(basename "$1")
+    find -L "$1" -maxdepth 1 \( -name '*.jpg' -o -name '*.png' -o -name '*.jpeg' \) | sort |
+        xargs -d '\n' "$milepost" read --json > "$out/$name.jsonl" || true
+    sets+=("$1=$out/$name.jsonl")
+}
+
+scripts/fixed_set.sh
+measure .cache/fixed-set/rendered-scenes
+measure .cache/fixed-set/rendered-nothing
+if [ -d "$data/evaluate" ]; then
+    for set in us-scenes eu-scenes us-crops no-plate; do measure "$data/evaluate/$set"; done
+else
     printf '\nReal photos: none at %s (DATA=… names their folder); not measured.\n' "$data"
-    exit 0
 fi
-for set in us-scenes eu-scenes us-crops no-plate; do
-    # A broken photo is an error line in the result and is counted there.
-    find -L "$data/evaluate/$set" -maxdepth 1 \( -name '*.jpg' -o -name '*.png' -o -name '*.jpeg' \) | sort |
-        xargs -d '\n' "$milepost" read --json > "$out/$set.jsonl" || true
-done
-"$python" -m models.evaluate.score "$data/evaluate/us-scenes=$out/us-scenes.jsonl" \
-    "$data/evaluate/eu-scenes=$out/eu-scenes.jsonl" "$data/evaluate/us-crops=$out/us-crops.jsonl" \
-    "$data/evaluate/no-plate=$out/no-plate.jsonl"
+printf '\n'
+"$python" -m models.evaluate.score "${sets[@]}"
+printf '\nFigures by condition, calibration and every miss: '
+"$python" -m models.evaluate.report --out "$out/report/index.html" "${sets[@]}"

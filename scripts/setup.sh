@@ -2,7 +2,7 @@
 # Brings a Debian 12 machine to where Milepost builds, runs and is tested. Safe to run again: what
 # is there is left alone, so that a second run takes a second.
 #
-#   scripts/setup.sh [apt] [onnxruntime] [python] [clip]     (all of them by default)
+#   scripts/setup.sh [apt] [onnxruntime] [python] [report] [clip]     (apt, onnxruntime and clip by default)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -80,6 +80,17 @@ setup_python() {
     say "installing the renderer's Python packages"
     /usr/bin/python3 -m venv --clear "$cache/python"
     retry "$cache/python/bin/pip" install --quiet --disable-pip-version-check --requirement models/render/requirements.txt
+    printf '%s' "$want" > "$stamp"
+}
+
+# What only the report of `make evaluate` needs.
+setup_report() {
+    setup_python
+    local stamp=$cache/python/report want
+    want=$(sha256sum models/evaluate/requirements.txt)
+    [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && return 0
+    say "installing the report's Python packages"
+    retry "$cache/python/bin/pip" install --quiet --disable-pip-version-check --requirement models/evaluate/requirements.txt
     printf '%s' "$want" > "$stamp"
 }
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .outcome import iou
+
 CELL = 8
 
 
@@ -27,15 +29,6 @@ def letterbox(grey: np.ndarray, width: int = 640, most: int = 1280) -> tuple[np.
     padded = np.zeros((-(-size[1] // 32) * 32, -(-size[0] // 32) * 32), np.float32)
     padded[: size[1], : size[0]] = small.astype(np.float32) / 255
     return padded, scale
-
-
-def iou(a, b) -> float:
-    """Intersection over union of two boxes x1, y1, x2, y2."""
-    w = min(a[2], b[2]) - max(a[0], b[0])
-    h = min(a[3], b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    return w * h / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h)
 
 
 def matched(a, b, least: float = 0.5) -> bool:

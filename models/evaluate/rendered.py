@@ -17,7 +17,7 @@ import numpy as np
 from ..render.scene import draw_scene
 from .detections import iou
 from .read_photos import Models
-from .score import fold
+from .outcome import fold
 
 
 def main() -> None:

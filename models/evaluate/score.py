@@ -3,166 +3,121 @@
     milepost read --json photos/us-scenes/*.jpg > us-scenes.jsonl
     python -m models.evaluate.score ../shared/data/evaluate/us-scenes=us-scenes.jsonl [folder=reads ...]
 
-Each line of a reads file is one photo: `file`, and `plates`, best first, each with `text`,
-`confidence`, `corners` (four x, y pairs) and `box` [x, y, width, height] in pixels of the photo.
-
-Rules: texts are upper case, only A-Z and 0-9 kept; *strict* compares the text with the label,
-*folded* does so after O->0 and I->1 on both sides; a detection counts at IoU >= 0.5 of axis-aligned
-boxes. A labelled photo without a line in the reads counts as missed. In scenes the text compared is
-that of the best plate which overlaps the label; `best in photo` takes the best plate wherever it is.
-For crops of single plates the best plate's text counts, wherever it was found.
+The rules are those of models/evaluate/outcome.py. With `--baseline FILE` the exact texts of each set must not
+have become fewer than the file says, by more than chance: the standard error of so many plates. `--update`
+writes the file instead.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
+import sys
 from pathlib import Path
 
-FOLD = str.maketrans("OI", "01")
+import numpy as np
 
+from .outcome import Outcome, Outcomes, outcomes
 
-def clean(text: str) -> str:
-    """Upper case, only A-Z and 0-9."""
-    return "".join(c for c in text.upper() if c.isascii() and c.isalnum())
-
-
-def fold(text: str) -> str:
-    """A text with the characters made equal that plates don't tell apart."""
-    return text.translate(FOLD)
-
-
-def iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """Intersection over union of boxes x1, y1, x2, y2."""
-    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    return w * h / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h)
-
-
-def edit_distance(a: str, b: str) -> int:
-    """Levenshtein distance."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        last, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
-    return row[-1]
-
-
-def read_lines(path: Path) -> dict[str, list[dict]]:
-    """Plates by file name (without folders)."""
-    plates = {}
-    for line in path.read_text().splitlines():
-        if line.strip():
-            entry = json.loads(line)
-            plates[Path(entry["file"]).name] = entry.get("plates") or []
-    return plates
-
-
-def read_labels(folder: Path) -> list[dict]:
-    """Label rows with a float `box` (None where unknown) and a clean `text`; [] for photos without plates."""
-    path = folder / "labels.csv"
-    if not path.exists():
-        return []
-    rows = []
-    with open(path, newline="") as file:
-        for row in csv.DictReader(file):
-            box = tuple(float(row[k]) for k in ("x1", "y1", "x2", "y2")) if row["x1"] else None
-            whole = box is None or (box[2] - box[0]) * (box[3] - box[1]) > 0.95 * float(row["width"]) * float(row["height"])
-            rows.append({"image": Path(row["image"]).name, "box": box, "text": clean(row["text"]), "whole": whole})
-    return rows
-
-
-def corners_box(plate: dict) -> tuple[float, ...]:
-    """x1, y1, x2, y2 of a plate."""
-    x, y, w, h = plate["box"]
-    return (x, y, x + w, y + h)
+#: Shares of the plates that may be left unread, for the accuracy of the rest.
+ABSTAIN = (0.0, 0.05, 0.1, 0.2)
 
 
 def rate(hits: int, total: int) -> str:
     """Share in per cent with the count."""
-    return f"{100 * hits / total:.1f} % ({hits}/{total})" if total else "-"
+    return f"{100 * hits / total:.1f} % ({hits}/{total})" if total else ""
 
 
-def score_scenes(labels: list[dict], reads: dict[str, list[dict]]) -> dict[str, str]:
-    """Figures of photos with a box and a text."""
-    found = strict = folded = best_strict = best_folded = characters = errors = texts = 0
-    boxes: dict[str, list[tuple[float, ...]]] = {}
-    for label in labels:
-        boxes.setdefault(label["image"], []).append(label["box"])
-        plates = reads.get(label["image"], [])
-        over = [p for p in plates if iou(corners_box(p), label["box"]) >= 0.5]
-        found += bool(over)
-        if not label["text"]:
-            continue
-        texts += 1
-        text = clean(over[0].get("text") or "") if over else ""
-        best = clean(plates[0].get("text") or "") if plates else ""
-        strict += text == label["text"]
-        folded += fold(text) == fold(label["text"])
-        best_strict += best == label["text"]
-        best_folded += fold(best) == fold(label["text"])
-        characters += len(label["text"])
-        errors += min(len(label["text"]), edit_distance(fold(text), fold(label["text"])))
-    spare = sum(not any(iou(corners_box(p), b) >= 0.5 for b in boxes.get(image, [])) for image, plates in reads.items() for p in plates)
-    return {"photos": str(len(boxes)), "recall": rate(found, len(labels)), "strict": rate(strict, texts),
-            "folded": rate(folded, texts), "best in photo strict": rate(best_strict, texts),
-            "best in photo folded": rate(best_folded, texts),
-            "characters": f"{100 * (1 - errors / max(1, characters)):.1f} %", "other plates found": str(spare)}
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error over equal-width bins."""
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    return float(sum(abs(confidence[index == b].mean() - right[index == b].mean()) * (index == b).mean()
+                     for b in range(bins) if (index == b).any()))
 
 
-def score_crops(labels: list[dict], reads: dict[str, list[dict]]) -> dict[str, str]:
-    """Figures of crops that show one plate each."""
-    labels = [label for label in labels if label["text"]]
-    strict = folded = characters = errors = any_read = 0
-    for label in labels:
-        plates = reads.get(label["image"], [])
-        text = clean(plates[0].get("text") or "") if plates else ""
-        any_read += bool(text)
-        strict += text == label["text"]
-        folded += fold(text) == fold(label["text"])
-        characters += len(label["text"])
-        errors += min(len(label["text"]), edit_distance(fold(text), fold(label["text"])))
-    return {"photos": str(len(labels)), "recall": rate(any_read, len(labels)), "strict": rate(strict, len(labels)),
-            "folded": rate(folded, len(labels)), "characters": f"{100 * (1 - errors / max(1, characters)):.1f} %"}
+def abstaining(plates: list[Outcome], share: float) -> float:
+    """Share of right texts (folded) once `share` of the plates, those that are least sure, are left unread."""
+    kept = sorted(plates, key=lambda o: -(o.seen.confidence if o.text else -1.0))[: round(len(plates) * (1 - share))]
+    return sum(o.folded for o in kept) / max(1, len(kept))
 
 
-def score_empty(reads: dict[str, list[dict]]) -> dict[str, str]:
-    """Figures of photos without a plate: every text is false."""
-    photos = sum(any(clean(p.get("text") or "") for p in plates) for plates in reads.values())
-    texts = sum(bool(clean(p.get("text") or "")) for plates in reads.values() for p in plates)
-    return {"photos": str(len(reads)), "photos with a false text": rate(photos, len(reads)),
-            "false plates": str(sum(map(len, reads.values()))), "false texts": str(texts)}
+def figures(result: Outcomes) -> dict[str, str]:
+    """The row of one set."""
+    if not result.plates:
+        false = [(photo, seen) for photo, seen in result.spare if seen.text]
+        return {"photos": str(len(result.photos)), "plates seen where none is, a 1000 photos": f"{1000 * len(result.spare) / max(1, len(result.photos)):.0f}",
+                "photos with a false text": rate(len({photo for photo, _ in false}), len(result.photos))}
+    row = {"photos": str(len(result.photos)), "recall": rate(sum(o.seen is not None for o in result.plates), len(result.plates)),
+           "plates seen where none is, a 1000 photos": f"{1000 * len(result.spare) / len(result.photos):.0f}"}
+    return row | text_figures(result.texts)
 
 
-def score(folder: Path, reads: Path) -> dict[str, str]:
-    """Figures of one folder, by what its labels are."""
-    labels, plates = read_labels(folder), read_lines(reads)
-    if not labels:
-        return score_empty(plates)
-    if sum(label["whole"] for label in labels) > len(labels) / 2:
-        return score_crops(labels, plates)
-    return score_scenes([label for label in labels if label["box"]], plates)
+def text_figures(plates: list[Outcome]) -> dict[str, str]:
+    """Figures of plates whose text is known."""
+    if not plates:
+        return {}
+    characters = sum(len(o.label.text) for o in plates)
+    read, stated = [o for o in plates if o.text], [o for o in plates if o.state_known]
+    row = {"strict": rate(sum(o.strict for o in plates), len(plates)), "folded": rate(sum(o.folded for o in plates), len(plates)),
+           "characters": f"{100 * (1 - sum(o.errors for o in plates) / characters):.1f} %"}
+    if stated:
+        row["state"] = rate(sum(o.state_right for o in stated), len(stated))
+    if read:
+        confidence, right = np.array([o.seen.confidence for o in read]), np.array([o.folded for o in read], float)
+        row["calibration error"] = f"{calibration_error(confidence, right):.3f}"
+    for share in ABSTAIN[1:]:
+        row[f"folded, least sure {100 * share:.0f} % unread"] = f"{100 * abstaining(plates, share):.1f} %"
+    return row
+
+
+def table(rows: dict[str, dict[str, str]], first: str = "set") -> str:
+    """A Markdown table of rows by name."""
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    lines = [f"| {first} | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    lines += [f"| {name} | " + " | ".join(row.get(column, "") for column in columns) + " |" for name, row in rows.items()]
+    return "\n".join(lines)
+
+
+def worse(result: Outcomes, before: dict[str, int]) -> str:
+    """What has become worse than `before` by more than chance; empty where nothing has."""
+    now = counts(result)
+    said = []
+    if now["false"] > before["false"] + max(1.0, before["false"] ** 0.5):
+        said.append(f"{result.name}: {now['false']} false texts, were {before['false']}")
+    for key in ("found", "strict", "folded", "state"):
+        hits = before[key]
+        if not before["plates"]:
+            break
+        share = hits / before["plates"]
+        allowed = hits - max(1.0, (before["plates"] * share * (1 - share)) ** 0.5)
+        if now[key] < allowed:
+            said.append(f"{result.name}: {key} {now[key]} of {now['plates']}, was {hits}")
+    return "; ".join(said)
+
+
+def counts(result: Outcomes) -> dict[str, int]:
+    """What a baseline holds."""
+    return {"plates": len(result.texts), "found": sum(o.seen is not None for o in result.texts),
+            "strict": sum(o.strict for o in result.texts), "folded": sum(o.folded for o in result.texts),
+            "state": sum(o.state_right for o in result.texts), "false": sum(bool(seen.text) for _, seen in result.spare)}
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="FOLDER=READS")
+    parser.add_argument("--baseline", type=Path)
+    parser.add_argument("--update", action="store_true")
     options = parser.parse_args()
-    results = {}
-    for entry in options.sets:
-        folder, _, reads = entry.rpartition("=")
-        results[Path(folder).name] = score(Path(folder), Path(reads))
-    columns: list[str] = []
-    for figures in results.values():
-        columns += [key for key in figures if key not in columns]
-    print("| set | " + " | ".join(columns) + " |")
-    print("| --- |" + " ---: |" * len(columns))
-    for name, figures in results.items():
-        print(f"| {name} | " + " | ".join(figures.get(column, "") for column in columns) + " |")
+    results = [outcomes(Path(folder), Path(reads)) for folder, _, reads in (entry.rpartition("=") for entry in options.sets)]
+    print(table({result.name: figures(result) for result in results}))
+    if options.baseline and options.update:
+        options.baseline.write_text(json.dumps({result.name: counts(result) for result in results}, indent=1) + "\n")
+    elif options.baseline:
+        before = json.loads(options.baseline.read_text())
+        said = [problem for result in results if (problem := worse(result, before[result.name]))]
+        if said:
+            sys.exit("worse than the baseline by more than chance: " + "; ".join(said))
 
 
 if __name__ == "__main__":

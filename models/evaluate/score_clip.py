@@ -13,25 +13,13 @@ import argparse
 import json
 from pathlib import Path
 
-
-def folded(text: str) -> str:
-    """The text with the two pairs that plates write alike made one."""
-    return text.replace("O", "0").replace("I", "1")
+from .outcome import fold, iou
 
 
 def box(corners: list[list[float]]) -> tuple[float, float, float, float]:
     """x1, y1, x2, y2 of four corners in pixels."""
     xs, ys = [p[0] for p in corners], [p[1] for p in corners]
     return min(xs), min(ys), max(xs), max(ys)
-
-
-def iou(a, b) -> float:
-    """Intersection over union of two boxes x1, y1, x2, y2."""
-    w = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    h = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    area = lambda r: (r[2] - r[0]) * (r[3] - r[1])
-    shared = w * h
-    return shared / max(1e-9, area(a) + area(b) - shared)
 
 
 def owner(passes: list[dict], frame: int | None, corners: list[list[float]]) -> int | None:
@@ -66,7 +54,7 @@ def score(truth: dict, lines: list[dict]) -> dict:
         kinds[kind] = {
             "passes": len(these),
             "exact": sum(passes[i]["text"] in t for i, t in best.items()),
-            "folded": sum(folded(passes[i]["text"]) in map(folded, t) for i, t in best.items()),
+            "folded": sum(fold(passes[i]["text"]) in map(fold, t) for i, t in best.items()),
             "duplicates": sum(len(t) - 1 for t in best.values()),
             "missed": [passes[i]["text"] for i in these if i not in of_pass],
             "wrong": [(passes[i]["text"], t) for i, t in best.items() if passes[i]["text"] not in t],

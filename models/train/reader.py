@@ -18,9 +18,13 @@ import torch
 import torch.nn.functional as F
 
 from ..data.read import Sampler, decode_greedy, encode_text, no_plate, photographed, rendered
+from ..data.pseudo import load_pseudo
 from ..data.sources import ALPHABET, STATES, load_crops
+from ..evaluate.outcome import edit_distance
+from ..evaluate.score import calibration_error
 from .nets import Reader
 from .schedule import Average, Progress, save, seed_all, weight_groups
+from .warm import start_from
 
 
 #: Samples during which the even spacing of characters helps CTC to start.
@@ -86,23 +90,6 @@ def spacing_loss(logits: torch.Tensor, texts, lengths) -> torch.Tensor:
     near = torch.stack([logs[rows, (column + step).clamp(0, logs.shape[1] - 1), texts] for step in (-2, -1, 0, 1, 2)])
     inside = place < lengths
     return -torch.logsumexp(near, 0)[inside].mean()
-
-
-def edit_distance(a: str, b: str) -> int:
-    """Levenshtein distance."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        last, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
-    return row[-1]
-
-
-def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error over equal-width bins."""
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    return float(sum(abs(confidence[index == b].mean() - right[index == b].mean()) * (index == b).mean()
-                     for b in range(bins) if (index == b).any()))
 
 
 class HeldOut:
@@ -175,6 +162,8 @@ def main() -> None:
     parser.add_argument("--negatives", type=Path, required=True, help="crops without a plate: models.data.negatives")
     parser.add_argument("--rendered", type=float, default=0.5, help="share of rendered plates")
     parser.add_argument("--nothing", type=float, default=0.15, help="share of crops without a plate")
+    parser.add_argument("--pseudo", type=Path, help="plates of photos that were read by agreement: models.data.pseudo")
+    parser.add_argument("--from", dest="start", type=Path, help="an exported reader whose weights are the start")
     parser.add_argument("--limit", type=int, help="crops, for a quick trial")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--share", type=float, help="on resume: enter the schedule here, 0..1, with --minutes left")
@@ -189,6 +178,14 @@ def main() -> None:
     held_out = HeldOut(load_crops(options.data, True, options.limit), negatives[:kept_back])
     print(f"crops {len(crops)} held out {len(held_out.sets['real'])}", flush=True)
     model = Reader(len(STATES)).to(memory_format=torch.channels_last)
+    sampler = Sampler(crops, negatives[kept_back:], load_pseudo(options.pseudo), options.rendered, options.nothing)
+    spaced = SPACED
+    if options.start:
+        rng = np.random.default_rng(options.seed)
+        images = torch.from_numpy(np.stack([sampler.draw(rng)[0] for _ in range(512)]))[:, None]
+        taken, fresh = start_from(model, options.start, images)
+        spaced = 0
+        print(f"{taken} layers from {options.start}, fresh: {', '.join(fresh)}", flush=True)
     optimiser = torch.optim.AdamW(weight_groups(model, 0.03), lr=options.rate, betas=(0.9, 0.99))
     average, progress, samples = Average(model), Progress(options.steps, options.minutes), 0
     if options.resume:
@@ -198,8 +195,7 @@ def main() -> None:
         optimiser.load_state_dict(kept["optimiser"])
         progress = Progress(options.steps, options.minutes, kept["spent_s"], options.share)
         progress.step, samples = kept["step"], kept["samples"]
-    sampler = Sampler(crops, negatives[kept_back:], options.rendered, options.nothing)
-    dataset = Stream(sampler, options.batch, options.seed + progress.step, samples)
+    dataset = Stream(sampler, options.batch, options.seed + progress.step, samples if spaced else SPACED)
     batches = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
     sums, tick, epoch_end = np.zeros(3), time.monotonic(), samples + 10000
     while progress.share() < 1.0:
@@ -209,9 +205,9 @@ def main() -> None:
         logits, state_logits = model(images.contiguous(memory_format=torch.channels_last))
         loss_text = text_loss(logits, texts, lengths)
         loss_state = F.cross_entropy(state_logits, states, ignore_index=-1, label_smoothing=0.05)
-        loss = loss_text + 0.5 * loss_state
-        if samples < SPACED and (lengths > 0).any():
-            loss = loss + (1 - samples / SPACED) * spacing_loss(logits, texts, lengths)
+        loss = loss_text + loss_state
+        if samples < spaced and (lengths > 0).any():
+            loss = loss + (1 - samples / spaced) * spacing_loss(logits, texts, lengths)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
