@@ -11,6 +11,7 @@ surroundings that the renderer doesn't have. `--sheet` draws a sample with its t
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,8 @@ WINDOW, MARGIN = (256, 128), (0.2, 0.35)
 LOOKS, LEAST = 9, 0.5
 #: Least width in the photo, in pixels.
 NARROWEST = 50
+#: What plates of a source look like, where all are of one country: Romania.
+SERIALS = {"dashcam-day-night": re.compile(r"(B\d{2,3}|[A-Z]{2}\d{2})[A-Z]{3}")}
 
 
 def window_quad() -> np.ndarray:
@@ -90,7 +93,8 @@ def main() -> None:
             if not quads or plate.box[2] - plate.box[0] < NARROWEST:
                 continue
             looked += 1
-            if text := agreed(models, rng, photo.grey, quads[0].astype(np.float32)):
+            text, serial = agreed(models, rng, photo.grey, quads[0].astype(np.float32)), SERIALS.get(photo.source)
+            if text and (serial is None or serial.fullmatch(text)):
                 windows.append(rectify(photo.grey, quads[0], WINDOW, MARGIN))
                 texts.append(text)
     options.out.parent.mkdir(parents=True, exist_ok=True)

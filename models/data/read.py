@@ -45,16 +45,17 @@ def decode_greedy(probabilities: np.ndarray) -> tuple[str, float]:
 
 
 #: Share of the rendered plates that are drawn in a style of these, beside what the renderer draws by chance.
-ABROAD = {"eu": 0.05, "eu-wide": 0.09, "BR": 0.07, "MX": 0.05}
+EXTRA = {"eu": 0.05, "eu-wide": 0.09, "BR": 0.07, "MX": 0.05, "ca": 0.02, "ca-legacy": 0.01, "ca-legacy-blue": 0.01,
+         "ca-commercial": 0.015, "ca-exempt": 0.01, "ca-environmental": 0.01, "ca-kids": 0.01, "symbols": 0.02}
 
 
 def rendered(rng: np.random.Generator, style: str | None = None) -> tuple[np.ndarray, str, int]:
     """A rendered sample; state -1 where the plate doesn't show it.
 
-    style None: as the renderer draws them by chance, with more from abroad than drive on US roads. The renderer's margin is the same share on all sides, so it draws a wider crop, which is then cut.
+    style None: as the renderer draws them by chance, with more from abroad and of California. The renderer's margin is the same share on all sides, so it draws a wider crop, which is then cut.
     """
     if style is None:
-        style = rng.choice([*ABROAD, None], p=[*ABROAD.values(), 1 - sum(ABROAD.values())])
+        style = rng.choice([*EXTRA, None], p=[*EXTRA.values(), 1 - sum(EXTRA.values())])
     wide = round(WIDTH * (1 + 2 * MARGIN_Y) / (1 + 2 * MARGIN_X))
     jitter = float(abs(rng.normal(0, 0.035)))
     luma, text, state = render_reader_sample(rng, wide, HEIGHT, style=style, margin=MARGIN_Y, jitter=jitter)

@@ -62,6 +62,7 @@ class Style:
     stickers: float = 0.5
     personal: float = 0.08
     any_format: float = 0.04
+    symbols: float = 0.0  # of personal plates: a heart, hand, star or plus that stands for no letter
 
 
 _TABLE = (
@@ -101,6 +102,22 @@ _TABLE = (
           dies=("overpass", "condensed", "semi", "boxy")),
 )
 STYLES: dict[str, Style] = {s.name: s for s in _TABLE}
+
+# Looks that are drawn only where they are asked for: the training asks, road scenes and clips don't.
+_SPECIAL = (
+    Style("ca-commercial", "US-CA", serial="navy", name_ink="red", slogan_ink="navy", face="script", dies=("boxy", "semi", "condensed"),
+          formats=("99999A1", "9A99999", "99999A9"), stickers=0.8, personal=0, any_format=0),
+    Style("ca-exempt", "US-CA", serial="navy", name_ink="red", face="script", dies=("boxy", "semi"), formats=("*1999999", "1999999"),
+          stickers=0, personal=0, any_format=0),
+    Style("ca-environmental", "US-CA", ("sky", "white"), "navy", "green", "mountains", face="sans", upper=True, dies=("boxy", "semi"),
+          stickers=0.8, personal=1.0),
+    Style("ca-kids", "US-CA", ("white",), "navy", "red", face="sans", upper=True, dies=("boxy", "semi"), stickers=0.8, personal=1.0,
+          symbols=0.85),
+    Style("ca-legacy-blue", "US-CA", ("blue",), "gold", "gold", face="sans", upper=True, dies=("boxy", "semi"),
+          formats=("999AAA", "1AAA999", "9A99999"), personal=0.1),
+    Style("symbols", personal=1.0, symbols=0.8, dies=("overpass", "condensed", "semi", "boxy")),
+)
+SPECIAL: dict[str, Style] = {s.name: s for s in _SPECIAL}
 PICTURES = ("", "", "", "mountains", "hills", "bands", "wave", "desert", "flag", "sun", "centre")
 
 

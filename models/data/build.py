@@ -1,0 +1,39 @@
+"""All training sets in one go, from the photos and the renderer, with fixed seeds.
+
+    python -m models.data.build --data ../shared/data --out build
+
+In this order, each as its own module does it: the check that no evaluation photo is among the training photos,
+which ends everything on a hit; rendered road scenes; crops without a plate; texts by agreement, with a sheet to
+check by eye; the data card. The two that read photos use the models that lie here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    data, out = ["--data", str(options.data)], options.out
+    for module, *arguments in (
+        ("overlap", *data),
+        ("cache", "--out", out / "scenes", "--count", "1200", "--seed", "7"),
+        ("negatives", *data, "--out", out / "negatives.npz", "--seed", "50"),
+        ("pseudo", *data, "--out", out / "pseudo.npz", "--sheet", out / "pseudo.png", "--seed", "60"),
+        ("card", *data, "--pseudo", out / "pseudo.npz", "--negatives", out / "negatives.npz"),
+    ):
+        print(f"==> {module}", flush=True)
+        done = subprocess.run([sys.executable, "-m", f"models.data.{module}", *map(str, arguments)])
+        if done.returncode:
+            sys.exit(f"models.data.{module} failed; nothing after it was made")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Counts and rights of what is trained on, as models/data.md.
+
+    python -m models.data.card --data ../shared/data --pseudo build/pseudo.npz --negatives build/negatives.npz
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from ..render.plates import style_names
+from .pseudo import LEAST, LOOKS
+from .read import EXTRA
+from .sources import HELD_OUT_PERCENT, STATES, load_crops, load_photos
+
+#: Rights as the sources state them.
+RIGHTS = {
+    "open-images-plates": "photos CC BY 2.0, boxes CC BY 4.0 (Open Images)",
+    "dashcam-day-night": "MIT",
+    "plate-polygons-300": "Apache-2.0 of the repository; origin of the photos unstated",
+    "us-state-crops": "MIT of the repository, published as free to use",
+}
+
+
+def photo_rows(data: Path) -> list[str]:
+    """A row for each source of photos, and one for the crops."""
+    rows = []
+    sides = [load_photos(data, held) for held in (False, True)]
+    for source in RIGHTS:
+        if source == "us-state-crops":
+            continue
+        mine = [[p for p in side if p.source == source] for side in sides]
+        plates = [plate for photo in mine[0] for plate in photo.plates]
+        corners = sum(plate.quad is not None for plate in plates)
+        rows.append(f"| {source} | {len(mine[0])} | {len(mine[1])} | {len(plates)} | {corners} | | {RIGHTS[source]} |")
+    crops = [load_crops(data, held) for held in (False, True)]
+    texts = sum(bool(crop.text) for crop in crops[0])
+    rows.append(f"| us-state-crops | {len(crops[0])} | {len(crops[1])} | {len(crops[0])} | the picture's own | {texts} | {RIGHTS['us-state-crops']} |")
+    return rows
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--pseudo", type=Path, required=True)
+    parser.add_argument("--negatives", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "data.md")
+    options = parser.parse_args()
+    states = Counter(STATES[crop.state] for crop in load_crops(options.data, False))
+    few = ", ".join(f"{state} {count}" for state, count in sorted(states.items(), key=lambda s: s[1])[:5])
+    pseudo, nothing = len(np.load(options.pseudo)["texts"]), len(np.load(options.negatives)["crops"])
+    options.out.write_text(f"""# What the models are trained on
+
+Written by `python -m models.data.card`; the photos themselves are not ours to publish and are not here.
+
+| source | for training | held out | plates | with corners | with text | rights as stated by the source |
+| --- | ---: | ---: | ---: | ---: | ---: | --- |
+{chr(10).join(photo_rows(options.data))}
+| rendered plates | drawn as needed | 500 | | all | all | ours; fonts under the Open Font License and ours (models/render/fonts) |
+
+About {HELD_OUT_PERCENT} % is held out, by a hash of the name: copies of one photo share their side, frames of one ride too.
+Photos of `evaluate/` are in neither: `python -m models.data.overlap` compares every training picture with every one of
+them by perceptual hash and fails on a hit.
+
+## Labels that nobody gave
+
+- **Texts of photos' plates** ({pseudo} plates, `models/data/pseudo.py`): the shipped models read each of {LOOKS} looks at a plate; it
+  is kept where all agree and are sure of it by {LEAST} on average. PSEUDO_ERRORS
+- **Texts of the state crops**: by two independent readers that agree, as the source gives them; not checked by hand.
+- **Corners of the state crops**: the picture's own. Corners of photos: the sources' polygons, brought to four corners where five or
+  more close to a quadrilateral (`sources.py`); boxes alone train the detector's boxes, never its corners alone.
+- **No plate** ({nothing} crops, `models/data/negatives.py`): what the detector, asked too low, takes for a plate in training photos whose
+  plates are all labelled, and pieces at random. As many again are rendered lettering.
+
+## Rendered plates
+
+{len(style_names())} looks: {', '.join(style_names())}. Half of the plates have a named state's look, a third any state's name on any look;
+{100 * sum(EXTRA.values()):.0f} % more are {', '.join(EXTRA)}. States with the fewest real crops: {few}.
+""")
+
+
+if __name__ == "__main__":
+    main()
