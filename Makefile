@@ -6,7 +6,7 @@ CLIP := .cache/clip/demo.mp4
 # Real photos for evaluation, where they are present (models/README.md).
 DATA ?= ../shared/data
 
-.PHONY: help setup run test check bench evaluate clean
+.PHONY: help setup run test check bench evaluate train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -31,6 +31,9 @@ bench: setup ## ms a frame, frames/s, memory, time to acknowledgement: as a tabl
 evaluate: setup ## recall and accuracy on the clip and, where present, on real photos: as a table
 	@cargo build --quiet --release --package milepost
 	@DATA=$(DATA) scripts/evaluate.sh
+
+train: ## the models again from the photos and the renderer: some six hours on two cores
+	@DATA=$(DATA) scripts/train.sh
 
 clean: ## what was built and fetched
 	rm -rf target .cache

@@ -2,9 +2,9 @@
 
     python -m models.data.pseudo --data ../shared/data --out build/pseudo.npz --sheet build/pseudo.png
 
-The shipped models read each labelled plate of the training photos (never evaluate/) several times: corners
-moved, softened, lighter and darker. A plate is kept where all readings agree and are sure on average. What is
-kept is what today's reader can read already; under the harder looks of the training it teaches real dies and
+The shipped models, or those of another folder, read each labelled plate of the training photos (never evaluate/) several times: corners
+moved, softened, lighter and darker. A plate is kept where all readings agree, are sure on average and leave no hole
+between two characters. What is kept is what today's reader can read already; under the harder looks of the training it teaches real dies and
 surroundings that the renderer doesn't have. `--sheet` draws a sample with its texts, to be checked by eye.
 """
 
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from ..evaluate.detections import matched
-from ..evaluate.read_photos import Models
+from ..evaluate.read_photos import HERE, Models
 from .augment import tone
 from .read import decode_greedy, rectify
 from .sources import PhotoPlate, load_photos
@@ -27,6 +27,8 @@ from .sources import PhotoPlate, load_photos
 WINDOW, MARGIN = (256, 128), (0.2, 0.35)
 #: Readings of a plate, and how sure they must be on average.
 LOOKS, LEAST = 9, 0.5
+#: A step from character to character may be this many times the usual one.
+HOLE = 1.7
 #: Least width in the photo, in pixels.
 NARROWEST = 50
 #: What plates of a source look like, where all are of one country: Romania.
@@ -51,8 +53,16 @@ def agreed(models: Models, rng: np.random.Generator, grey: np.ndarray, quad: np.
         looks.append(np.clip(tone(rng, plate, 0.7), 0, 1) if look else plate)
     characters, _ = models.reader.run(None, {"plate": np.stack(looks)[:, None].astype(np.float32)})
     read = [decode_greedy(c) for c in characters]
-    same = len({text for text, _ in read}) == 1
-    return read[0][0] if same and 4 <= len(read[0][0]) <= 9 and np.mean([c for _, c in read]) >= LEAST else ""
+    same = len({text for text, _ in read}) == 1 and 4 <= len(read[0][0]) <= 9
+    return read[0][0] if same and np.mean([c for _, c in read]) >= LEAST and even(characters[0]) else ""
+
+
+def even(characters: np.ndarray) -> bool:
+    """Whether the characters of [T, 37] stand about evenly: a hole is an emblem, or a 1 that nobody saw."""
+    best = characters.argmax(1)
+    starts = [i for i in range(len(best)) if best[i] and (i == 0 or best[i] != best[i - 1])]
+    gaps = np.diff(starts)
+    return bool(gaps.max() <= HOLE * np.median(gaps))
 
 
 def sheet(windows: list[np.ndarray], texts: list[str]) -> np.ndarray:
@@ -81,10 +91,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--models", type=Path, default=HERE)
     parser.add_argument("--seed", type=int, default=60)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    models, rng = Models(), np.random.default_rng(options.seed)
+    models, rng = Models(options.models), np.random.default_rng(options.seed)
     windows, texts, looked = [], [], 0
     for photo in load_photos(options.data, False):
         found = models.detect(photo.grey, 0.3, widths=(640,))
