@@ -18,6 +18,9 @@ from .sources import Crop, Photo
 HEIGHT, WIDTH = 64, 128
 #: Share of the plate's width and height around it: room for the corners of a plate that leans.
 MARGIN = (0.2, 0.3)
+#: A plate whose corners moved by more than SETTLED of its height is looked at again, LOOKS times at most: the
+#: second window is cut by the first look's corners.
+LOOKS, SETTLED = 2, 0.05
 #: Photos are drawn by source: those with polygons first of all.
 SOURCE_WEIGHT = {"open-images-plates": 0.25, "dashcam-day-night": 0.15, "plate-polygons-300": 1.0}
 #: Largest corner error that is trained on, as a share of the plate's height; more is no match.

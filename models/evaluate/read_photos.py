@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from ..data.align import from_window, likely, window
+from ..data.align import LOOKS, SETTLED, corner_error, from_window, likely, window
 from ..data.read import decode_greedy, rectify
 from .detections import Detection, decode, letterbox
 
@@ -51,13 +51,17 @@ class Models:
         return []
 
     def align(self, grey: np.ndarray, detection: Detection) -> Detection:
-        """The detection with the corners that a second look gives; as it is where that is no likely plate."""
-        if self.aligner is None:
-            return detection
+        """The detection with the corners that further looks give; as it is where that is no likely plate."""
         quad = detection.quad.astype(np.float32)
-        corners = self.aligner.run(None, {"window": window(grey, quad).astype(np.float32)[None, None] / 255})[0]
-        found = from_window(quad, corners[0].reshape(4, 2))
-        return Detection(detection.score, found, np.array([*found.min(0), *found.max(0)])) if likely(quad, found) else detection
+        for _ in range(LOOKS if self.aligner else 0):
+            corners = self.aligner.run(None, {"window": window(grey, quad).astype(np.float32)[None, None] / 255})[0]
+            found = from_window(quad, corners[0].reshape(4, 2))
+            if not likely(quad, found):
+                break
+            way, quad = corner_error(found, quad), found
+            if way <= SETTLED:
+                break
+        return Detection(detection.score, quad, np.array([*quad.min(0), *quad.max(0)]))
 
     def read(self, grey: np.ndarray, quads: list[np.ndarray]):
         """(text, confidence, state, state confidence) for each corner quad."""

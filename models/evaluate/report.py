@@ -78,10 +78,8 @@ def svg(figure) -> str:
     return out.getvalue()[out.getvalue().index("<svg"):]
 
 
-def reliability(plates: list[Outcome], title: str):
-    """Share of right texts (folded) over the confidence said, in tenths, with how many plates each has."""
-    read = [o for o in plates if o.text]
-    confidence, right = np.array([o.seen.confidence for o in read]), np.array([o.folded for o in read], float)
+def reliability(confidence: np.ndarray, right: np.ndarray, title: str, what: str = "confidence"):
+    """Share right over the confidence said, in tenths, with how many each has."""
     index = np.minimum((confidence * 10).astype(int), 9)
     figure, axes = plt.subplots(figsize=(4, 4))
     axes.plot([0, 1], [0, 1], color="#999", linewidth=1)
@@ -90,7 +88,7 @@ def reliability(plates: list[Outcome], title: str):
         if mine.any():
             axes.bar(b / 10 + 0.05, right[mine].mean(), 0.09, color="#36c")
             axes.text(b / 10 + 0.05, 0.02, str(mine.sum()), ha="center", fontsize=8, color="white")
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share right", title=title)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=what, ylabel="share right", title=title)
     return figure
 
 
@@ -125,7 +123,9 @@ def page(results: list[Outcomes]) -> str:
     for result in results:
         parts.append(f"<h2>{html.escape(result.name)}</h2>")
         if result.texts:
-            plots = [reliability(result.texts, "calibration"), abstention(result.texts, "abstention")]
+            read = [o for o in result.texts if o.text]
+            confidence, right = np.array([o.seen.confidence for o in read]), np.array([o.folded for o in read], float)
+            plots = [reliability(confidence, right, "calibration"), abstention(result.texts, "abstention")]
             parts.append('<div class="plots">' + "".join(svg(p) for p in plots) + "</div>")
             parts.append(by_condition(result))
         wrong = [o for o in result.plates if o.seen is None or (o.label.text and not o.folded)]

@@ -1,8 +1,13 @@
 use super::*;
-use crate::{capture::Plane, vision::fixtures};
+use crate::{capture::Plane, config::Precision, vision::fixtures};
 
 fn load(models: &Path) -> (Detector, Reader) {
-    let (runtime, config) = (fixtures::runtime(), fixtures::config_at(models.to_owned()));
+    load_as(models, Precision::Fp32)
+}
+
+fn load_as(models: &Path, precision: Precision) -> (Detector, Reader) {
+    let (runtime, mut config) = (fixtures::runtime(), fixtures::config_at(models.to_owned()));
+    config.precision = precision;
     (
         Detector::load(&runtime, &config).expect("loads"),
         Reader::load(&runtime, &config).expect("loads"),
@@ -10,11 +15,13 @@ fn load(models: &Path) -> (Detector, Reader) {
 }
 
 #[test]
-fn the_models_of_this_repository_read_their_golden_plates() {
+fn the_models_of_this_repository_read_their_golden_plates_in_every_precision() {
     let models = fixtures::real_models();
-    let (mut detector, mut reader) = load(&models);
-    let report = check(&models, &mut detector, &mut reader).expect("checked");
-    assert!(report.passed(), "{report:?}");
+    for precision in [Precision::Fp32, Precision::Fp16, Precision::Int8] {
+        let (mut detector, mut reader) = load_as(&models, precision);
+        let report = check(&models, &mut detector, &mut reader).expect("checked");
+        assert!(report.passed(), "{precision:?}: {report:?}");
+    }
 }
 
 /// A golden folder of a plate and a scene, which say what the toy models read.
