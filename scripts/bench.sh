@@ -56,3 +56,6 @@ for name, value in rows:
     print(f"| {name} | {value} |")
 print(f"\n{len(waits)} reads timed.")
 PY
+
+printf '\n'
+cargo bench --quiet --package milepost --bench precision

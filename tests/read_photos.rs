@@ -24,7 +24,7 @@ impl Desk {
     fn new() -> Self {
         let desk = Self(tempfile::tempdir().expect("a folder"));
         let mut manifest = String::new();
-        for kind in ["detector", "reader"] {
+        for kind in ["detector", "aligner", "reader"] {
             let fixture = repository().join(format!("edge-agent/tests-fixtures/toy-{kind}.onnx"));
             let bytes = fs::read(fixture).expect("a fixture");
             manifest += &format!(
