@@ -7,8 +7,6 @@ A checkpoint `last.pt` is written at every epoch; its `average` weights are the 
 
 from __future__ import annotations
 
-import argparse
-import time
 from pathlib import Path
 
 import cv2
@@ -21,7 +19,7 @@ from ..data.sources import load_crops, load_photos
 from ..evaluate.detections import matched
 from ..evaluate.read_photos import Models
 from .nets import Aligner
-from .schedule import Average, Progress, save, seed_all, weight_groups
+from .schedule import Run, parser, prepare
 
 #: Plates drawn to be pasted.
 RENDERED = 1200
@@ -54,6 +52,7 @@ def corner_loss(predicted: torch.Tensor, corners: torch.Tensor) -> torch.Tensor:
 def validation_set(data: Path) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(photo, the detector's quad, the labelled quad) of held-out photos with polygons, as the shipped detector finds them."""
     models, found = Models(), []
+    models.aligner = None
     for photo in load_photos(data, True):
         plates = [plate for plate in photo.plates if plate.quad is not None]
         if not plates:
@@ -78,53 +77,26 @@ def validate(model: Aligner, held_out) -> str:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=2.5e-3)
-    parser.add_argument("--seed", type=int, default=40)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--limit", type=int, help="photos per folder, for a quick trial")
-    options = parser.parse_args()
-    seed_all(options.seed)
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
+    options = parser(__doc__, minutes=30, batch=32, seed=40).parse_args()
+    prepare(options)
     held_out = validation_set(options.data)
     drawn = textures(np.random.default_rng(options.seed), RENDERED)
     sampler = AlignSampler(load_photos(options.data, False, options.limit), load_crops(options.data, False, options.limit), drawn)
     print(f"photos {len(sampler.pictures.photos)} held-out plates {len(held_out)}", flush=True)
-    model = Aligner().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(weight_groups(model, 0.02), lr=options.rate, betas=(0.9, 0.99))
-    average, progress, samples = Average(model), Progress(options.steps, options.minutes), 0
-    dataset = Stream(sampler, options.batch, options.seed)
+    model = Aligner()
+    run, total = Run(options, model, decay=0.02), 0.0
+    dataset = Stream(sampler, options.batch, options.seed + run.progress.step)
     batches = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
-    total, tick, epoch_end = 0.0, time.monotonic(), 10000
-    while progress.share() < 1.0:
+    while not run.done():
         images, corners = next(batches)
-        for group in optimiser.param_groups:
-            group["lr"] = progress.rate(options.rate)
         loss = corner_loss(model(images.contiguous(memory_format=torch.channels_last)), corners)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        progress.step += 1
-        average.update(model, progress.step)
-        samples += len(images)
+        run.descend(loss, len(images), clip=5.0)
         total += loss.item()
-        if progress.step % 100 == 0:
-            speed = 100 * len(images) / (time.monotonic() - tick)
-            print(f"step {progress.step} share {progress.share():.3f} loss {total / 100:.4f} {speed:.0f}/s samples {samples}", flush=True)
-            total, tick = 0.0, time.monotonic()
-        if samples >= epoch_end or progress.share() >= 1.0:
-            note = validate(average.model, held_out)
-            save(options.out / "last.pt", model, average, optimiser, progress, samples, {"held_out": note})
-            print(f"epoch samples {samples} {progress.spent_s() / 60:.1f} min held-out: {note}", flush=True)
-            epoch_end, tick = samples + 10000, time.monotonic()
+        if run.progress.step % 100 == 0:
+            run.say(f"loss {total / 100:.4f}", 100, len(images))
+            total = 0.0
+        if run.epoch(10000):
+            run.keep(validate(run.average.model, held_out))
 
 
 if __name__ == "__main__":

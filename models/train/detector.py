@@ -7,8 +7,6 @@ A checkpoint `last.pt` is written at every epoch; its `average` weights are the 
 
 from __future__ import annotations
 
-import argparse
-import time
 from pathlib import Path
 
 import cv2
@@ -20,7 +18,7 @@ from ..data.detect import Sampler, encode
 from ..data.sources import load_crops, load_photos
 from ..evaluate.detections import decode, letterbox, matched
 from .nets import Detector
-from .schedule import Average, Progress, save, seed_all, weight_groups
+from .schedule import Run, parser, prepare
 
 
 def focal(logits: torch.Tensor, heat: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
@@ -116,76 +114,39 @@ def validate(model: Detector, photos, threshold: float = 0.3) -> str:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scenes", type=Path, help="folder of rendered scenes (models.data.cache)")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--batch", type=int, default=24, help="pictures of 256x256 a step")
-    parser.add_argument("--rate", type=float, default=2.5e-3)
-    parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--limit", type=int, help="photos per folder, for a quick trial")
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--share", type=float, help="on resume: enter the schedule here, 0..1, with --minutes left")
-    options = parser.parse_args()
-    seed_all(options.seed)
-    torch.set_num_threads(options.threads)
-    options.out.mkdir(parents=True, exist_ok=True)
+    choices = parser(__doc__, minutes=90, batch=24, seed=20)
+    choices.add_argument("--scenes", type=Path, help="folder of rendered scenes (models.data.cache)")
+    options = choices.parse_args()
+    prepare(options)
     photos = load_photos(options.data, False, options.limit)
     kept = load_photos(options.data, True, options.limit)
     crops = load_crops(options.data, False, options.limit)
     kept = [p for p in kept if p.source == "open-images-plates"][:90] + \
         [p for p in kept if p.source != "open-images-plates"][:60]
     print(f"photos {len(photos)} held out {len(kept)} crops {len(crops)}", flush=True)
-    model = Detector().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(weight_groups(model, 0.02), lr=options.rate, betas=(0.9, 0.99))
-    average, progress, samples = Average(model), Progress(options.steps, options.minutes), 0
-    if options.resume:
-        kept_state = torch.load(options.out / "last.pt", weights_only=False)
-        model.load_state_dict(kept_state["model"])
-        average.model.load_state_dict(kept_state["average"])
-        optimiser.load_state_dict(kept_state["optimiser"])
-        progress = Progress(options.steps, options.minutes, kept_state["spent_s"], options.share)
-        progress.step, samples = kept_state["step"], kept_state["samples"]
-    sampler = Sampler(photos, crops)
+    model = Detector()
+    run, sampler = Run(options, model, decay=0.02), Sampler(photos, crops)
 
-    def stream(sizes, seed):
-        dataset = Stream(sampler, options.batch, seed, sizes, options.scenes)
+    def stream(sizes):
+        dataset = Stream(sampler, options.batch, options.seed + run.progress.step, sizes, options.scenes)
         return iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
 
-    late = progress.share() >= 0.5
-    batches = stream([(256, 256)] if not late else [(384, 320)], options.seed + progress.step)
-    sums, tick, epoch_end = np.zeros(3), time.monotonic(), samples + 8000
-    while progress.share() < 1.0:
-        if not late and progress.share() >= 0.5:
-            late, batches = True, stream([(384, 320)], options.seed + progress.step)
+    late = run.progress.share() >= 0.5
+    batches, sums = stream([(384, 320)] if late else [(256, 256)]), np.zeros(3)
+    while not run.done():
+        if not late and run.progress.share() >= 0.5:
+            late, batches = True, stream([(384, 320)])
         image, heat, negative, corners, size, weights = next(batches)
-        for group in optimiser.param_groups:
-            group["lr"] = progress.rate(options.rate)
         logits, predicted = model(image.contiguous(memory_format=torch.channels_last))
         loss_heat = focal(logits, heat, negative)
         loss_corner = corner_loss(predicted, corners, size, weights)
-        loss = loss_heat + 6.0 * loss_corner
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-        optimiser.step()
-        progress.step += 1
-        average.update(model, progress.step)
-        samples += len(image)
+        run.descend(loss_heat + 6.0 * loss_corner, len(image), clip=10.0)
         sums += [loss_heat.item(), loss_corner.item(), 1]
-        if progress.step % 50 == 0:
-            speed = sums[2] * len(image) / (time.monotonic() - tick)
-            print(f"step {progress.step} share {progress.share():.3f} heat {sums[0] / sums[2]:.3f} "
-                  f"corners {sums[1] / sums[2]:.4f} {speed:.0f}/s samples {samples}", flush=True)
-            sums, tick = np.zeros(3), time.monotonic()
-        if samples >= epoch_end or progress.share() >= 1.0:
-            note = validate(average.model, kept)
-            save(options.out / "last.pt", model, average, optimiser, progress, samples, {"held_out": note})
-            print(f"epoch samples {samples} {progress.spent_s() / 60:.1f} min held-out: {note}", flush=True)
-            epoch_end, tick = samples + 8000, time.monotonic()
+        if run.progress.step % 50 == 0:
+            run.say(f"heat {sums[0] / sums[2]:.3f} corners {sums[1] / sums[2]:.4f}", 50, len(image))
+            sums = np.zeros(3)
+        if run.epoch(8000):
+            run.keep(validate(run.average.model, kept))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ A checkpoint `last.pt` is written at every epoch; its `average` weights are the 
 
 from __future__ import annotations
 
-import argparse
-import time
 from pathlib import Path
 
 import cv2
@@ -23,7 +21,7 @@ from ..data.sources import ALPHABET, STATES, load_crops
 from ..evaluate.outcome import edit_distance
 from ..evaluate.score import calibration_error
 from .nets import Reader
-from .schedule import Average, Progress, save, seed_all, weight_groups
+from .schedule import Run, parser, prepare
 from .warm import start_from
 
 
@@ -150,83 +148,47 @@ def fit_temperatures(held_out) -> list[float]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--rate", type=float, default=2.5e-3)
-    parser.add_argument("--seed", type=int, default=30)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--negatives", type=Path, required=True, help="crops without a plate: models.data.negatives")
-    parser.add_argument("--rendered", type=float, default=0.5, help="share of rendered plates")
-    parser.add_argument("--nothing", type=float, default=0.15, help="share of crops without a plate")
-    parser.add_argument("--pseudo", type=Path, help="plates of photos that were read by agreement: models.data.pseudo")
-    parser.add_argument("--from", dest="start", type=Path, help="an exported reader whose weights are the start")
-    parser.add_argument("--limit", type=int, help="crops, for a quick trial")
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--share", type=float, help="on resume: enter the schedule here, 0..1, with --minutes left")
-    options = parser.parse_args()
-    seed_all(options.seed)
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
+    choices = parser(__doc__, minutes=90, batch=24, seed=30)
+    choices.add_argument("--negatives", type=Path, required=True, help="crops without a plate: models.data.negatives")
+    choices.add_argument("--rendered", type=float, default=0.5, help="share of rendered plates")
+    choices.add_argument("--nothing", type=float, default=0.15, help="share of crops without a plate")
+    choices.add_argument("--pseudo", type=Path, help="plates of photos that were read by agreement: models.data.pseudo")
+    choices.add_argument("--from", dest="start", type=Path, help="an exported reader whose weights are the start")
+    options = choices.parse_args()
+    prepare(options)
     crops = load_crops(options.data, False, options.limit)
     negatives = np.load(options.negatives)["crops"]
     kept_back = len(negatives) // 12
     held_out = HeldOut(load_crops(options.data, True, options.limit), negatives[:kept_back])
     print(f"crops {len(crops)} held out {len(held_out.sets['real'])}", flush=True)
-    model = Reader(len(STATES)).to(memory_format=torch.channels_last)
     sampler = Sampler(crops, negatives[kept_back:], load_pseudo(options.pseudo), options.rendered, options.nothing)
-    spaced = SPACED
+    model, spaced = Reader(len(STATES)), SPACED
     if options.start:
         rng = np.random.default_rng(options.seed)
         images = torch.from_numpy(np.stack([sampler.draw(rng)[0] for _ in range(512)]))[:, None]
         taken, fresh = start_from(model, options.start, images)
         spaced = 0
         print(f"{taken} layers from {options.start}, fresh: {', '.join(fresh)}", flush=True)
-    optimiser = torch.optim.AdamW(weight_groups(model, 0.03), lr=options.rate, betas=(0.9, 0.99))
-    average, progress, samples = Average(model), Progress(options.steps, options.minutes), 0
-    if options.resume:
-        kept = torch.load(options.out / "last.pt", weights_only=False)
-        model.load_state_dict(kept["model"])
-        average.model.load_state_dict(kept["average"])
-        optimiser.load_state_dict(kept["optimiser"])
-        progress = Progress(options.steps, options.minutes, kept["spent_s"], options.share)
-        progress.step, samples = kept["step"], kept["samples"]
-    dataset = Stream(sampler, options.batch, options.seed + progress.step, samples if spaced else SPACED)
+    run = Run(options, model, decay=0.03)
+    dataset = Stream(sampler, options.batch, options.seed + run.progress.step, run.samples if spaced else SPACED)
     batches = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
-    sums, tick, epoch_end = np.zeros(3), time.monotonic(), samples + 10000
-    while progress.share() < 1.0:
+    sums = np.zeros(3)
+    while not run.done():
         images, texts, lengths, states = next(batches)
-        for group in optimiser.param_groups:
-            group["lr"] = progress.rate(options.rate)
         logits, state_logits = model(images.contiguous(memory_format=torch.channels_last))
         loss_text = text_loss(logits, texts, lengths)
         loss_state = F.cross_entropy(state_logits, states, ignore_index=-1, label_smoothing=0.05)
         loss = loss_text + loss_state
-        if samples < spaced and (lengths > 0).any():
-            loss = loss + (1 - samples / spaced) * spacing_loss(logits, texts, lengths)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        progress.step += 1
-        average.update(model, progress.step)
-        samples += len(images)
+        if run.samples < spaced and (lengths > 0).any():
+            loss = loss + (1 - run.samples / spaced) * spacing_loss(logits, texts, lengths)
+        run.descend(loss, len(images), clip=5.0)
         sums += [loss_text.item(), loss_state.item(), 1]
-        if progress.step % 50 == 0:
-            speed = sums[2] * len(images) / (time.monotonic() - tick)
-            print(f"step {progress.step} share {progress.share():.3f} text {sums[0] / sums[2]:.3f} "
-                  f"state {sums[1] / sums[2]:.3f} {speed:.0f}/s samples {samples}", flush=True)
-            sums, tick = np.zeros(3), time.monotonic()
-        if samples >= epoch_end or progress.share() >= 1.0:
-            note, temperature = held_out.measure(average.model)
-            save(options.out / "last.pt", model, average, optimiser, progress, samples,
-                 {"held_out": note, "temperature": temperature})
-            print(f"epoch samples {samples} {progress.spent_s() / 60:.1f} min held-out: {note} T {temperature}", flush=True)
-            epoch_end, tick = samples + 10000, time.monotonic()
+        if run.progress.step % 50 == 0:
+            run.say(f"text {sums[0] / sums[2]:.3f} state {sums[1] / sums[2]:.3f}", 50, len(images))
+            sums = np.zeros(3)
+        if run.epoch(10000):
+            note, temperature = held_out.measure(run.average.model)
+            run.keep(note, temperature=temperature)
 
 
 if __name__ == "__main__":

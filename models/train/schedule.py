@@ -1,22 +1,44 @@
-"""What both trainings share: a schedule by steps or by the clock, averaged weights, checkpoints."""
+"""What all trainings share: options, a schedule by steps or by the clock, averaged weights, checkpoints."""
 
 from __future__ import annotations
 
+import argparse
 import copy
 import math
 import random
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
 
-def seed_all(seed: int) -> None:
-    """Seed Python, NumPy and Torch."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+def parser(description: str, minutes: float, batch: int, seed: int) -> argparse.ArgumentParser:
+    """The options that every training takes."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--data", type=Path, default=Path("../shared/data"))
+    options.add_argument("--out", type=Path, required=True, help="folder of the checkpoint last.pt")
+    options.add_argument("--steps", type=int, help="so many and no clock: repeatable")
+    options.add_argument("--minutes", type=float, default=minutes)
+    options.add_argument("--batch", type=int, default=batch)
+    options.add_argument("--rate", type=float, default=2.5e-3)
+    options.add_argument("--seed", type=int, default=seed)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--limit", type=int, help="photos per folder, for a quick trial")
+    options.add_argument("--resume", action="store_true")
+    options.add_argument("--share", type=float, help="on resume: enter the schedule here, 0..1, with --minutes left")
+    return options
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Seed Python, NumPy and Torch; threads; the folder."""
+    random.seed(options.seed)
+    np.random.seed(options.seed)
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
 
 
 class Progress:
@@ -63,17 +85,67 @@ class Average:
                 mine.copy_(theirs)
 
 
-def save(path: Path, model, average: Average, optimiser, progress: Progress, samples: int, notes: dict) -> None:
-    """Write a checkpoint so that an interrupted write never replaces a good one."""
-    temporary = path.with_suffix(".tmp")
-    torch.save({"model": model.state_dict(), "average": average.model.state_dict(),
-                "optimiser": optimiser.state_dict(), "step": progress.step,
-                "spent_s": progress.spent_s(), "samples": samples, "notes": notes}, temporary)
-    temporary.replace(path)
-
-
 def weight_groups(model: torch.nn.Module, decay: float) -> list[dict]:
     """Weight decay on convolution and linear weights only."""
     heavy = [p for p in model.parameters() if p.ndim > 1]
     light = [p for p in model.parameters() if p.ndim <= 1]
     return [{"params": heavy, "weight_decay": decay}, {"params": light, "weight_decay": 0.0}]
+
+
+class Run:
+    """One training: the model with its optimiser, its average, its progress and its checkpoint."""
+
+    def __init__(self, options: argparse.Namespace, model: torch.nn.Module, decay: float):
+        self.options, self.model, self.samples = options, model.to(memory_format=torch.channels_last), 0
+        self.optimiser = torch.optim.AdamW(weight_groups(model, decay), lr=options.rate, betas=(0.9, 0.99))
+        self.average, self.progress = Average(model), Progress(options.steps, options.minutes)
+        if options.resume:
+            kept = torch.load(options.out / "last.pt", weights_only=False)
+            model.load_state_dict(kept["model"])
+            self.average.model.load_state_dict(kept["average"])
+            self.optimiser.load_state_dict(kept["optimiser"])
+            self.progress = Progress(options.steps, options.minutes, kept["spent_s"], options.share)
+            self.progress.step, self.samples = kept["step"], kept["samples"]
+        self._epoch_end, self._tick = 0, time.monotonic()
+
+    def done(self) -> bool:
+        """Whether the schedule has ended."""
+        return self.progress.share() >= 1.0
+
+    def descend(self, loss: torch.Tensor, count: int, clip: float) -> None:
+        """One step down the loss of `count` samples."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.progress.rate(self.options.rate)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        self.optimiser.step()
+        self.progress.step += 1
+        self.average.update(self.model, self.progress.step)
+        self.samples += count
+
+    def say(self, figures: str, steps: int, count: int) -> None:
+        """A line on the last `steps` steps of `count` samples each."""
+        speed = steps * count / (time.monotonic() - self._tick)
+        print(f"step {self.progress.step} share {self.progress.share():.3f} {figures} {speed:.0f}/s samples {self.samples}", flush=True)
+        self._tick = time.monotonic()
+
+    def epoch(self, size: int) -> bool:
+        """Whether another `size` samples, or the whole training, have been seen."""
+        if not self._epoch_end:
+            self._epoch_end = self.samples + size
+        if self.samples < self._epoch_end and not self.done():
+            return False
+        self._epoch_end = self.samples + size
+        return True
+
+    def keep(self, note: str, **more) -> None:
+        """Write the checkpoint, so that an interrupted write never replaces a good one, and say the note."""
+        path = self.options.out / "last.pt"
+        temporary = path.with_suffix(".tmp")
+        torch.save({"model": self.model.state_dict(), "average": self.average.model.state_dict(),
+                    "optimiser": self.optimiser.state_dict(), "step": self.progress.step, "spent_s": self.progress.spent_s(),
+                    "samples": self.samples, "notes": {"held_out": note, **more}}, temporary)
+        temporary.replace(path)
+        print(f"epoch samples {self.samples} {self.progress.spent_s() / 60:.1f} min held-out: {note} {more or ''}", flush=True)
+        self._tick = time.monotonic()
