@@ -33,6 +33,7 @@ evaluate: setup ## recall and accuracy on the clip and, where present, on real p
 	@DATA=$(DATA) scripts/evaluate.sh
 
 train: ## the models again from the photos and the renderer: some six hours on two cores
+	@scripts/setup.sh apt
 	@DATA=$(DATA) scripts/train.sh
 
 clean: ## what was built and fetched

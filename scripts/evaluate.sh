@@ -22,7 +22,11 @@ measure() {
     local name
     name=$(basename "$1")
     find -L "$1" -maxdepth 1 \( -name '*.jpg' -o -name '*.png' -o -name '*.jpeg' \) | sort |
-        xargs -d '\n' "$milepost" read --json > "$out/$name.jsonl" || true
+        xargs -r -d '\n' "$milepost" read --json > "$out/$name.jsonl" || true
+    if [ "$(wc -l < "$out/$name.jsonl")" != "$(find -L "$1" -maxdepth 1 \( -name '*.jpg' -o -name '*.png' -o -name '*.jpeg' \) | wc -l)" ]; then
+        echo "$1: not every photo was answered" >&2
+        return 1
+    fi
     sets+=("$1=$out/$name.jsonl")
 }
 

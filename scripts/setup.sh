@@ -97,7 +97,7 @@ setup_report() {
 # The demo clip follows from the renderer's sources and the seed.
 setup_clip() {
     local stamp=$cache/clip/stamp want
-    want=$(cat models/render/*.py models/formats.toml models/render/requirements.txt | sha256sum)
+    want=$(cat models/render/*.py models/render/fonts/*.ttf models/formats.toml models/render/requirements.txt | sha256sum)
     [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && return 0
     setup_python
     say "rendering the demo clip (once, a minute or two)"

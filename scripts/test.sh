@@ -8,7 +8,7 @@ say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 say "the renderer's and the scorer's own tests"
 scripts/setup.sh python
 .cache/python/bin/python -m unittest models.render.test_render models.evaluate.test_score_clip \
-    models.evaluate.test_score
+    models.evaluate.test_score models.data.test_align
 
 say "building"
 cargo build --workspace --bins --quiet
@@ -19,8 +19,8 @@ say "the models on a fixed rendered set, against models/evaluate/baseline.json"
 scripts/fixed_set.sh
 cargo build --release --quiet --package milepost
 sets=()
-for set in .cache/fixed-set/rendered-*; do
-    find "$set" -name '*.png' | sort | xargs -d '\n' target/release/milepost read --json > "$set.jsonl"
-    sets+=("$set=$set.jsonl")
+for set in rendered-scenes rendered-nothing; do
+    find ".cache/fixed-set/$set" -name '*.png' | sort | xargs -d '\n' target/release/milepost read --json > ".cache/fixed-set/$set.jsonl"
+    sets+=(".cache/fixed-set/$set=.cache/fixed-set/$set.jsonl")
 done
 .cache/python/bin/python -m models.evaluate.score "${sets[@]}" --baseline models/evaluate/baseline.json

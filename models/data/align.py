@@ -57,9 +57,9 @@ def corner_error(found: np.ndarray, true: np.ndarray) -> float:
 
 
 def likely(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether corners [4, 2] can be the plate's that the detector saw: convex, of a like size."""
-    area = lambda quad: float(cv2.contourArea(quad.astype(np.float32)))
-    return cv2.isContourConvex(after.astype(np.float32)) and 0.3 < area(after) / max(1.0, area(before)) < 2.0
+    """Whether corners [4, 2] can be the plate's that the detector saw: convex, clockwise, of a like size."""
+    area = lambda quad: float(cv2.contourArea(quad.astype(np.float32), True))
+    return cv2.isContourConvex(after.astype(np.float32)) and 0.3 <= area(after) / max(1.0, area(before)) < 2.0
 
 
 def detected(rng: np.random.Generator, quad: np.ndarray) -> np.ndarray:

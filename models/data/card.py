@@ -64,7 +64,8 @@ Written by `python -m models.data.card`; the photos themselves are not ours to p
 
 About {HELD_OUT_PERCENT} % is held out, by a hash of the name: copies of one photo share their side, frames of one ride too.
 Photos of `evaluate/` are in neither: `python -m models.data.overlap` compares every training picture with every one of
-them by perceptual hash and fails on a hit.
+them by perceptual hash and fails on a hit. Plate crops of one design look alike, so a crop counts as the same only if its text is
+the same too, or if next to no bit differs.
 
 ## Labels that nobody gave
 
@@ -75,12 +76,12 @@ them by perceptual hash and fails on a hit.
 - **Corners of the state crops**: the picture's own. Corners of photos: the sources' polygons, brought to four corners where five or
   more close to a quadrilateral (`sources.py`); boxes alone train the detector's boxes, never its corners alone.
 - **No plate** ({nothing} crops, `models/data/negatives.py`): what the detector, asked too low, takes for a plate in training photos whose
-  plates are all labelled, and pieces at random. As many again are rendered lettering.
+  plates are all labelled, and pieces at random. Rendered lettering is added: three fifths of such samples.
 
 ## Rendered plates
 
-{len(style_names())} looks: {', '.join(style_names())}. Half of the plates have a named state's look, a third any state's name on any look;
-{100 * sum(EXTRA.values()):.0f} % more are {', '.join(EXTRA)}. States with the fewest real crops: {few}.
+{len(style_names())} looks: {', '.join(style_names())}. {100 * sum(EXTRA.values()):.0f} % of the samples are {', '.join(EXTRA)}; of
+the others half have a named state's look, a third any state's name on any look, a sixth are European. States with the fewest real crops: {few}.
 """)
 
 

@@ -3,7 +3,7 @@
     python -m models.data.overlap --data ../shared/data
 
 Whole photos are compared by perceptual hash (256 bits). Plate crops of one design look alike whatever their
-text, so crops count as the same only if hash and text agree.
+text, so crops count as the same only if hash and text agree, or if next to no bit differs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from ..evaluate.outcome import clean, fold
 
 #: Bits of 256 that may differ in copies of one picture: rescaled, recoded, made grey, a little cut.
 NEAR = 40
+#: Bits that may differ in copies of one crop, whatever their texts.
+SAME = 8
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -55,7 +57,7 @@ def overlaps(train: Path, evaluate: Path) -> list[str]:
             apart = (bits[:, None] != other_bits[None]).sum(2)
             crops = "crops" in folder.name and "crops" in other.name
             for i, j in zip(*np.nonzero(apart <= NEAR)):
-                if crops and known.get(names[i], "") != other_known.get(other_names[j], "?"):
+                if crops and apart[i, j] > SAME and known.get(names[i], "") != other_known.get(other_names[j], "?"):
                     continue
                 found.append(f"{folder.name}/{names[i]} = {other.name}/{other_names[j]} ({apart[i, j]})")
     return found

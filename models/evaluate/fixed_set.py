@@ -30,14 +30,14 @@ def scenes(folder: Path) -> None:
     for index in range(SCENES):
         scene = draw_scene(np.random.default_rng([SEED, index]), 1280, 720, night=index % 2 == 1)
         name = f"{index:03d}.png"
-        plates = [p for p in scene.plates if np.ptp(p.corners[:, 0]) >= LEAST]
-        if not plates:
+        counts = lambda plate: np.ptp(plate.corners[:, 0]) >= LEAST
+        if not any(map(counts, scene.plates)):
             continue
         cv2.imwrite(str(folder / name), scene.luma)
-        for plate in plates:
+        for plate in scene.plates:
             (x1, y1), (x2, y2) = plate.corners.min(0), plate.corners.max(0)
             corners = " ".join(f"{v:.1f}" for v in plate.corners.ravel())
-            rows.append([name, 1280, 720, f"{x1:.1f}", f"{y1:.1f}", f"{x2:.1f}", f"{y2:.1f}", corners, plate.text, plate.state, ""])
+            rows.append([name, 1280, 720, f"{x1:.1f}", f"{y1:.1f}", f"{x2:.1f}", f"{y2:.1f}", corners, plate.text, plate.state, "" if counts(plate) else "ignore"])
     with open(folder / "labels.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow("image,width,height,x1,y1,x2,y2,corners,text,state,note".split(","))

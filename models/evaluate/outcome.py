@@ -68,6 +68,8 @@ class Label:
     text: str
     state: str
     whole: bool
+    #: A plate that is no miss when it is not found, and not false when it is: too small to count.
+    ignored: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,11 @@ def _seen(plate: dict) -> Seen:
 
 
 def _state(code: str) -> str:
-    """A label's state as the reader names it: "ca" is US-CA; "us" and "eu" name none."""
-    return f"US-{code.upper()}" if len(code) == 2 and code not in ("us", "eu", "br") else code if code.startswith("US-") else ""
+    """A label's state as the reader names it: "ca" is US-CA; "us", "eu" and "br" name a part of the world, not a state.
+    Rendered sets have the reader's own names, which are upper case."""
+    if code != code.lower():
+        return code
+    return f"US-{code.upper()}" if len(code) == 2 and code not in ("us", "eu", "br") else ""
 
 
 def read_labels(folder: Path) -> list[Label]:
@@ -158,7 +163,8 @@ def read_labels(folder: Path) -> list[Label]:
         for row in csv.DictReader(file):
             box = tuple(float(row[k]) for k in ("x1", "y1", "x2", "y2")) if row["x1"] else None
             whole = box is None or (box[2] - box[0]) * (box[3] - box[1]) > 0.95 * float(row["width"]) * float(row["height"])
-            labels.append(Label(Path(row["image"]).name, box, clean(row["text"]), _state(row.get("state", "")), whole))
+            labels.append(Label(Path(row["image"]).name, box, clean(row["text"]), _state(row.get("state", "")), whole,
+                                row.get("note") == "ignore"))
     return labels
 
 
@@ -168,6 +174,8 @@ def outcomes(folder: Path, reads: Path) -> Outcomes:
     result = Outcomes(folder.name, folder, sorted(seen.keys() | {label.photo for label in labels}))
     crops = labels and sum(label.whole for label in labels) > len(labels) / 2
     for label in labels:
+        if label.ignored:
+            continue
         plates = seen.get(label.photo, [])
         over = plates if crops else [p for p in plates if label.box and iou(p.box, label.box) >= 0.5]
         if label.box or crops:

@@ -79,7 +79,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     models, photos = Models(options.models), load_photos(options.data, True)
-    options.out.mkdir(exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     crops = [crop for crop in load_crops(options.data, True) if crop.text]
     for name, figure in (("detector", detector(models, photos)), ("aligner", aligner(models, photos)), ("reader", reader(models, crops))):
         figure.savefig(options.out / f"{name}.png", dpi=90, bbox_inches="tight")

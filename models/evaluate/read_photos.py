@@ -3,7 +3,7 @@
     python -m models.evaluate.read_photos --out us-scenes.jsonl ../shared/data/evaluate/us-scenes
 
 A check of the models alone, independent of the appliance's code. A photo is looked at 640 pixels
-wide; where nothing is found there, again at 320 and, for small pictures, framed at 224 (a crop that is
+wide; where nothing is found there, again at 320 and, for small pictures, framed at 256 (a crop that is
 nearly all plate shows it far larger than any camera would).
 """
 
@@ -58,7 +58,7 @@ class Models:
             found = from_window(quad, corners[0].reshape(4, 2))
             if not likely(quad, found):
                 break
-            way, quad = corner_error(found, quad), found
+            way, quad = corner_error(quad, found), found
             if way <= SETTLED:
                 break
         return Detection(detection.score, quad, np.array([*quad.min(0), *quad.max(0)]))

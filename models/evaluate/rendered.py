@@ -1,4 +1,4 @@
-"""Both models on freshly rendered scenes, where corners and texts are known exactly.
+"""The models on freshly rendered scenes, where corners and texts are known exactly.
 
     python -m models.evaluate.rendered --count 150 --seed 991
 

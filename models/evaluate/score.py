@@ -81,6 +81,8 @@ def table(rows: dict[str, dict[str, str]], first: str = "set") -> str:
 def worse(result: Outcomes, before: dict[str, int]) -> str:
     """What has become worse than `before` by more than chance; empty where nothing has."""
     now = counts(result)
+    if now["plates"] != before["plates"]:
+        return f"{result.name}: the baseline is of another set ({before['plates']} plates, now {now['plates']}); write it anew with --update"
     said = []
     if now["false"] > before["false"] + max(1.0, before["false"] ** 0.5):
         said.append(f"{result.name}: {now['false']} false texts, were {before['false']}")
@@ -115,7 +117,7 @@ def main() -> None:
         options.baseline.write_text(json.dumps({result.name: counts(result) for result in results}, indent=1) + "\n")
     elif options.baseline:
         before = json.loads(options.baseline.read_text())
-        said = [problem for result in results if (problem := worse(result, before[result.name]))]
+        said = [problem for result in results if (problem := worse(result, before.get(result.name, {"plates": -1})))]
         if said:
             sys.exit("worse than the baseline by more than chance: " + "; ".join(said))
 

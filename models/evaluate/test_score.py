@@ -54,6 +54,14 @@ class Score(unittest.TestCase):
                                 {"a.jpg": [plate("ABC123")], "b.jpg": [plate("ABC124")]}))
         self.assertEqual(row["state"], "100.0 % (1/1)")
 
+    def test_rendered_labels_name_states_as_the_reader_does(self):
+        row = score.figures(run([("a.jpg", BOX, "ABC123", "EU")], {"a.jpg": [plate("ABC123", state="EU")]}))
+        self.assertEqual(row["state"], "100.0 % (1/1)")
+
+    def test_another_set_than_the_baselines_is_said(self):
+        before = score.counts(run([("a.jpg", BOX, "ABC123", "us")], {"a.jpg": [plate("ABC123")]}))
+        self.assertIn("another set", score.worse(run([], {"a.jpg": []}), before))
+
     def test_leaving_the_least_sure_unread_makes_the_rest_better(self):
         labels = [(f"{i}.jpg", BOX, "ABC123", "us") for i in range(10)]
         reads = {f"{i}.jpg": [plate("ABC123" if i else "WRONG1", confidence=0.9 if i else 0.2)] for i in range(10)}

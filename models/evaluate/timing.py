@@ -1,4 +1,4 @@
-"""Time the two ONNX files on one core, as the appliance runs them.
+"""Time the ONNX files on one core, as the appliance runs them.
 
     python -m models.evaluate.timing
 """
@@ -29,6 +29,7 @@ def main() -> None:
     for label, session, name, shape in (
         ("detector 640x384", models.detector, "luma", (1, 1, 384, 640)),
         ("detector 640x480", models.detector, "luma", (1, 1, 480, 640)),
+        ("aligner, 1 plate", models.aligner, "window", (1, 1, 64, 128)),
         ("reader, 1 plate", models.reader, "plate", (1, 1, 64, 160)),
         ("reader, 4 plates", models.reader, "plate", (4, 1, 64, 160)),
     ):

@@ -3,8 +3,9 @@
     python -m models.export.quantize --data ../shared/data
 
 INT8: weights by channel, activations by the extremes that calibration inputs show, in QDQ form, which ONNX
-Runtime and TensorRT both take. Calibration inputs are training photos and rendered plates. The last layers stay
-in float: corners in pixels and scores need more than 8 bits. FP16 keeps float32 at its inputs and outputs.
+Runtime and TensorRT both take. Calibration inputs are training photos and rendered plates. The first and the
+last layers, and all that is before and after them, stay in float: an input's level, corners in pixels and scores
+need more than 8 bits. FP16 keeps float32 at its inputs and outputs.
 """
 
 from __future__ import annotations
@@ -65,7 +66,11 @@ def int8(kind: str, source: Path, target: Path, data: Path, count: int, seed: in
     """Write the INT8 file."""
     model = onnx.load(str(source))
     weights = {i.name for i in model.graph.initializer}
-    kept = [node.name for node in model.graph.node if node.op_type not in ("Conv", "Gemm", "MatMul", "Add", "Relu", "Concat")
+    layers = [i for i, node in enumerate(model.graph.node) if node.op_type == "Conv"]
+    # What levels the input stands before the first layer, and what makes corners of heat after the last.
+    inside = range(layers[0], layers[-1] + 1)
+    kept = [node.name for i, node in enumerate(model.graph.node)
+            if i not in inside or node.op_type not in ("Conv", "Gemm", "MatMul", "Add", "Relu", "Concat")
             or any(name in weights and name.startswith(FLOAT_LAYERS[kind]) for name in node.input)]
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.onnx"

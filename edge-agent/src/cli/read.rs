@@ -67,10 +67,7 @@ pub struct ReadArgs {
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
-    [Precision::Fp32, Precision::Fp16, Precision::Int8]
-        .into_iter()
-        .find(|p| p.name() == text)
-        .ok_or_else(|| "it is fp32, fp16 or int8".into())
+    Precision::from_name(text).ok_or_else(|| "it is fp32, fp16 or int8".into())
 }
 
 /// Reads the photos and prints what they show.

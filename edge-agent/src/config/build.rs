@@ -28,11 +28,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Config {
             models_dir: path(r, "vision", "models_dir"),
             onnxruntime_library: r.path("vision", "onnxruntime_library"),
             execution_providers: r.providers("vision", "execution_providers"),
-            precision: match r.word("vision", "precision") {
-                "fp16" => Precision::Fp16,
-                "int8" => Precision::Int8,
-                _ => Precision::Fp32,
-            },
+            precision: Precision::from_name(r.word("vision", "precision")).unwrap_or_default(),
             threads: r.whole("vision", "threads"),
             detect_width: r.whole("vision", "detect_width_px"),
             detect_every: r.whole("vision", "detect_every"),

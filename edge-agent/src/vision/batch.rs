@@ -14,7 +14,7 @@ use super::{
 use crate::{capture::Plane, config::Vision, geometry::Quad};
 
 /// Sizes of batches; the largest bounds the memory of one inference.
-pub const SIZES: [usize; 4] = [1, 2, 4, 8];
+const SIZES: [usize; 4] = [1, 2, 4, 8];
 
 /// A network that takes upright plates and gives `N` outputs.
 #[derive(Debug)]

@@ -143,7 +143,8 @@ impl Detector {
             Ok(decode(&out, &layout, min_score, regions))
         })?;
         self.aligner.align(luma, &mut found)?;
-        Ok(found)
+        // Two candidates of one plate may have become the same corners.
+        Ok(suppress(found))
     }
 
     /// The plates of a picture wherever they are, regions of interest or not: for golden pictures.

@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for Entry {
         let (kind, version) = (table.required("kind"), table.required("version"));
         let precision = table.optional("precision");
         table.finalize(None)?;
-        let precision = precision.unwrap_or_else(|| Precision::Fp32.name().into());
+        let precision = precision.unwrap_or_else(|| Precision::default().name().into());
         Ok(Self { file: file?, sha256: sha256?, kind: kind?, precision, version: version? })
     }
 }
@@ -128,8 +128,15 @@ pub fn load(
 ) -> Result<ModelBytes, VisionError> {
     let wrong =
         |reason: String| VisionError::Manifest { path: models_dir.join("manifest.toml"), reason };
+    let all = entries(models_dir)?;
+    if let Some(odd) = all.iter().find(|e| Precision::from_name(&e.precision).is_none()) {
+        let (file, precision) = (&odd.file, &odd.precision);
+        return Err(wrong(format!(
+            "`precision` of {file} is \"{precision}\", not fp32, fp16 or int8"
+        )));
+    }
     let wanted = |e: &Entry| e.kind == kind.name() && e.precision == precision.name();
-    let mut of_kind: Vec<Entry> = entries(models_dir)?.into_iter().filter(wanted).collect();
+    let mut of_kind: Vec<Entry> = all.into_iter().filter(wanted).collect();
     let model = format!("model of kind \"{}\" and precision \"{}\"", kind.name(), precision.name());
     let entry = match (of_kind.pop(), of_kind.is_empty()) {
         (Some(entry), true) => entry,
@@ -200,6 +207,7 @@ mod tests {
             (entry("d.onnx", &hash).replace("detector", "reader"), "no model of kind"),
             (entry("d.onnx", &hash).repeat(2), "more than one"),
             (entry("d.onnx", &hash) + "colour = 1\n", "colour"),
+            (entry("d.onnx", &hash) + "precision = \"fp8\"\n", "is \"fp8\", not fp32"),
         ] {
             let dir = folder(&manifest, b"weights");
             let error =

@@ -11,7 +11,7 @@
 use crate::geometry::Quad;
 
 pub mod align;
-pub mod batch;
+mod batch;
 pub mod ctc;
 pub mod detect;
 mod error;

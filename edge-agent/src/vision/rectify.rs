@@ -45,14 +45,16 @@ impl Upright {
 }
 
 /// Plates wider than this many times their width in the picture are averaged down first:
-/// bilinear sampling would skip pixels. The networks were trained on the same rule's results.
+/// bilinear sampling would skip pixels. The networks are trained without this rule, on plates that
+/// are hardly ever so wide.
 const SHRINK_ABOVE: f32 = 2.0;
 
 /// Area around the corners that is cut out, as a share of the plate: the margins and some skew.
 const CUT: f32 = 0.35;
 
-/// Warps the plate at `corners` (full-frame pixels) into `upright`, 8 bit, of `shape`. Outside of the frame its edge is repeated. `Ok(false)`: the corners span no area in the frame,
-/// and `upright` is left as it was.
+/// Warps the plate at `corners` (full-frame pixels) into `upright`, 8 bit, of `shape`. Outside of the
+/// frame its edge is repeated. `Ok(false)`: the corners span no area in the frame, and `upright` is
+/// left as it was.
 ///
 /// # Errors
 /// OpenCV's.

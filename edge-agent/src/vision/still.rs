@@ -86,7 +86,7 @@ pub struct Stills {
 }
 
 impl Stills {
-    /// Loads both models.
+    /// Loads the models.
     ///
     /// # Errors
     /// As [`Detector::load`] and [`Reader::load`].
