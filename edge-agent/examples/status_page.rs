@@ -19,7 +19,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let health = Arc::new(Health::new("demo-pd/main-st/north"));
     let says = [
         (Component::Capture, "RTSP over TCP, 1920×1080 at 30 frames/s, decoded in software"),
-        (Component::Vision, "detector: cpu in use. aligner: cpu in use. reader: cpu in use. Golden plates: 8 of 8 read."),
+        (
+            Component::Vision,
+            "detector: cpu in use. aligner: cpu in use. reader: cpu in use. Golden plates: 8 of 8 read.",
+        ),
         (Component::Outbox, "12 records waiting, 0.4 GB of 2 GB for photos"),
         (Component::Uplink, "connected to broker.example.org:8883, last receipt 2 s ago"),
         (Component::Clock, "disciplined by the kernel, off by at most 4 ms"),

@@ -62,10 +62,11 @@ def lettering(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         canvas[:y] = rng.uniform(5, 235)
     if rng.random() < 0.3:
         canvas[canvas.shape[0] - int(rng.uniform(0, pad * 0.95)):] = rng.uniform(5, 235)
-    long = max(len(lines) > 1, tw > 7 * tall)
-    if long and rng.random() < 0.5:  # a sticker or a board: not of a single word, which might be a plate
+    long, board = max(len(lines) > 1, tw > 7 * tall), None
+    if long and rng.random() < 0.6:  # a sticker or a board: not of a single word, which might be a plate
         ground = rng.uniform(5, 235)
-        mx, my = int(tall * rng.uniform(0.2, 1.0)), int(tall * rng.uniform(0.2, 0.8))
+        mx, my = int(tall * rng.uniform(0.1, 1.0)), int(tall * rng.uniform(0.1, 0.8))
+        board = (pad - mx, pad - my, pad + tw + mx, pad + th + my)
         cv2.rectangle(canvas, (pad - mx, pad - my), (pad + tw + mx, pad + th + my), float(ground), -1)
     ink = ground + rng.choice((-1.0, 1.0)) * rng.uniform(40, 200)
     ink = float(np.clip(ink, 3, 250)) if abs(np.clip(ink, 3, 250) - ground) > 30 else (250.0 if ground < 128 else 3.0)
@@ -80,9 +81,11 @@ def lettering(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     x0, x1 = pad - tw * rng.normal(0.05, 0.12), pad + tw * (1 + rng.normal(0.05, 0.12))
     y0, y1 = pad - tall * rng.normal(0.3, 0.3), pad + th + tall * rng.normal(0.3, 0.3)
     x1, y1 = max(x1, x0 + 0.5 * tall), max(y1, y0 + 0.5 * tall)
-    if rng.random() < 0.3:  # no plate is so long: a part of it
+    if board and rng.random() < 0.6:  # its edges are as good as a plate's: corners are found on them
+        x0, y0, x1, y1 = board
+    elif rng.random() < 0.3:  # no plate is so long: a part of it
         x1 = min(x1, x0 + (y1 - y0) * rng.uniform(1.6, 3.5))
-    quad = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    quad = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float)
     quad[:, 1] += (quad[:, 0] - x0) * rng.normal(0, 0.05)
-    quad += rng.normal(0, 0.05 * (y1 - y0), (4, 2))
+    quad += rng.normal(0, rng.uniform(0.01, 0.05) * (y1 - y0), (4, 2))
     return luma, quad
