@@ -58,6 +58,13 @@ impl Quad {
     pub fn height(&self) -> f32 {
         (self.0[0].distance(self.0[3]) + self.0[1].distance(self.0[2])) / 2.0
     }
+
+    /// Area in square pixels, positive where the corners go clockwise.
+    #[must_use]
+    pub fn area(&self) -> f32 {
+        let [a, b, c, d] = self.0;
+        ((c.x - a.x) * (d.y - b.y) - (d.x - b.x) * (c.y - a.y)) / 2.0
+    }
 }
 
 /// An axis-aligned box in pixels.

@@ -63,15 +63,23 @@ def detector(name, heat_nodes=(), heat="score", planes=1, corners="corners", ops
     )
 
 
-def aligner():
-    """corners = centre + spread * brightness."""
+def brightness(picture):
+    """Nodes from `picture` to `bright`: 1 where its mean is above a half, else 0."""
     node = helper.make_node
-    nodes = [
-        node("ReduceMean", ["window"], ["mean"], axes=[2, 3], keepdims=1),
+    return [
+        node("ReduceMean", [picture], ["mean"], axes=[2, 3], keepdims=1),
         node("Squeeze", ["mean", "last"], ["flat"]),
         node("Sub", ["flat", "half"], ["over"]),
         node("Mul", ["over", "steep"], ["far"]),
         node("Sigmoid", ["far"], ["bright"]),
+    ]
+
+
+def aligner():
+    """corners = centre + spread * brightness."""
+    node = helper.make_node
+    nodes = [
+        *brightness("window"),
         node("Mul", ["bright", "spread"], ["part"]),
         node("Add", ["part", "centre"], ["corners"]),
     ]
@@ -97,11 +105,7 @@ def reader():
     rows[:, 0, 2, 11] = 0.8  # 'A'
     rows[:, 0, 2, 12] = 0.2  # 'B'
     nodes = [
-        node("ReduceMean", ["plate"], ["mean"], axes=[2, 3], keepdims=1),
-        node("Squeeze", ["mean", "last"], ["flat"]),
-        node("Sub", ["flat", "half"], ["over"]),
-        node("Mul", ["over", "steep"], ["far"]),
-        node("Sigmoid", ["far"], ["bright"]),
+        *brightness("plate"),
         node("Mul", ["bright", "change"], ["part"]),
         node("Add", ["part", "dark"], ["characters"]),
         node("Squeeze", ["bright", "one"], ["row"]),

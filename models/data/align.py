@@ -12,7 +12,7 @@ import numpy as np
 
 from ..render.plates import draw_plate
 from .detect import Sampler, box_quad, extent
-from .read import rectify
+from .read import rectify, upright_corners
 from .sources import Crop, Photo
 
 HEIGHT, WIDTH = 64, 128
@@ -46,8 +46,7 @@ def from_window(quad: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def nominal() -> np.ndarray:
     """Where the detector's corners lie in the window [4, 2], px."""
-    x, y = (size * share / (1 + 2 * share) for size, share in zip((WIDTH, HEIGHT), MARGIN))
-    return np.array([[x, y], [WIDTH - x, y], [WIDTH - x, HEIGHT - y], [x, HEIGHT - y]], np.float32)
+    return upright_corners((WIDTH, HEIGHT), MARGIN)
 
 
 def corner_error(found: np.ndarray, true: np.ndarray) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 from ..evaluate.detections import matched
 from ..evaluate.read_photos import HERE, Models
 from .augment import tone
-from .read import decode_greedy, rectify
+from .read import decode_greedy, rectify, upright_corners
 from .sources import PhotoPlate, load_photos
 
 #: What is kept of a plate: width and height in pixels, and the share of surroundings on each side.
@@ -33,12 +33,6 @@ HOLE = 1.7
 NARROWEST = 50
 #: What plates of a source look like, where all are of one country: Romania.
 SERIALS = {"dashcam-day-night": re.compile(r"(B\d{2,3}|[A-Z]{2}\d{2})[A-Z]{3}")}
-
-
-def window_quad() -> np.ndarray:
-    """Where the plate's corners lie in a kept window [4, 2], px."""
-    x, y = (side * share / (1 + 2 * share) for side, share in zip(WINDOW, MARGIN))
-    return np.array([[x, y], [WINDOW[0] - x, y], [WINDOW[0] - x, WINDOW[1] - y], [x, WINDOW[1] - y]], np.float32)
 
 
 def agreed(models: Models, rng: np.random.Generator, grey: np.ndarray, quad: np.ndarray) -> str:
@@ -82,7 +76,8 @@ def load_pseudo(path: Path | None) -> list[PhotoPlate]:
     if path is None:
         return []
     data = np.load(path)
-    return [PhotoPlate(grey, window_quad(), str(text)) for grey, text in zip(data["windows"], data["texts"])]
+    quad = upright_corners(WINDOW, MARGIN)
+    return [PhotoPlate(grey, quad, str(text)) for grey, text in zip(data["windows"], data["texts"])]
 
 
 def main() -> None:

@@ -114,13 +114,18 @@ def seen_again(rng: np.random.Generator, plate: PhotoPlate) -> np.ndarray:
     return rectify(grey, found)
 
 
+def upright_corners(size: tuple[int, int], margin: tuple[float, float]) -> np.ndarray:
+    """Where a plate's corners lie [4, 2] px in an upright picture of `size` (width, height) with `margin` (shares of the
+    plate's width and height) around it."""
+    (width, height), (mx, my) = size, (side * share / (1 + 2 * share) for side, share in zip(size, margin))
+    return np.array([[mx, my], [width - mx, my], [width - mx, height - my], [mx, height - my]], np.float32)
+
+
 def rectify(luma: np.ndarray, quad: np.ndarray, size: tuple[int, int] = (WIDTH, HEIGHT),
             margin: tuple[float, float] = (MARGIN_X, MARGIN_Y)) -> np.ndarray:
     """An upright picture of `size` (width, height) whose corners [4, 2] lie `margin` (shares of the plate's
     width and height) inside it; by default the reader's input."""
-    width, height = size
-    mx, my = (side * share / (1 + 2 * share) for side, share in zip(size, margin))
-    target = np.array([[mx, my], [width - mx, my], [width - mx, height - my], [mx, height - my]], np.float32)
+    target = upright_corners(size, margin)
     return cv2.warpPerspective(luma, cv2.getPerspectiveTransform(quad.astype(np.float32), target), size,
                                flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 

@@ -54,7 +54,6 @@ class Seen:
     text: str
     confidence: float
     state: str
-    state_confidence: float
     corners: tuple[tuple[float, float], ...]
     box: Box
 
@@ -141,7 +140,7 @@ def read_lines(path: Path) -> dict[str, list[Seen]]:
 def _seen(plate: dict) -> Seen:
     x, y, w, h = plate["box"]
     return Seen(clean(plate.get("text") or ""), float(plate.get("confidence") or 0.0), plate.get("state") or "",
-                float(plate.get("state_confidence") or 0.0), tuple((float(x), float(y)) for x, y in plate["corners"]),
+                tuple((float(x), float(y)) for x, y in plate["corners"]),
                 (x, y, x + w, y + h))
 
 

@@ -13,21 +13,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 
 from ..data.align import corner_error, detected, from_window, window
 from ..data.read import decode_greedy, rendered
 from ..render.scene import draw_scene
 from .detections import decode, iou, letterbox
-from .read_photos import HERE
-
-
-def session(folder: Path, kind: str, precision: str) -> onnxruntime.InferenceSession:
-    """The file of a kind and precision on one CPU thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    name = f"{kind}.onnx" if precision == "fp32" else f"{kind}.{precision}.onnx"
-    return onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
+from .read_photos import HERE, Models
 
 
 def main() -> None:
@@ -51,19 +42,19 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     first = None
     for precision in ("fp32", "fp16", "int8"):
-        reader, detector, aligner = (session(options.models, kind, precision) for kind in ("reader", "detector", "aligner"))
+        models = Models(options.models, precision)
         texts, states = [], []
         for plate, _ in plates:
-            characters, state = reader.run(None, {"plate": plate[None, None].astype(np.float32) / 255})
+            characters, state = models.reader.run(None, {"plate": plate[None, None].astype(np.float32) / 255})
             texts.append(decode_greedy(characters[0])[0])
             states.append(int(state[0].argmax()))
         boxes = []
         for luma in scenes:
-            heat, corners = detector.run(None, {"luma": letterbox(luma)[0][None, None]})
+            heat, corners = models.detector.run(None, {"luma": letterbox(luma)[0][None, None]})
             boxes.append([d.box for d in decode(heat[0, 0], corners[0], 0.45)])
         errors = []
         for luma, quad, true in windows:
-            out = aligner.run(None, {"window": window(luma, quad)[None, None].astype(np.float32) / 255})[0]
+            out = models.aligner.run(None, {"window": window(luma, quad)[None, None].astype(np.float32) / 255})[0]
             errors.append(corner_error(from_window(quad, out[0].reshape(4, 2)), true))
         first = first or (texts, states, boxes)
         count = len(golden["plates"])

@@ -25,14 +25,15 @@ HERE = Path(__file__).resolve().parent.parent
 
 
 class Models:
-    """The sessions, one thread each. A folder without an aligner gives the detector's own corners."""
+    """The sessions of a precision, one thread each. A folder without an aligner gives the detector's own corners."""
 
-    def __init__(self, folder: Path = HERE):
+    def __init__(self, folder: Path = HERE, precision: str = "fp32"):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        load = lambda kind: onnxruntime.InferenceSession(str(folder / f"{kind}.onnx"), options, providers=["CPUExecutionProvider"])
+        path = lambda kind: folder / (f"{kind}.onnx" if precision == "fp32" else f"{kind}.{precision}.onnx")
+        load = lambda kind: onnxruntime.InferenceSession(str(path(kind)), options, providers=["CPUExecutionProvider"])
         self.detector, self.reader = load("detector"), load("reader")
-        self.aligner = load("aligner") if (folder / "aligner.onnx").exists() else None
+        self.aligner = load("aligner") if path("aligner").exists() else None
         self.states = self.reader.get_modelmeta().custom_metadata_map["states"].split(",")
 
     def detect(self, grey: np.ndarray, threshold: float, widths=(640, 320)) -> list[Detection]:

@@ -20,7 +20,7 @@ import numpy as np
 from .outcome import Outcome, Outcomes, outcomes
 
 #: Shares of the plates that may be left unread, for the accuracy of the rest.
-ABSTAIN = (0.0, 0.05, 0.1, 0.2)
+ABSTAIN = (0.05, 0.1, 0.2)
 
 
 def rate(hits: int, total: int) -> str:
@@ -65,7 +65,7 @@ def text_figures(plates: list[Outcome]) -> dict[str, str]:
     if read:
         confidence, right = np.array([o.seen.confidence for o in read]), np.array([o.folded for o in read], float)
         row["calibration error"] = f"{calibration_error(confidence, right):.3f}"
-    for share in ABSTAIN[1:]:
+    for share in ABSTAIN:
         row[f"folded, least sure {100 * share:.0f} % unread"] = f"{100 * abstaining(plates, share):.1f} %"
     return row
 

@@ -124,19 +124,13 @@ fn is_likely(before: &Quad, after: &Quad) -> bool {
         let [a, b, c] = [0, 1, 2].map(|k| after.0[(i + k) % 4]);
         (b.x - a.x) * (c.y - b.y) - (b.y - a.y) * (c.x - b.x) > 0.0
     };
-    (0..4).all(turns) && LIKELY.contains(&(area(after) / area(before)))
+    (0..4).all(turns) && LIKELY.contains(&(after.area() / before.area()))
 }
 
 /// Mean way from corner to corner, as a share of the height.
 fn moved(before: &Quad, after: &Quad) -> f32 {
     let way: f32 = before.0.iter().zip(after.0).map(|(a, b)| a.distance(b)).sum();
     way / 4.0 / after.height().max(1.0)
-}
-
-/// Area of a quad in square pixels, positive where its corners go clockwise.
-fn area(quad: &Quad) -> f32 {
-    let [a, b, c, d] = quad.0;
-    ((c.x - a.x) * (d.y - b.y) - (d.x - b.x) * (c.y - a.y)) / 2.0
 }
 
 fn check(out: &[Output<'_>; 1], size: usize) -> Result<(), String> {

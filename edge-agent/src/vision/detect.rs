@@ -219,12 +219,10 @@ fn decode(
 
 /// Whether the corners can be a plate's: clockwise, of some area, its centre in the frame.
 fn is_plate(quad: &Quad, source: (usize, usize)) -> bool {
-    let [a, b, c, d] = quad.0;
-    let area = ((c.x - a.x) * (d.y - b.y) - (d.x - b.x) * (c.y - a.y)) / 2.0;
     let centre = quad.centre();
     let in_frame =
         (0.0..source.0 as f32).contains(&centre.x) && (0.0..source.1 as f32).contains(&centre.y);
-    in_frame && area >= 4.0 && quad.width() >= 4.0 && quad.height() >= 2.0
+    in_frame && quad.area() >= 4.0 && quad.width() >= 4.0 && quad.height() >= 2.0
 }
 
 /// Keeps the best of detections that overlap, best first.

@@ -145,13 +145,13 @@ pub fn health(
     models: &[(&str, &ProviderReport)],
     golden: Option<&golden::Report>,
 ) -> (Status, String) {
-    let (mut status, mut said) = (Status::Pass, String::new());
+    let (mut status, mut parts) = (Status::Pass, Vec::new());
     for (model, report) in models {
         let (worse, providers) = report.health();
         status = status.max(worse);
-        said += &format!("{model}: {providers}. ");
+        parts.push(format!("{model}: {providers}."));
     }
-    said.truncate(said.trim_end().len());
+    let mut said = parts.join(" ");
     if let Some(golden) = golden {
         said += &format!(" Golden plates: {} of {} read.", golden.right, golden.plates);
         if !golden.passed() {
