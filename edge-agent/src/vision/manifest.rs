@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use toml_span::{
-    DeserError, Deserialize, Value,
+    DeserError, Deserialize, ErrorKind, Value,
     de_helpers::{TableHelper, expected},
 };
 
@@ -49,8 +49,8 @@ pub struct Entry {
     pub sha256: String,
     /// `detector`, `aligner` or `reader`.
     pub kind: String,
-    /// `fp32`, `fp16` or `int8`; without the key, `fp32`.
-    pub precision: String,
+    /// The numbers that it computes with; without the key, `fp32`.
+    pub precision: Precision,
     /// The model's version.
     pub version: String,
 }
@@ -62,8 +62,18 @@ impl<'de> Deserialize<'de> for Entry {
         let (kind, version) = (table.required("kind"), table.required("version"));
         let precision = table.optional("precision");
         table.finalize(None)?;
-        let precision = precision.unwrap_or_else(|| Precision::default().name().into());
+        let precision = precision.unwrap_or_default();
         Ok(Self { file: file?, sha256: sha256?, kind: kind?, precision, version: version? })
+    }
+}
+
+impl<'de> Deserialize<'de> for Precision {
+    fn deserialize(value: &mut Value<'de>) -> Result<Self, DeserError> {
+        let name = value.take_string(None)?;
+        Self::from_name(&name).ok_or_else(|| {
+            let problem = format!("`precision` is \"{name}\", not fp32, fp16 or int8");
+            toml_span::Error::from((ErrorKind::Custom(problem.into()), value.span)).into()
+        })
     }
 }
 
@@ -128,15 +138,8 @@ pub fn load(
 ) -> Result<ModelBytes, VisionError> {
     let wrong =
         |reason: String| VisionError::Manifest { path: models_dir.join("manifest.toml"), reason };
-    let all = entries(models_dir)?;
-    if let Some(odd) = all.iter().find(|e| Precision::from_name(&e.precision).is_none()) {
-        let (file, precision) = (&odd.file, &odd.precision);
-        return Err(wrong(format!(
-            "`precision` of {file} is \"{precision}\", not fp32, fp16 or int8"
-        )));
-    }
-    let wanted = |e: &Entry| e.kind == kind.name() && e.precision == precision.name();
-    let mut of_kind: Vec<Entry> = all.into_iter().filter(wanted).collect();
+    let wanted = |e: &Entry| e.kind == kind.name() && e.precision == precision;
+    let mut of_kind: Vec<Entry> = entries(models_dir)?.into_iter().filter(wanted).collect();
     let model = format!("model of kind \"{}\" and precision \"{}\"", kind.name(), precision.name());
     let entry = match (of_kind.pop(), of_kind.is_empty()) {
         (Some(entry), true) => entry,
