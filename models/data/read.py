@@ -12,12 +12,14 @@ import cv2
 import numpy as np
 
 from ..render.lettering import lettering
-from ..render.reader_sample import degrade, render_reader_sample
+from ..render.reader_sample import HALF, degrade, render_reader_sample
 from .augment import jpeg, noise, tone
 from .sources import ALPHABET, STATE_INDEX, Crop, PhotoPlate
 
 HEIGHT, WIDTH = 64, 160
 MARGIN_X, MARGIN_Y = 0.06, 0.12
+#: Plates this many times wider than in the picture are averaged down first; `rectify.rs` has the same rule.
+SHRINK_ABOVE = 2.0
 #: Longest text that is trained on; CTC needs a blank between equal neighbours within 40 columns.
 LONGEST = 10
 
@@ -26,6 +28,11 @@ def encode_text(text: str) -> list[int] | None:
     """CTC classes (1..36) of a text; None for one that cannot be a label."""
     classes = [ALPHABET.index(c) + 1 for c in text if c in ALPHABET]
     return classes if 0 < len(classes) <= LONGEST else None
+
+
+def known_text(text: str | None) -> list[int] | None:
+    """CTC classes of what is known of a text: None for nothing, no classes for a picture without one."""
+    return [] if text == "" else encode_text(text or "")
 
 
 def decode_greedy(probabilities: np.ndarray) -> tuple[str, float]:
@@ -46,7 +53,7 @@ def decode_greedy(probabilities: np.ndarray) -> tuple[str, float]:
 
 #: Share of the rendered plates that are drawn in a style of these, beside what the renderer draws by chance.
 EXTRA = {"eu": 0.05, "eu-wide": 0.09, "BR": 0.07, "MX": 0.05, "ca": 0.02, "ca-legacy": 0.01, "ca-legacy-blue": 0.01,
-         "ca-commercial": 0.015, "ca-exempt": 0.01, "ca-environmental": 0.01, "ca-kids": 0.01, "symbols": 0.02}
+         "ca-commercial": 0.015, "ca-exempt": 0.01, "ca-environmental": 0.01, "ca-kids": 0.01, "symbols": 0.02, "two-rows": 0.06}
 
 
 def rendered(rng: np.random.Generator, style: str | None = None) -> tuple[np.ndarray, str, int]:
@@ -93,7 +100,7 @@ def photographed(rng: np.random.Generator, face: np.ndarray, gentle: bool = Fals
         height, width = face.shape
     source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     ground = float(rng.uniform(5, 230))
-    seen = cv2.warpPerspective(face, cv2.getPerspectiveTransform(source, quad), size, flags=cv2.INTER_LINEAR,
+    seen = cv2.warpPerspective(face, cv2.getPerspectiveTransform(source - HALF, quad - HALF), size, flags=cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_CONSTANT, borderValue=ground)
     seen = degrade(rng, seen, bool(rng.random() < 0.3)) if not gentle else seen
     error = 0.0 if gentle else abs(rng.normal(0, 0.04))
@@ -124,10 +131,16 @@ def upright_corners(size: tuple[int, int], margin: tuple[float, float]) -> np.nd
 def rectify(luma: np.ndarray, quad: np.ndarray, size: tuple[int, int] = (WIDTH, HEIGHT),
             margin: tuple[float, float] = (MARGIN_X, MARGIN_Y)) -> np.ndarray:
     """An upright picture of `size` (width, height) whose corners [4, 2] lie `margin` (shares of the plate's
-    width and height) inside it; by default the reader's input."""
+    width and height) inside it; by default the reader's input. As the appliance does it: a plate of more than
+    `SHRINK_ABOVE` times the picture's width is averaged down first."""
     target = upright_corners(size, margin)
-    return cv2.warpPerspective(luma, cv2.getPerspectiveTransform(quad.astype(np.float32), target), size,
-                               flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    wide = np.linalg.norm(quad[[1, 2]] - quad[[0, 3]], axis=1).mean() / (target[1, 0] - target[0, 0])
+    if wide > SHRINK_ABOVE:
+        height, width = luma.shape
+        luma = cv2.resize(luma, (max(1, round(width / wide * 1.25)), max(1, round(height / wide * 1.25))), interpolation=cv2.INTER_AREA)
+        quad = quad * [luma.shape[1] / width, luma.shape[0] / height]
+    matrix = cv2.getPerspectiveTransform(np.float32(quad - HALF), target - HALF)
+    return cv2.warpPerspective(luma, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def finish(rng: np.random.Generator, crop: np.ndarray) -> np.ndarray:
@@ -169,8 +182,8 @@ class Pool:
 class Sampler:
     """Mixes rendered plates, real crops, plates of photos, and crops that show no plate."""
 
-    def __init__(self, crops: list[Crop], negatives: np.ndarray, photos: Sequence[PhotoPlate] = (), share_rendered: float = 0.5,
-                 share_negative: float = 0.15, share_photos: float = 0.12):
+    def __init__(self, crops: list[Crop], negatives: np.ndarray, photos: Sequence[PhotoPlate] = (), share_rendered: float = 0.4,
+                 share_negative: float = 0.11, share_photos: float = 0.2):
         """negatives: uint8 [n, 64, 160], mined from photos; as many again are drawn lettering."""
         self.crops, self.negatives, self.photos, self.pool = crops, negatives, photos, Pool()
         self.rendered, self.negative = share_rendered, share_negative
@@ -186,19 +199,22 @@ class Sampler:
             kind = 1.0
         if kind < self.rendered:
             crop, text, state = self.pool.draw(rng)
-            return finish(rng, crop), encode_text(text), state
+            return finish(rng, crop), known_text(text), state
         if kind < self.rendered + self.negative:
             return finish(rng, no_plate(rng, self.negatives)), [], -1
         if kind < self.rendered + self.negative + self.photo:
             plate = self.photos[rng.integers(len(self.photos))]
-            return finish(rng, seen_again(rng, plate)), encode_text(plate.text), -1
+            return finish(rng, seen_again(rng, plate)), known_text(plate.text), plate.state
         item = self.crops[rng.integers(len(self.crops))]
         gentle = kind == 1.0 or bool(rng.random() < 0.25)
         return finish(rng, photographed(rng, item.grey, gentle)), encode_text(item.text), item.state
 
 
 def no_plate(rng: np.random.Generator, negatives: np.ndarray) -> np.ndarray:
-    """A crop uint8 [64, 160] that shows no plate: drawn lettering or a mined piece of a photo."""
-    if rng.random() < 0.6:
-        return rectify(*lettering(rng))
-    return negatives[rng.integers(len(negatives))]
+    """A crop uint8 [64, 160] that shows no plate: drawn lettering or a mined piece of a photo; some by halves, as the
+    appliance looks for two rows."""
+    crop = rectify(*lettering(rng)) if rng.random() < 0.6 else negatives[rng.integers(len(negatives))]
+    if rng.random() < 0.2:
+        top = HEIGHT // 2 * int(rng.integers(2))
+        crop = cv2.resize(crop[top : top + HEIGHT // 2], (WIDTH, HEIGHT))
+    return crop

@@ -29,6 +29,7 @@ class Plate:
     text: str  # A-Z0-9 in reading order, no separators
     state: str  # "US-CA", "EU", or "" where the picture does not tell
     style: str
+    upper: int = 0  # characters in the upper row of a plate of two rows; 0: one row
 
 
 def _paint(canvas: np.ndarray, mask: np.ndarray, x: float, y: float, colour: np.ndarray) -> None:
@@ -240,8 +241,8 @@ def _alpha(w: int, h: int, r: int = 14) -> np.ndarray:
     return _ALPHAS[(w, h)]
 
 
-def finish(canvas, rng, text, state, style) -> Plate:
+def finish(canvas, rng, text, state, style, upper=0) -> Plate:
     h, w = canvas.shape[:2]
     out = cv2.convertScaleAbs(_wear(canvas, rng))
     return Plate(cv2.cvtColor(out, cv2.COLOR_BGRA2BGR), cv2.extractChannel(out, 3),
-                 _alpha(w, h), text, state, style)
+                 _alpha(w, h), text, state, style, upper)

@@ -12,7 +12,8 @@ import numpy as np
 from . import formats
 from .abroad import brazilian, european, mexican
 from .parts import Plate, draw_bolts, draw_frame, draw_serial, draw_stickers, draw_text, finish
-from .styles import BR, EU, EU_WIDE, MX, SPECIAL, STYLES, Style, background, ink
+from .styles import BR, EU, EU_WIDE, MX, SPECIAL, TWO_ROWS, STYLES, Style, background, ink
+from .two_rows import two_rows
 
 US_SIZE = (400, 200)  # px, 12 x 6 inch
 
@@ -68,7 +69,7 @@ def _us(rng: np.random.Generator, style: Style, text: str | None) -> Plate:
 
 
 #: How plates of other countries are drawn: (rng, text) -> Plate.
-_FOREIGN = {EU: european, EU_WIDE: lambda rng, text: european(rng, text, wide=True), BR: brazilian, MX: mexican}
+_FOREIGN = {EU: european, EU_WIDE: lambda rng, text: european(rng, text, wide=True), BR: brazilian, MX: mexican, TWO_ROWS: two_rows}
 
 
 def style_names() -> list[str]:

@@ -7,6 +7,9 @@ import numpy as np
 from . import optics
 from .plates import draw_plate
 
+#: OpenCV's pixel centres are whole numbers, ours are halves.
+HALF = np.float32(0.5)
+
 
 def degrade(rng: np.random.Generator, luma: np.ndarray, night: bool) -> np.ndarray:
     """Light, lens, sensor and codec on a plate at sensor scale: uint8 h x w in and out.
@@ -45,6 +48,12 @@ def degrade(rng: np.random.Generator, luma: np.ndarray, night: bool) -> np.ndarr
     return luma
 
 
+def halves(quad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The upper and the lower half of a plate's corners [4, 2]."""
+    left, right = (quad[0] + quad[3]) / 2, (quad[1] + quad[2]) / 2
+    return np.stack([quad[0], quad[1], right, left]), np.stack([left, right, quad[2], quad[3]])
+
+
 def render_reader_sample(rng: np.random.Generator, w: int, h: int, style: str | None = None,
                          text: str | None = None, margin: float = 0.04, jitter: float = 0.025,
                          ) -> tuple[np.ndarray, str, str]:
@@ -52,7 +61,8 @@ def render_reader_sample(rng: np.random.Generator, w: int, h: int, style: str | 
 
     The crop shows the plate's four corners mapped to a rectangle that lies `margin` (share
     of the plate's side) inside the crop on each side, with corners wrong by a normal error
-    of `jitter` (share of the plate's height), as a detector's are.
+    of `jitter` (share of the plate's height), as a detector's are. A plate of two rows is shown whole, and then has
+    no text as no line of it can be read, or one of its halves, with that row's text and no state.
     """
     plate = draw_plate(rng, style, text)
     night = rng.random() < 0.5
@@ -79,7 +89,7 @@ def render_reader_sample(rng: np.random.Generator, w: int, h: int, style: str | 
         face = cv2.resize(face, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
     fh, fw = face.shape
     to_sensor = cv2.getPerspectiveTransform(
-        np.array([[0, 0], [fw, 0], [fw, fh], [0, fh]], np.float32), quad.astype(np.float32))
+        np.array([[0, 0], [fw, 0], [fw, fh], [0, fh]], np.float32) - HALF, np.float32(quad) - HALF)
     bumper = rng.uniform(5, 60) if night else rng.uniform(10, 230)
     luma = cv2.warpPerspective(face, to_sensor, size, flags=cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_CONSTANT, borderValue=bumper)
@@ -87,10 +97,16 @@ def render_reader_sample(rng: np.random.Generator, w: int, h: int, style: str | 
         luma[: int(pad * rng.uniform(0.2, 0.9))] = rng.uniform(0, 255)
     luma = degrade(rng, luma, night)
 
+    text, state, half = plate.text, plate.state, int(rng.integers(3)) if plate.upper else 2
+    if plate.upper:
+        text, state = ((text[: plate.upper], ""), (text[plate.upper :], ""), ("", state))[half]
+    if half < 2:
+        quad, sh = halves(quad)[half], sh / 2
+
     # Back, with the corners as well as the detector found them.
     found = quad + rng.normal(0, jitter * sh, (4, 2)) + rng.normal(0, jitter * sh * 0.7, 2)
     mx, my = w * margin / (1 + 2 * margin), h * margin / (1 + 2 * margin)
     target = np.array([[mx, my], [w - mx, my], [w - mx, h - my], [mx, h - my]], np.float32)
-    back = cv2.getPerspectiveTransform(found.astype(np.float32), target)
+    back = cv2.getPerspectiveTransform(np.float32(found) - HALF, target - HALF)
     crop = cv2.warpPerspective(luma, back, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return crop, plate.text, plate.state
+    return crop, text, state

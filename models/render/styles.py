@@ -12,8 +12,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-#: Plates of other countries; EU_WIDE has its characters far apart.
-EU, EU_WIDE, BR, MX = "eu", "eu-wide", "BR", "MX"
+#: Plates of other countries; EU_WIDE has its characters far apart, TWO_ROWS its serial in two rows.
+EU, EU_WIDE, BR, MX, TWO_ROWS = "eu", "eu-wide", "BR", "MX", "two-rows"
 
 # name: (R, G, B, darkest IR, brightest IR)
 INKS = {

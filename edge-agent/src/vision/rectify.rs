@@ -45,8 +45,7 @@ impl Upright {
 }
 
 /// Plates wider than this many times their width in the picture are averaged down first:
-/// bilinear sampling would skip pixels. The networks are trained without this rule, on plates that
-/// are hardly ever so wide.
+/// bilinear sampling would skip pixels. The networks' trainings have the same rule.
 const SHRINK_ABOVE: f32 = 2.0;
 
 /// Area around the corners that is cut out, as a share of the plate: the margins and some skew.
