@@ -29,7 +29,7 @@ onnx() { "$python" -m models.export.to_onnx "$1" --checkpoint "$out/$1/last.pt" 
 onnx detector --threshold 0.45
 "$python" -m models.train.aligner --data "$data" --out "$out/aligner" --minutes "${MINUTES_ALIGNER:-30}" --seed 40
 onnx aligner
-"$python" -m models.train.reader --data "$data" --negatives "$out/negatives.npz" --pseudo "$out/pseudo.npz" \
+"$python" -m models.train.reader --data "$data" --negatives "$out/negatives.npz" --photos "$out/photo_plates.npz" \
     --out "$out/reader" --minutes "${MINUTES_READER:-200}" --seed 30
 onnx reader
 "$python" -m models.export.quantize --data "$data" --folder "$new"

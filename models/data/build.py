@@ -3,8 +3,8 @@
     python -m models.data.build --data ../shared/data --out build
 
 In this order, each as its own module does it: the check that no evaluation photo is among the training photos,
-which ends everything on a hit; rendered road scenes; crops without a plate; texts by agreement, with a sheet to
-check by eye; the data card. The two that read photos use the models that lie here.
+which ends everything on a hit; rendered road scenes; crops without a plate; plates of photos with their texts, with a
+sheet to check by eye; the data card. The two that read photos use the models that lie here.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def main() -> None:
         ("overlap", *data),
         ("cache", "--out", out / "scenes", "--count", "1200", "--seed", "7"),
         ("negatives", *data, "--out", out / "negatives.npz", "--seed", "50"),
-        ("pseudo", *data, "--out", out / "pseudo.npz", "--sheet", out / "pseudo.png", "--seed", "60"),
-        ("card", *data, "--pseudo", out / "pseudo.npz", "--negatives", out / "negatives.npz"),
+        ("photo_plates", *data, "--out", out / "photo_plates.npz", "--sheet", out / "photo_plates.png", "--seed", "60"),
+        ("card", *data, "--photos", out / "photo_plates.npz", "--negatives", out / "negatives.npz"),
     ):
         print(f"==> {module}", flush=True)
         done = subprocess.run([sys.executable, "-m", f"models.data.{module}", *map(str, arguments)])

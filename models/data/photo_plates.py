@@ -1,11 +1,11 @@
-"""Texts for the plates of photos that have boxes but no text, by agreement: self-training.
+"""The plates of the photos with their texts: by eye where someone looked, else by agreement.
 
-    python -m models.data.pseudo --data ../shared/data --out build/pseudo.npz --sheet build/pseudo.png
+    python -m models.data.photo_plates --data ../shared/data --out build/photo_plates.npz --sheet build/photo_plates.png
 
-The shipped models, or those of another folder, read each labelled plate of the training photos (never evaluate/) several times: corners
-moved, softened, lighter and darker. A plate is kept where all readings agree, are sure on average and leave no hole
-between two characters. What is kept is what today's reader can read already; under the harder looks of the training it teaches real dies and
-surroundings that the renderer doesn't have. `--sheet` draws a sample with its texts, to be checked by eye.
+The shipped models, or those of another folder, find the corners of each boxed plate of the training photos (never evaluate/). Its text
+is what `labels/photos.csv` says; plates that nobody looked at are read several times, corners moved, softened, lighter and darker,
+and kept where all readings agree, are sure on average and leave no hole between two characters: self-training. Held-out photos are
+kept too, by eye only, to measure on. `--sheet` draws a sample with its texts, to be checked by eye.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..evaluate.detections import matched
 from ..evaluate.read_photos import HERE, Models
 from .augment import tone
 from .read import decode_greedy, rectify, upright_corners
-from .sources import PhotoPlate, load_photos
+from .sources import STATES, UNREAD, Photo, PhotoPlate, Plate, load_photos
 
 #: What is kept of a plate: width and height in pixels, and the share of surroundings on each side.
 WINDOW, MARGIN = (256, 128), (0.2, 0.35)
@@ -71,13 +71,26 @@ def sheet(windows: list[np.ndarray], texts: list[str]) -> np.ndarray:
     return np.vstack([np.hstack(tiles[i : i + 8]) for i in range(0, len(tiles), 8)])
 
 
-def load_pseudo(path: Path | None) -> list[PhotoPlate]:
-    """The plates of a file of this module; none without one."""
+def load_photo_plates(path: Path | None, held_out: bool) -> list[PhotoPlate]:
+    """The plates of one side of the split from a file of this module; none without one."""
     if path is None:
         return []
     data = np.load(path)
     quad = upright_corners(WINDOW, MARGIN)
-    return [PhotoPlate(grey, quad, str(text)) for grey, text in zip(data["windows"], data["texts"])]
+    return [PhotoPlate(grey, quad, None if text == UNREAD else str(text), int(state))
+            for grey, text, state, held in zip(data["windows"], data["texts"], data["states"], data["held"]) if held == held_out]
+
+
+def labelled(models: Models, rng: np.random.Generator, photo: Photo, plate: Plate, quad: np.ndarray, held: bool) -> PhotoPlate | None:
+    """The plate in a window of its own, if something is known of it."""
+    text, state = plate.text, plate.state
+    if text is None and not held and plate.box[2] - plate.box[0] >= NARROWEST:
+        text, serial = agreed(models, rng, photo.grey, quad), SERIALS.get(photo.source)
+        if not text or (serial and not serial.fullmatch(text)):
+            return None
+    if text is None or (text == UNREAD and state < 0):
+        return None
+    return PhotoPlate(rectify(photo.grey, quad, WINDOW, MARGIN), quad, text, state)
 
 
 def main() -> None:
@@ -91,24 +104,25 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     models, rng = Models(options.models), np.random.default_rng(options.seed)
-    windows, texts, looked = [], [], 0
-    for photo in load_photos(options.data, False):
-        found = models.detect(photo.grey, 0.3, widths=(640,))
-        for plate in photo.plates:
-            quads = [d.quad for d in found if matched(plate.box, d.box)]
-            if not quads or plate.box[2] - plate.box[0] < NARROWEST:
-                continue
-            looked += 1
-            text, serial = agreed(models, rng, photo.grey, quads[0].astype(np.float32)), SERIALS.get(photo.source)
-            if text and (serial is None or serial.fullmatch(text)):
-                windows.append(rectify(photo.grey, quads[0], WINDOW, MARGIN))
-                texts.append(text)
+    kept: list[tuple[PhotoPlate, bool]] = []
+    for held in (False, True):
+        for photo in load_photos(options.data, held):
+            found = models.detect(photo.grey, 0.3, widths=(640,))
+            for plate in photo.plates:
+                quads = [d.quad for d in found if matched(plate.box, d.box)]
+                one = labelled(models, rng, photo, plate, quads[0].astype(np.float32), held) if quads else None
+                if one:
+                    kept.append((one, held))
+    plates, held = [one for one, _ in kept], np.array([held for _, held in kept])
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(options.out, windows=np.stack(windows), texts=np.array(texts))
-    print(f"{len(texts)} of {looked} plates agreed on")
+    np.savez_compressed(options.out, windows=np.stack([one.grey for one in plates]), texts=np.array([one.text for one in plates]),
+                        states=np.array([one.state for one in plates]), held=held)
+    for side, mine in (("training", ~held), ("held out", held)):
+        texts = [one.text for one, take in zip(plates, mine) if take]
+        print(f"{side}: {sum(t not in ('', UNREAD) for t in texts)} texts, {texts.count('')} that are no plate, {texts.count(UNREAD)} of known origin alone")
     if options.sheet:
-        some = rng.permutation(len(texts))[:120]
-        cv2.imwrite(str(options.sheet), sheet([windows[i] for i in some], [texts[i] for i in some]))
+        some = [plates[i] for i in rng.permutation(len(plates))[:120]]
+        cv2.imwrite(str(options.sheet), sheet([one.grey for one in some], [f"{one.text} {STATES[one.state] if one.state >= 0 else ''}" for one in some]))
 
 
 if __name__ == "__main__":

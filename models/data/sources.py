@@ -3,6 +3,8 @@
 Coordinates are pixels of the stored file, x right, y down. A corner quad is a float32 array [4, 2],
 clockwise from the plate's own top left corner. Grey images are uint8 arrays [height, width].
 
+Texts and origins that nobody gave with the photos were read by eye from enlarged pictures; they lie in `labels/`.
+
 The split is by content, never by row: a stable hash of the photo's name decides, all frames of one
 dashcam ride fall on one side, and copies of one Open Images photo in two folders share their side.
 """
@@ -44,12 +46,23 @@ STATE_INDEX = {code: index for index, code in enumerate(STATES)}
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+#: Texts and origins by eye. photos.csv: source, image, the box's x1 and y1, text, place, remark; crops.csv: image, text, remark.
+LABELS = Path(__file__).resolve().parent / "labels"
+#: What stands for a text that somebody looked at and could not read for certain.
+UNREAD = "?"
+
+
 @dataclass
 class Plate:
-    """One labelled plate: its box x1, y1, x2, y2 in pixels and, where known, its corner quad."""
+    """One labelled plate: its box x1, y1, x2, y2 in pixels and, where known, its corner quad.
+
+    text: None where nobody looked, `UNREAD`, empty for what is no plate, or the serial; state: index in STATES, -1 unknown.
+    """
 
     box: np.ndarray
     quad: np.ndarray | None = None
+    text: str | None = None
+    state: int = -1
 
 
 @dataclass
@@ -75,11 +88,13 @@ class Crop:
 
 @dataclass
 class PhotoPlate:
-    """A plate [h, w] uint8 of a photo with some of its surroundings, its corners [4, 2] in pixels, and its text."""
+    """A plate [h, w] uint8 of a photo with some of its surroundings, its corners [4, 2] in pixels, its text (None: not
+    known; empty: no plate) and its state (-1: not known)."""
 
     grey: np.ndarray
     quad: np.ndarray
-    text: str
+    text: str | None
+    state: int
 
 
 def held_out(key: str) -> bool:
@@ -150,9 +165,32 @@ def _is_held_out(source: str, name: str) -> bool:
     return held_out(_split_key(source, name))
 
 
+def _by_eye(file: str, *key: str) -> dict[tuple, dict]:
+    """Rows of a file of `LABELS` by the given columns."""
+    with open(LABELS / file, newline="") as rows:
+        return {tuple(row[k] for k in key): row for row in csv.DictReader(rows)}
+
+
+def place_class(place: str) -> int:
+    """Class of where a plate is from, as `labels/photos.csv` says it (ISO 3166, or EU); -1 where it isn't known which."""
+    if place in ("", "US"):
+        return -1
+    return STATE_INDEX.get({"GB": "EU"}.get(place, place), STATE_INDEX["other"])
+
+
+def _known(seen: dict) -> tuple[str, int]:
+    """Text and state of a row of `labels/photos.csv`. A serial in two rows is no line that can be read: it counts as
+    none, and its state is known all the same."""
+    if seen["remark"] == "mirror":
+        return UNREAD, -1
+    if seen["remark"] == "two":
+        return "", place_class(seen["place"])
+    return seen["text"], place_class(seen["place"]) if seen["text"] else -1
+
+
 def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> list[Photo]:
     """All photos of the training folders on one side of the split (never evaluate/)."""
-    photos = []
+    photos, texts = [], _by_eye("photos.csv", "source", "image", "x1", "y1")
     for source in ("open-images-plates", "dashcam-day-night", "plate-polygons-300"):
         folder = data / "train" / source
         for name, rows in list(_rows(folder).items())[:limit]:
@@ -166,7 +204,8 @@ def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> li
                 box = np.array([float(row[key]) for key in ("x1", "y1", "x2", "y2")], np.float32)
                 quad = _polygon_quad(row["corners"]) if row["corners"] else None
                 if min(box[2] - box[0], box[3] - box[1]) >= 3:
-                    plates.append(Plate(box, quad))
+                    seen = texts.get((source, name, str(round(box[0])), str(round(box[1]))))
+                    plates.append(Plate(box, quad, *(_known(seen) if seen else ())))
             # Boxes without corners in the polygon set are its augmented copies: mosaics of upside
             # down plates and turned photos whose box says little.
             if source == "plate-polygons-300" and any(plate.quad is None for plate in plates):
@@ -177,16 +216,17 @@ def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> li
 
 
 def load_crops(data: Path, want_held_out: bool, limit: int | None = None) -> list[Crop]:
-    """All state crops on one side of the split, as luma at their stored size (224 x 128)."""
+    """All state crops on one side of the split, as luma at their stored size (224 x 128); texts by eye go before the source's."""
     folder = data / "train" / "us-state-crops"
-    crops = []
+    crops, texts = [], _by_eye("crops.csv", "image")
     for name, rows in list(_rows(folder).items())[:limit]:
         if held_out("us-state-crops/" + name) != want_held_out:
             continue
         grey = cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE)
         if grey is None:
             continue
-        text = "".join(c for c in rows[0]["text"].upper() if c in ALPHABET)
+        seen = texts.get((name,))
+        text = "".join(c for c in (seen["text"] if seen else rows[0]["text"]).upper() if c in ALPHABET)
         state = STATE_INDEX[STATE_OF_FOLDER[name.split("/")[0]]]
         crops.append(Crop(name, grey, text, state))
     return crops

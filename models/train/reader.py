@@ -8,6 +8,7 @@ A checkpoint `last.pt` is written at every epoch; its `average` weights are the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,9 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..data.read import Sampler, decode_greedy, encode_text, no_plate, photographed, rendered
-from ..data.pseudo import load_pseudo
-from ..data.sources import ALPHABET, STATES, load_crops
+from ..data.read import Sampler, decode_greedy, encode_text, known_text, no_plate, photographed, rectify, rendered
+from ..data.photo_plates import load_photo_plates
+from ..data.sources import ALPHABET, STATES, PhotoPlate, load_crops
 from ..evaluate.outcome import edit_distance
 from ..evaluate.score import calibration_error
 from .nets import Reader
@@ -91,9 +92,9 @@ def spacing_loss(logits: torch.Tensor, texts, lengths) -> torch.Tensor:
 
 
 class HeldOut:
-    """Fixed validation sets: real crops as they are and degraded, and rendered plates of another seed."""
+    """Fixed validation sets: real crops as they are and degraded, rendered plates of another seed, plates of photos."""
 
-    def __init__(self, crops, negatives: np.ndarray, count: int = 500):
+    def __init__(self, crops, photos: Sequence[PhotoPlate], negatives: np.ndarray, count: int = 500):
         rng = np.random.default_rng(987654321)
         self.sets = {"real": [], "real degraded": [], "rendered": []}
         for crop in crops:
@@ -102,7 +103,10 @@ class HeldOut:
             self.sets["real degraded"].append((photographed(rng, crop.grey).astype(np.float32) / 255, *entry))
         for _ in range(count):
             image, text, state = rendered(rng)
-            self.sets["rendered"].append((image.astype(np.float32) / 255, encode_text(text), state))
+            self.sets["rendered"].append((image.astype(np.float32) / 255, known_text(text), state))
+        if photos:
+            self.sets["photos"] = [(rectify(plate.grey, plate.quad).astype(np.float32) / 255, encode_text(plate.text or ""), plate.state)
+                                   for plate in photos]
         self.nothing = [(no_plate(rng, negatives).astype(np.float32) / 255, [], -1) for _ in range(count)]
 
     @torch.no_grad()
@@ -150,18 +154,18 @@ def main() -> None:
     """Command line."""
     choices = parser(__doc__, minutes=90, batch=24, seed=30)
     choices.add_argument("--negatives", type=Path, required=True, help="crops without a plate: models.data.negatives")
-    choices.add_argument("--rendered", type=float, default=0.5, help="share of rendered plates")
-    choices.add_argument("--nothing", type=float, default=0.15, help="share of crops without a plate")
-    choices.add_argument("--pseudo", type=Path, help="plates of photos that were read by agreement: models.data.pseudo")
+    choices.add_argument("--rendered", type=float, default=0.4, help="share of rendered plates")
+    choices.add_argument("--nothing", type=float, default=0.11, help="share of crops without a plate")
+    choices.add_argument("--photos", type=Path, help="plates of photos with their texts: models.data.photo_plates")
     choices.add_argument("--from", dest="start", type=Path, help="an exported reader whose weights are the start")
     options = choices.parse_args()
     prepare(options)
     crops = load_crops(options.data, False, options.limit)
     negatives = np.load(options.negatives)["crops"]
     kept_back = len(negatives) // 12
-    held_out = HeldOut(load_crops(options.data, True, options.limit), negatives[:kept_back])
+    held_out = HeldOut(load_crops(options.data, True, options.limit), load_photo_plates(options.photos, True), negatives[:kept_back])
     print(f"crops {len(crops)} held out {len(held_out.sets['real'])}", flush=True)
-    sampler = Sampler(crops, negatives[kept_back:], load_pseudo(options.pseudo), options.rendered, options.nothing)
+    sampler = Sampler(crops, negatives[kept_back:], load_photo_plates(options.photos, False), options.rendered, options.nothing)
     model, spaced = Reader(len(STATES)), SPACED
     if options.start:
         rng = np.random.default_rng(options.seed)
