@@ -30,6 +30,7 @@ pub mod rectify;
 pub mod serial;
 pub mod session;
 pub mod still;
+pub mod two_rows;
 
 pub use align::Aligner;
 pub use detect::Detector;

@@ -9,6 +9,7 @@ use super::{
     manifest::Kind,
     rectify::Upright,
     session::{Contract, Model, Outlet, Output, ProviderReport, Runtime, show},
+    two_rows,
 };
 use crate::{capture::Plane, config::Vision, geometry::Quad};
 
@@ -63,11 +64,34 @@ impl Reader {
     }
 
     /// One reading for each of `corners` (full-frame pixels), in their order; an empty reading for
-    /// corners that span nothing in the frame.
+    /// corners that span nothing in the frame. Where nothing is read in one line, two are tried
+    /// ([`two_rows`]).
     ///
     /// # Errors
     /// [`VisionError::Inference`], [`VisionError::NotFinite`], [`VisionError::Contract`] (a shape).
     pub fn read(&mut self, luma: Plane<'_>, corners: &[Quad]) -> Result<Vec<Reading>, VisionError> {
+        let mut readings = self.read_lines(luma, corners)?;
+        let high: Vec<(usize, [Quad; 2])> = (readings.iter().zip(corners).enumerate())
+            .filter_map(|(plate, (reading, quad))| Some((plate, two_rows::halves(reading, quad)?)))
+            .collect();
+        let rows: Vec<Quad> = high.iter().flat_map(|(_, halves)| *halves).collect();
+        let mut rows = self.read_lines(luma, &rows)?.into_iter();
+        for (plate, _) in high {
+            if let (Some(upper), Some(lower)) = (rows.next(), rows.next())
+                && let Some(characters) = two_rows::join(upper, lower)
+            {
+                readings[plate].characters = characters;
+            }
+        }
+        Ok(readings)
+    }
+
+    /// One reading for each of `corners`, each taken as a single line.
+    fn read_lines(
+        &mut self,
+        luma: Plane<'_>,
+        corners: &[Quad],
+    ) -> Result<Vec<Reading>, VisionError> {
         let mut readings = vec![Reading::default(); corners.len()];
         let states = &self.states;
         self.batch.run(luma, corners, |out, size, plates| {

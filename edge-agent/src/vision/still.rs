@@ -1,9 +1,9 @@
 //! Photos → plates, best first: detection at more than one scale, as no time presses.
 //!
-//! A stream's camera is set up so that plates have a known size; a photo's plates have any. So a
-//! photo is looked at at the configured width and, if it is larger, at [`LARGE_WIDTH`]; where that
-//! finds nothing sure, also at half and a quarter of it on a grey border, for plates that fill the
-//! picture. All are merged by overlap.
+//! A stream's camera is set up so that plates have a known size; a photo's plates have any. So where
+//! the look at the configured width finds nothing sure, a larger photo is looked at at [`LARGE_WIDTH`],
+//! and where that doesn't either, at half and a quarter of the configured width on a grey border, for
+//! plates that fill the picture. All are merged by overlap.
 //!
 //! A small picture of a plate's proportions may *be* a plate, cut out by someone else. It is then
 //! also read as a whole; that reading counts only where the reader is at least
@@ -24,7 +24,7 @@ use crate::{
 
 /// Width that larger photos are also looked at in, in pixels.
 pub const LARGE_WIDTH: usize = 1024;
-/// A detection of this score makes the search at smaller scales unnecessary.
+/// A detection of this score makes further looks unnecessary.
 pub const SURE_SCORE: f32 = 0.5;
 /// Grey border at the smaller scales, in pixels of the detector's canvas.
 pub const BORDER: usize = 48;
@@ -131,11 +131,13 @@ impl Stills {
     }
 
     fn detect(&mut self, luma: Plane<'_>) -> Result<Vec<PlateDetection>, VisionError> {
+        let unsure = |found: &[PlateDetection]| found.iter().all(|d| d.score < SURE_SCORE);
         let mut found = self.detector.detect_at(luma, self.width, 0)?;
-        if luma.width > self.width.max(LARGE_WIDTH * 3 / 4) && self.width < LARGE_WIDTH {
+        let large = luma.width > self.width.max(LARGE_WIDTH * 3 / 4) && self.width < LARGE_WIDTH;
+        if large && unsure(&found) {
             found.extend(self.detector.detect_at(luma, LARGE_WIDTH, 0)?);
         }
-        if found.iter().all(|d| d.score < SURE_SCORE) {
+        if unsure(&found) {
             let width = self.width.min(luma.width);
             for part in [2, 4] {
                 found.extend(self.detector.detect_at(luma, width.div_ceil(part), BORDER)?);
