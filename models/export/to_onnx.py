@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -28,29 +30,6 @@ from ..train.fold import folded
 from ..train.nets import Aligner, Detector, Reader
 
 HERE = Path(__file__).resolve().parent.parent
-CONVENTION = {
-    "detector": "luma float32 [N,1,H,W] 0..1, H and W multiples of 32; heat [N,1,H/8,W/8] is a score with "
-                "non-peaks 0; corners [N,8,H/8,W/8] x0,y0..x3,y3 in input pixels relative to the cell centre "
-                "((x+0.5)*8,(y+0.5)*8), clockwise from the plate's own top left",
-    "aligner": "window float32 [N,1,64,128] 0..1 luma, rectified by the detector's corners with a margin of 20% of the "
-               "plate's width left and right and 30% of its height above and below; corners [N,8] x0,y0..x3,y3 in window "
-               "pixels, clockwise from the plate's own top left",
-    "reader": "plate float32 [N,1,64,160] 0..1 luma, rectified with a margin of 6% of the plate's width left "
-              "and right and 12% of its height above and below; characters [N,40,37] CTC probabilities, 0 blank, "
-              "1..10 digits, 11..36 A..Z; state [N,S] probabilities in the order of states.txt",
-}
-SOURCES = {
-    "detector": "Open Images plates (photos CC BY 2.0, boxes CC BY 4.0); dashcam rides of Romania (MIT); plate "
-                "polygons (Apache-2.0); US state plate crops (MIT); rendered scenes of this repository",
-    "aligner": "plate polygons (Apache-2.0); US state plate crops (MIT) and rendered plates of this repository, pasted into "
-               "Open Images photos (CC BY 2.0), dashcam rides of Romania (MIT) and plate polygons",
-    "reader": "US state plate crops (MIT); plates of Open Images photos (CC BY 2.0), dashcam rides of Romania (MIT) and plate "
-              "polygons (Apache-2.0); rendered plates of this repository",
-}
-#: Networks by kind.
-NETS = {"detector": Detector, "aligner": Aligner, "reader": lambda: Reader(len(STATES))}
-
-
 class DetectorGraph(nn.Module):
     """Detector with sigmoid and 3x3 peak suppression inside."""
 
@@ -77,41 +56,77 @@ class ReaderGraph(nn.Module):
         return torch.softmax(characters / self.temperature, 2), torch.softmax(state / self.state_temperature, 1)
 
 
-def build(kind: str, checkpoint: Path | None) -> tuple[nn.Module, dict]:
+@dataclass(frozen=True)
+class Kind:
+    """What sets one network's file apart from another's."""
+
+    net: Callable[[], nn.Module]
+    #: (folded network, the checkpoint's notes) -> what is exported.
+    graph: Callable[[nn.Module, dict], nn.Module]
+    input: str
+    outputs: tuple[str, ...]
+    #: Shapes to compare with PyTorch on; two pictures of the last are the example of the export.
+    shapes: tuple[tuple[int, ...], ...]
+    #: Outputs to compare, from here on.
+    compared: int
+    #: Sizes of the input, beside the batch, that stay open.
+    sizes: Callable[[], dict]
+    convention: str
+    sources: str
+
+
+def _detector_sizes() -> dict:
+    return {2: 32 * torch.export.Dim("rows32", min=2, max=128), 3: 32 * torch.export.Dim("columns32", min=2, max=128)}
+
+
+def _batches(height: int, width: int) -> tuple[tuple[int, ...], ...]:
+    return tuple((n, 1, height, width) for n in (1, 3, 8))
+
+
+KINDS = {
+    "detector": Kind(
+        Detector, lambda net, _: DetectorGraph(net), "luma", ("heat", "corners"),
+        # The heat is not compared: a peak suppressed on one side only by a tie is no difference.
+        ((1, 1, 384, 640), (2, 1, 96, 128), (1, 1, 736, 1280), (1, 1, 160, 224)), 1, _detector_sizes,
+        "luma float32 [N,1,H,W] 0..1, H and W multiples of 32; heat [N,1,H/8,W/8] is a score with non-peaks 0; corners "
+        "[N,8,H/8,W/8] x0,y0..x3,y3 in input pixels relative to the cell centre ((x+0.5)*8,(y+0.5)*8), clockwise from the "
+        "plate's own top left",
+        "Open Images plates (photos CC BY 2.0, boxes CC BY 4.0); dashcam rides of Romania (MIT); plate polygons (Apache-2.0); US "
+        "state plate crops (MIT); rendered scenes of this repository"),
+    "aligner": Kind(
+        Aligner, lambda net, _: net, "window", ("corners",), _batches(64, 128), 0, dict,
+        "window float32 [N,1,64,128] 0..1 luma, rectified by the detector's corners with a margin of 20% of the plate's width left "
+        "and right and 30% of its height above and below; corners [N,8] x0,y0..x3,y3 in window pixels, clockwise from the plate's "
+        "own top left",
+        "plate polygons (Apache-2.0); US state plate crops (MIT) and rendered plates of this repository, pasted into Open Images "
+        "photos (CC BY 2.0), dashcam rides of Romania (MIT) and plate polygons"),
+    "reader": Kind(
+        lambda: Reader(len(STATES)), lambda net, notes: ReaderGraph(net, *notes.get("temperature", (1.0, 1.0))),
+        "plate", ("characters", "state"), _batches(64, 160), 0, dict,
+        "plate float32 [N,1,64,160] 0..1 luma, rectified with a margin of 6% of the plate's width left and right and 12% of its "
+        "height above and below; characters [N,40,37] CTC probabilities, 0 blank, 1..10 digits, 11..36 A..Z; state [N,S] "
+        "probabilities in the order of states.txt",
+        "US state plate crops (MIT); plates of Open Images photos (CC BY 2.0), dashcam rides of Romania (MIT) and plate polygons "
+        "(Apache-2.0); rendered plates of this repository"),
+}
+
+
+def build(kind: Kind, checkpoint: Path | None) -> tuple[nn.Module, dict]:
     """Graph module in evaluation mode and the checkpoint's notes."""
-    net = NETS[kind]()
+    net = kind.net()
     notes: dict = {}
     if checkpoint:
         state = torch.load(checkpoint, map_location="cpu", weights_only=False)
         net.load_state_dict(state["average"])
         notes = dict(state["notes"], samples=state["samples"], minutes=round(state["spent_s"] / 60, 1))
-    net = folded(net)
-    if kind == "detector":
-        return DetectorGraph(net).eval(), notes
-    if kind == "aligner":
-        return net, notes
-    temperature = notes.get("temperature", [1.0, 1.0])
-    return ReaderGraph(net, *temperature).eval(), notes
+    return kind.graph(folded(net), notes).eval(), notes
 
 
-def export(kind: str, graph: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+def export(kind: Kind, graph: nn.Module, path: Path, metadata: dict[str, str]) -> None:
     """Export with dynamic shapes and write the metadata."""
-    batch = torch.export.Dim("batch", min=1, max=256)
-    if kind == "detector":
-        rows, columns = torch.export.Dim("rows32", min=2, max=128), torch.export.Dim("columns32", min=2, max=128)
-        example, names = torch.rand(2, 1, 160, 224), ["luma"]
-        shapes = ({0: batch, 2: 32 * rows, 3: 32 * columns},)
-        outputs = ["heat", "corners"]
-    elif kind == "aligner":
-        example, names = torch.rand(2, 1, 64, 128), ["window"]
-        shapes = ({0: batch},)
-        outputs = ["corners"]
-    else:
-        example, names = torch.rand(2, 1, 64, 160), ["plate"]
-        shapes = ({0: batch},)
-        outputs = ["characters", "state"]
-    torch.onnx.export(graph, (example,), str(path), input_names=names, output_names=outputs, dynamic_shapes=shapes,
-                      opset_version=18, dynamo=True, external_data=False, verbose=False)
+    shapes = ({0: torch.export.Dim("batch", min=1, max=256)} | kind.sizes(),)
+    torch.onnx.export(graph, (torch.rand(2, *kind.shapes[-1][1:]),), str(path), input_names=[kind.input], output_names=list(kind.outputs),
+                      dynamic_shapes=shapes, opset_version=18, dynamo=True, external_data=False, verbose=False)
     model = onnx.load(str(path))
     for key in list(model.metadata_props):
         model.metadata_props.remove(key)
@@ -127,21 +142,17 @@ def export(kind: str, graph: nn.Module, path: Path, metadata: dict[str, str]) ->
     onnx.save(model, str(path))
 
 
-def compare(kind: str, graph: nn.Module, path: Path) -> float:
+def compare(kind: Kind, graph: nn.Module, path: Path) -> float:
     """Largest difference between PyTorch and ONNX Runtime over several shapes."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    shapes = {"detector": [(1, 1, 384, 640), (2, 1, 96, 128), (1, 1, 736, 1280)],
-              "aligner": [(n, 1, 64, 128) for n in (1, 3, 8)], "reader": [(n, 1, 64, 160) for n in (1, 3, 8)]}[kind]
     worst = 0.0
-    for shape in shapes:
+    for shape in kind.shapes:
         x = torch.rand(shape)
         with torch.no_grad():
             wanted = graph(x)
-        wanted = [wanted] if kind == "aligner" else wanted
-        got = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        # The detector's heat is left out: a peak suppressed on one side only by a tie is no difference.
-        pairs = list(zip(wanted, got))[1 if kind == "detector" else 0:]
-        worst = max([worst] + [float(np.abs(w.numpy() - g).max()) for w, g in pairs])
+        wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+        got = session.run(None, {kind.input: x.numpy()})
+        worst = max([worst] + [float(np.abs(w.numpy() - g).max()) for w, g in list(zip(wanted, got))[kind.compared :]])
     return worst
 
 
@@ -158,18 +169,19 @@ def write_manifest(folder: Path, kind: str, file: str, version: str, precision: 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=list(NETS))
+    parser.add_argument("kind", choices=list(KINDS))
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--folder", type=Path, default=HERE)
     parser.add_argument("--version", default="0.0.0")
     parser.add_argument("--threshold", type=float, help="detector: least score to use (models.evaluate.threshold)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    graph, notes = build(options.kind, options.checkpoint)
+    kind = KINDS[options.kind]
+    graph, notes = build(kind, options.checkpoint)
     file = f"{options.kind}.onnx"
     metadata = {"name": f"milepost-{options.kind}", "version": options.version,
                 "trained": str(date.today()) if options.checkpoint else "untrained",
-                "data": SOURCES[options.kind], "input": CONVENTION[options.kind],
+                "data": kind.sources, "input": kind.convention,
                 "license": "Apache-2.0"}
     metadata |= {key: str(value) for key, value in notes.items() if key in ("held_out", "samples", "minutes", "temperature")}
     if options.threshold:
@@ -177,10 +189,10 @@ def main() -> None:
     if options.kind == "reader":
         metadata["states"] = ",".join(STATES)
         (options.folder / "states.txt").write_text("\n".join(STATES) + "\n")
-    export(options.kind, graph, options.folder / file, metadata)
+    export(kind, graph, options.folder / file, metadata)
     write_manifest(options.folder, options.kind, file, options.version)
     print(f"{file}: {(options.folder / file).stat().st_size} bytes, differs from PyTorch by at most "
-          f"{compare(options.kind, graph, options.folder / file):.2e}")
+          f"{compare(kind, graph, options.folder / file):.2e}")
 
 
 if __name__ == "__main__":
