@@ -30,7 +30,7 @@ measure() {
     sets+=("$1=$out/$name.jsonl")
 }
 
-scripts/fixed_set.sh
+scripts/setup.sh fixed_set
 measure .cache/fixed-set/rendered-scenes
 measure .cache/fixed-set/rendered-nothing
 if [ -d "$data/evaluate" ]; then

@@ -2,7 +2,7 @@
 # Brings a Debian 12 machine to where Milepost builds, runs and is tested. Safe to run again: what
 # is there is left alone, so that a second run takes a second.
 #
-#   scripts/setup.sh [apt] [onnxruntime] [python] [report] [clip]     (apt, onnxruntime and clip by default)
+#   scripts/setup.sh [apt] [onnxruntime] [python] [report] [clip] [fixed_set]     (apt, onnxruntime and clip by default)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -94,17 +94,22 @@ setup_report() {
     printf '%s' "$want" > "$stamp"
 }
 
-# The demo clip follows from the renderer's sources and the seed.
-setup_clip() {
-    local stamp=$cache/clip/stamp want
-    want=$(cat models/render/*.py models/render/fonts/*.ttf models/formats.toml models/render/requirements.txt | sha256sum)
-    [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && return 0
+# What follows from the renderer's sources and a seed: drawn FOLDER WHAT MODULE ARGUMENT…
+drawn() {
+    local folder=$cache/$1 what=$2 module=$3 want
+    want=$(cat models/render/*.py models/render/fonts/*.ttf models/formats.toml models/render/requirements.txt "${module//.//}.py" | sha256sum)
+    [ "$(cat "$folder/stamp" 2>/dev/null)" = "$want" ] && return 0
     setup_python
-    say "rendering the demo clip (once, a minute or two)"
-    rm -rf "$cache/clip"
-    "$cache/python/bin/python" -m models.render.clip --out "$cache/clip" --seed 1
-    printf '%s' "$want" > "$stamp"
+    say "rendering $what (once, a minute or two)"
+    rm -rf "$folder"
+    "$cache/python/bin/python" -m "$module" --out "$folder" "${@:4}"
+    printf '%s' "$want" > "$folder/stamp"
 }
+
+setup_clip() { drawn clip "the demo clip" models.render.clip --seed 1; }
+
+# The photos that CI scores the models on.
+setup_fixed_set() { drawn fixed-set "the fixed set" models.evaluate.fixed_set; }
 
 for step in "${@:-apt onnxruntime clip}"; do
     for part in $step; do "setup_$part"; done

@@ -16,7 +16,7 @@ say "tests"
 cargo test --workspace --no-fail-fast
 
 say "the models on a fixed rendered set, against models/evaluate/baseline.json"
-scripts/fixed_set.sh
+scripts/setup.sh fixed_set
 cargo build --release --quiet --package milepost
 sets=()
 for set in rendered-scenes rendered-nothing; do

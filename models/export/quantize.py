@@ -25,7 +25,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from ..data.align import window
 from ..data.detect import box_quad
 from ..data.read import rectify, rendered
-from ..data.sources import load_crops, load_photos
+from ..data.sources import Crop, Photo, load_crops, load_photos
 from ..evaluate.detections import letterbox
 from .to_onnx import HERE, write_manifest
 
@@ -44,10 +44,9 @@ class Inputs(CalibrationDataReader):
         return next(self.left, None)
 
 
-def calibration_inputs(kind: str, data: Path, count: int, seed: int) -> list[np.ndarray]:
-    """Inputs [1, 1, h, w] as the network gets them, from training photos (never evaluate/) and rendered plates."""
+def calibration_inputs(kind: str, photos: list[Photo], crops: list[Crop], count: int, seed: int) -> list[np.ndarray]:
+    """Inputs [1, 1, h, w] as the network gets them, from training photos and rendered plates."""
     rng = np.random.default_rng(seed)
-    photos = load_photos(data, False, 3 * count)
     photos = [photos[i] for i in rng.permutation(len(photos))[:count]]
     if kind == "detector":
         fixed = [letterbox(photo.grey, 640, 640)[0] for photo in photos]
@@ -55,14 +54,13 @@ def calibration_inputs(kind: str, data: Path, count: int, seed: int) -> list[np.
     if kind == "aligner":
         pieces = [window(photo.grey, box_quad(photo.plates[0].box)) for photo in photos]
     else:
-        crops = load_crops(data, False, 3000)
         pieces = [rectify(photo.grey, box_quad(photo.plates[0].box)) for photo in photos[: count // 3]]
         pieces += [rendered(rng)[0] for _ in range(count // 3)]
         pieces += [cv2.resize(crops[i].grey, (160, 64), interpolation=cv2.INTER_AREA) for i in rng.permutation(len(crops))[: count // 3]]
     return [piece[None, None].astype(np.float32) / 255 for piece in pieces]
 
 
-def int8(kind: str, source: Path, target: Path, data: Path, count: int, seed: int) -> None:
+def int8(kind: str, source: Path, target: Path, inputs: list[np.ndarray]) -> None:
     """Write the INT8 file."""
     model = onnx.load(str(source))
     weights = {i.name for i in model.graph.initializer}
@@ -75,7 +73,7 @@ def int8(kind: str, source: Path, target: Path, data: Path, count: int, seed: in
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.onnx"
         quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
-        quantize_static(str(ready), str(target), Inputs(model.graph.input[0].name, calibration_inputs(kind, data, count, seed)),
+        quantize_static(str(ready), str(target), Inputs(model.graph.input[0].name, inputs),
                         quant_format=QuantFormat.QDQ, per_channel=True, weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
                         calibrate_method=CalibrationMethod.MinMax, nodes_to_exclude=kept)
     finish(source, target, "int8")
@@ -108,13 +106,15 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["detector", "aligner", "reader"])
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    # Never evaluate/: what the ranges are fitted on is trained on.
+    photos, crops = load_photos(options.data, False, 3 * options.count), load_crops(options.data, False, 3000)
     for kind in options.kinds:
         source = options.folder / f"{kind}.onnx"
         version = next(p.value for p in onnx.load(str(source)).metadata_props if p.key == "version")
         for precision in ("int8", "fp16"):
             target = options.folder / f"{kind}.{precision}.onnx"
             if precision == "int8":
-                int8(kind, source, target, options.data, options.count, options.seed)
+                int8(kind, source, target, calibration_inputs(kind, photos, crops, options.count, options.seed))
             else:
                 fp16(source, target)
             write_manifest(options.folder, kind, target.name, version, precision)
