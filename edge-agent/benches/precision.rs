@@ -9,7 +9,7 @@ use std::{path::Path, time::Instant};
 
 use milepost::{
     capture::Plane,
-    config::{Precision, Provider, Vision},
+    config::{Config, Precision, Provider, Vision},
     geometry::{Point, Quad},
     vision::{Aligner, Detector, PlateDetection, Reader, Runtime, VisionError},
 };
@@ -29,19 +29,20 @@ struct Networks {
 }
 
 impl Networks {
-    fn load(runtime: &Runtime, precision: Precision, threads: usize) -> Result<Self, VisionError> {
+    fn load(
+        runtime: &Runtime,
+        defaults: &Vision,
+        precision: Precision,
+        threads: usize,
+    ) -> Result<Self, VisionError> {
         let vision = Vision {
             models_dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("../models"),
-            onnxruntime_library: None,
             execution_providers: vec![Provider::Cpu],
             precision,
             threads,
-            detect_width: 640,
-            detect_every: 1,
+            // Finds nothing: what finds more reads more.
             min_score: 0.99,
-            min_plate_width: 40.0,
-            motion_gate: true,
-            regions: Vec::new(),
+            ..defaults.clone()
         };
         Ok(Self {
             name: format!(
@@ -74,7 +75,7 @@ impl Networks {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let runtime = Runtime::load(None)?;
+    let (runtime, defaults) = (Runtime::load(None)?, Config::embedded()?.vision);
     let luma: Vec<u8> =
         (0..WIDTH * HEIGHT).map(|i| (i % WIDTH / 16 + i / WIDTH / 9) as u8).collect();
     let luma = Plane { data: &luma, width: WIDTH, height: HEIGHT, stride: WIDTH };
@@ -82,7 +83,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(|i| {
             let (x, y) = (200.0 + 180.0 * i as f32, 600.0);
             Quad(
-                [(0., 0.), (140., 6.), (138., 76.), (-2., 70.)]
+                [(0., 0.), (170., 6.), (168., 76.), (-2., 70.)]
                     .map(|(dx, dy)| Point::new(x + dx, y + dy)),
             )
         })
@@ -90,7 +91,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut all = Vec::new();
     for precision in [Precision::Fp32, Precision::Int8] {
         for threads in [1, 2] {
-            all.push(Networks::load(&runtime, precision, threads)?);
+            all.push(Networks::load(&runtime, &defaults, precision, threads)?);
         }
     }
     for _ in 0..ROUNDS {

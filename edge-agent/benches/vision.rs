@@ -9,7 +9,7 @@ use std::{hint::black_box, path::Path, time::Instant};
 use milepost::{
     capture::Frame,
     clock::{ClockSource, ExposureTime},
-    config::{Evidence, Precision, Provider, Vision},
+    config::{Config, Evidence, Provider, Vision},
     evidence,
     geometry::{Point, Quad},
     vision::{
@@ -36,9 +36,10 @@ fn frame() -> Option<Frame> {
     Frame::from_luma(0, exposure, WIDTH, HEIGHT, luma.collect())
 }
 
+/// A plate too wide for two rows, as nothing can be read of it.
 fn plate(i: usize) -> Quad {
     let (x, y) = (200.0 + 180.0 * i as f32, 600.0);
-    let corners = [(x, y), (x + 140.0, y + 6.0), (x + 138.0, y + 76.0), (x - 2.0, y + 70.0)];
+    let corners = [(x, y), (x + 170.0, y + 6.0), (x + 168.0, y + 76.0), (x - 2.0, y + 70.0)];
     Quad(corners.map(|(x, y)| Point::new(x, y)))
 }
 
@@ -58,16 +59,9 @@ fn measure(step: &str, mut run: impl FnMut()) {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vision = Vision {
         models_dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("../models"),
-        onnxruntime_library: None,
         execution_providers: vec![Provider::Cpu],
-        precision: Precision::Fp32,
         threads: 1,
-        detect_width: 640,
-        detect_every: 1,
-        min_score: 0.4,
-        min_plate_width: 40.0,
-        motion_gate: true,
-        regions: Vec::new(),
+        ..Config::embedded()?.vision
     };
     let photos = Evidence { jpeg_quality: 85, context_width: 1280 };
     let runtime = Runtime::load(None)?;
