@@ -32,6 +32,7 @@ measure() {
 
 scripts/setup.sh fixed_set
 measure .cache/fixed-set/rendered-scenes
+measure .cache/fixed-set/rendered-two-rows
 measure .cache/fixed-set/rendered-nothing
 if [ -d "$data/evaluate" ]; then
     for set in us-scenes eu-scenes us-crops no-plate; do measure "$data/evaluate/$set"; done

@@ -19,7 +19,7 @@ say "the models on a fixed rendered set, against models/evaluate/baseline.json"
 scripts/setup.sh fixed_set
 cargo build --release --quiet --package milepost
 sets=()
-for set in rendered-scenes rendered-nothing; do
+for set in rendered-scenes rendered-two-rows rendered-nothing; do
     find ".cache/fixed-set/$set" -name '*.png' | sort | xargs -d '\n' target/release/milepost read --json > ".cache/fixed-set/$set.jsonl"
     sets+=(".cache/fixed-set/$set=.cache/fixed-set/$set.jsonl")
 done

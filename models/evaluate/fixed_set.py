@@ -2,7 +2,7 @@
 
     python -m models.evaluate.fixed_set --out .cache/fixed-set
 
-Road scenes with plates from 60 px wide, by day and under the lamp, and lettering without a plate. Rendered
+Road scenes with plates from 60 px wide, by day and under the lamp; plates of two rows; and lettering without a plate. Rendered
 plates are easier than a road's, so the figures say whether something broke, not how good the models are.
 """
 
@@ -16,9 +16,11 @@ import cv2
 import numpy as np
 
 from ..render.lettering import lettering
+from ..render.plates import draw_plate
+from ..render.reader_sample import degrade
 from ..render.scene import draw_scene
 
-SCENES, NOTHING, SEED = 240, 80, 4711
+SCENES, TWO_ROWS, NOTHING, SEED = 240, 60, 80, 4711
 #: Least width of a plate that counts, in pixels.
 LEAST = 60.0
 
@@ -34,14 +36,45 @@ def scenes(folder: Path) -> None:
         if not any(map(counts, scene.plates)):
             continue
         cv2.imwrite(str(folder / name), scene.luma)
-        for plate in scene.plates:
-            (x1, y1), (x2, y2) = plate.corners.min(0), plate.corners.max(0)
-            corners = " ".join(f"{v:.1f}" for v in plate.corners.ravel())
-            rows.append([name, 1280, 720, f"{x1:.1f}", f"{y1:.1f}", f"{x2:.1f}", f"{y2:.1f}", corners, plate.text, plate.state, "" if counts(plate) else "ignore"])
+        rows += [[*row(name, (1280, 720), plate.corners, plate.text, plate.state), "" if counts(plate) else "ignore"] for plate in scene.plates]
+    write_labels(folder, rows)
+
+
+def row(name: str, size: tuple[int, int], corners: np.ndarray, text: str, state: str) -> list:
+    """A row of labels.csv but for its note."""
+    box = [f"{v:.1f}" for v in (*corners.min(0), *corners.max(0))]
+    return [name, *size, *box, " ".join(f"{v:.1f}" for v in corners.ravel()), text, state]
+
+
+def write_labels(folder: Path, rows: list[list]) -> None:
+    """labels.csv, as the photos' folders have it."""
     with open(folder / "labels.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow("image,width,height,x1,y1,x2,y2,corners,text,state,note".split(","))
         writer.writerows(rows)
+
+
+def two_rows(folder: Path) -> None:
+    """Plates of two rows, 100 to 220 px wide, on something dark and uneven; with labels.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, size = [], (640, 400)
+    for index in range(TWO_ROWS):
+        rng = np.random.default_rng([SEED, 2, index])
+        plate, night = draw_plate(rng, "two-rows"), index % 2 == 1
+        face = plate.ir if night else cv2.cvtColor(plate.image, cv2.COLOR_BGR2GRAY)
+        height, width = face.shape
+        scale, lean = rng.uniform(100, 220) / width, rng.normal(0, 0.06)
+        flat = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+        corners = (flat - flat.mean(0)) * scale @ np.array([[1, lean], [-lean, 1]]) + rng.uniform((180, 140), (460, 260))
+        ground = cv2.resize(rng.uniform(10, 110, (5, 8)).astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+        turn = cv2.getPerspectiveTransform(flat, corners.astype(np.float32))
+        small = cv2.GaussianBlur(face, (0, 0), max(0.1, 0.4 / scale))
+        shown, mask = (cv2.warpPerspective(picture, turn, size) for picture in (small, plate.alpha))
+        luma = np.clip(ground + (shown - ground) * (mask / 255.0), 0, 255).astype(np.uint8)
+        name = f"{index:03d}.png"
+        cv2.imwrite(str(folder / name), degrade(rng, luma, night))
+        rows.append([*row(name, size, corners, plate.text, plate.state), ""])
+    write_labels(folder, rows)
 
 
 def nothing(folder: Path) -> None:
@@ -59,6 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     scenes(options.out / "rendered-scenes")
+    two_rows(options.out / "rendered-two-rows")
     nothing(options.out / "rendered-nothing")
 
 
