@@ -62,7 +62,7 @@ def main() -> None:
     few = ", ".join(f"{state} {count}" for state, count in sorted(states.items(), key=lambda s: s[1])[:5])
     nothing = len(np.load(options.negatives)["crops"])
     sides = [load_photo_plates(options.photos, held) for held in (False, True)]
-    texts, states = ([sum(bool(known(plate)) for plate in side) for side in sides] for known in (lambda p: p.text, lambda p: p.state >= 0))
+    texts, origins = ([sum(bool(known(plate)) for plate in side) for side in sides] for known in (lambda p: p.text, lambda p: p.state >= 0))
     eye, crops = read_by_eye("photos.csv"), read_by_eye("crops.csv")
     options.out.write_text(f"""# What the models are trained on
 
@@ -82,13 +82,14 @@ the same too, or if next to no bit differs.
 
 - **Plates of photos** (`labels/photos.csv`): {eye[0]} plates of the Open Images and polygon photos, every one that is 45 pixels wide and that the
   detector finds, were looked at enlarged and read by eye, with where they are from; {eye[1]} have a text, the others have a
-  character that is not certain, another script, or are no plate. Of 120 read again by other eyes, 2 are wrong. Dashcam plates, all
+  character that is not certain, another script, or are no plate. The texts of the hundred of two rows are not trained on. Of 120 in a
+  second, independent reading 2 are wrong. Dashcam plates, all
   Romanian, have their text by agreement (`photo_plates.py`): each of {LOOKS} looks at a plate reads the same, is sure of it by {LEAST} on average, and
   it fits the country's format. Of 424 plates that such agreement gave texts before, the eye corrected 27 and could not confirm 44.
-  In all {texts[0]} plates with a text and {states[0]} of known origin are trained on; {texts[1]} and {states[1]} are held out, to measure text on photos.
+  In all {texts[0]} plates with a text and {origins[0]} of known origin are trained on; {texts[1]} and {origins[1]} are held out, to measure text on photos.
 - **Texts of the state crops**: by two independent readers that agree, as the source gives them; and by eye (`labels/crops.csv`, {crops[0]} crops,
   {crops[1]} with a certain text) where they don't, or where our reader saw another text. Of 2,506 other
-  labels, of the states that stack characters, 66 were wrong and are corrected there too. Of 80 read again by other eyes, 3 are wrong. Small stacked
+  labels, of the states that stack characters, 66 were wrong and are corrected there too. Of 80 in a second reading 3 are wrong. Small stacked
   characters that belong to the serial are part of the text: a list has them too.
 - **Corners of the state crops**: the picture's own. Corners of photos: the sources' polygons, brought to four corners where five or
   more close to a quadrilateral (`sources.py`); boxes alone train the detector's boxes, never its corners alone.

@@ -214,7 +214,7 @@ def blend(rng, image: np.ndarray, texture: np.ndarray, quad: np.ndarray) -> np.n
         cv2.fillPoly(mask, [np.round(grow * 8).astype(np.int32)], 1.0, cv2.LINE_AA, 3)
         region += mask * np.float32(rng.uniform(0.3, 1)) * (np.float32(rng.choice([0.05, 0.15, 0.5, 0.9])) - region)
     h, w = texture.shape
-    warp = cv2.getPerspectiveTransform(box_quad(np.array([0, 0, w, h], np.float32)), shift.astype(np.float32))
+    warp = cv2.getPerspectiveTransform(box_quad(np.array([0, 0, w, h], np.float32) - 0.5), np.float32(shift - 0.5))
     drawn = cv2.warpPerspective(texture, warp, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     mask = np.zeros(region.shape, np.float32)
     cv2.fillPoly(mask, [np.round((shift - 0.5) * 8).astype(np.int32)], 1.0, cv2.LINE_AA, 3)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import imagehash
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ..evaluate.outcome import clean, fold
+from .sources import LABELS
 
 #: Bits of 256 that may differ in copies of one picture: rescaled, recoded, made grey, a little cut.
 NEAR = 40
@@ -37,27 +39,30 @@ def hashes(folder: Path) -> tuple[list[str], np.ndarray]:
     return names, np.array(bits)
 
 
-def texts(folder: Path) -> dict[str, str]:
-    """Folded texts by picture, where known."""
-    path = folder / "labels.csv"
-    if not path.exists():
-        return {}
-    with open(path, newline="") as file:
-        return {row["image"]: fold(clean(row["text"])) for row in csv.DictReader(file) if row["text"]}
+def texts(*files: Path) -> dict[str, set[str]]:
+    """Folded texts by picture that any of the files gives."""
+    known: dict[str, set[str]] = defaultdict(set)
+    for path in files:
+        if path.exists():
+            with open(path, newline="") as file:
+                for row in csv.DictReader(file):
+                    known[row["image"]].add(fold(clean(row["text"])))
+    return {name: some - {""} for name, some in known.items()}
 
 
 def overlaps(train: Path, evaluate: Path) -> list[str]:
     """Pairs that are the same picture, as "training picture = evaluation picture (bits apart)"."""
     found = []
-    sets = [(folder, *hashes(folder), texts(folder)) for folder in sorted(evaluate.iterdir()) if folder.is_dir()]
+    sets = [(folder, *hashes(folder), texts(folder / "labels.csv")) for folder in sorted(evaluate.iterdir()) if folder.is_dir()]
     for folder in sorted(train.iterdir()):
         names, bits = hashes(folder)
-        known = texts(folder)
+        # By eye and as the source says it, which may leave out small characters.
+        known = texts(folder / "labels.csv", LABELS / "crops.csv")
         for other, other_names, other_bits, other_known in sets:
             apart = (bits[:, None] != other_bits[None]).sum(2)
             crops = "crops" in folder.name and "crops" in other.name
             for i, j in zip(*np.nonzero(apart <= NEAR)):
-                if crops and apart[i, j] > SAME and known.get(names[i], "") != other_known.get(other_names[j], "?"):
+                if crops and apart[i, j] > SAME and not known.get(names[i], set()) & other_known.get(other_names[j], set()):
                     continue
                 found.append(f"{folder.name}/{names[i]} = {other.name}/{other_names[j]} ({apart[i, j]})")
     return found

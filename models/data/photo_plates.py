@@ -1,11 +1,11 @@
-"""The plates of the photos with their texts: by eye where someone looked, else by agreement.
+"""The plates of the photos with their texts: by eye, or by agreement where all are of one country.
 
     python -m models.data.photo_plates --data ../shared/data --out build/photo_plates.npz --sheet build/photo_plates.png
 
 The shipped models, or those of another folder, find the corners of each boxed plate of the training photos (never evaluate/). Its text
-is what `labels/photos.csv` says; plates that nobody looked at are read several times, corners moved, softened, lighter and darker,
-and kept where all readings agree, are sure on average and leave no hole between two characters: self-training. Held-out photos are
-kept too, by eye only, to measure on. `--sheet` draws a sample with its texts, to be checked by eye.
+is what `labels/photos.csv` says. Plates without a row there, of a source whose plates are all of one country, are read several times, corners
+moved, softened, lighter and darker, and kept where all readings agree, fit that country's format, are sure on average and leave no
+hole between two characters: self-training. Held-out photos are kept too, by eye only, to measure on. `--sheet` draws a sample with its texts, to be checked by eye.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ def labelled(models: Models, rng: np.random.Generator, photo: Photo, plate: Plat
     """The plate in a window of its own, if something is known of it."""
     text, state = plate.text, plate.state
     if text is None and not held and plate.box[2] - plate.box[0] >= NARROWEST:
-        text, serial = agreed(models, rng, photo.grey, quad), SERIALS.get(photo.source)
-        if not text or (serial and not serial.fullmatch(text)):
+        serial = SERIALS.get(photo.source)
+        text = agreed(models, rng, photo.grey, quad) if serial else ""
+        if not text or not serial.fullmatch(text):
             return None
     if text is None or (text == UNREAD and state < 0):
         return None
@@ -119,7 +120,7 @@ def main() -> None:
                         states=np.array([one.state for one in plates]), held=held)
     for side, mine in (("training", ~held), ("held out", held)):
         texts = [one.text for one, take in zip(plates, mine) if take]
-        print(f"{side}: {sum(t not in ('', UNREAD) for t in texts)} texts, {texts.count('')} that are no plate, {texts.count(UNREAD)} of known origin alone")
+        print(f"{side}: {sum(t not in ('', UNREAD) for t in texts)} texts, {texts.count('')} without a line to read, {texts.count(UNREAD)} of known origin alone")
     if options.sheet:
         some = [plates[i] for i in rng.permutation(len(plates))[:120]]
         cv2.imwrite(str(options.sheet), sheet([one.grey for one in some], [f"{one.text} {STATES[one.state] if one.state >= 0 else ''}" for one in some]))

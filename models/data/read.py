@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ..render.lettering import lettering
-from ..render.reader_sample import HALF, degrade, render_reader_sample
+from ..render.reader_sample import HALF, degrade, halves, render_reader_sample
 from .augment import jpeg, noise, tone
 from .sources import ALPHABET, STATE_INDEX, Crop, PhotoPlate
 
@@ -184,7 +184,7 @@ class Sampler:
 
     def __init__(self, crops: list[Crop], negatives: np.ndarray, photos: Sequence[PhotoPlate] = (), share_rendered: float = 0.4,
                  share_negative: float = 0.11, share_photos: float = 0.2):
-        """negatives: uint8 [n, 64, 160], mined from photos; as many again are drawn lettering."""
+        """negatives: uint8 [n, 64, 160], mined from photos; half as many again are drawn lettering."""
         self.crops, self.negatives, self.photos, self.pool = crops, negatives, photos, Pool()
         self.rendered, self.negative = share_rendered, share_negative
         self.photo = share_photos if photos else 0.0
@@ -211,10 +211,9 @@ class Sampler:
 
 
 def no_plate(rng: np.random.Generator, negatives: np.ndarray) -> np.ndarray:
-    """A crop uint8 [64, 160] that shows no plate: drawn lettering or a mined piece of a photo; some by halves, as the
-    appliance looks for two rows."""
-    crop = rectify(*lettering(rng)) if rng.random() < 0.6 else negatives[rng.integers(len(negatives))]
-    if rng.random() < 0.2:
-        top = HEIGHT // 2 * int(rng.integers(2))
-        crop = cv2.resize(crop[top : top + HEIGHT // 2], (WIDTH, HEIGHT))
-    return crop
+    """A crop uint8 [64, 160] that shows no plate: a mined piece of a photo or drawn lettering, of that some by halves, as
+    the appliance looks for two rows."""
+    if rng.random() < 0.4:
+        return negatives[rng.integers(len(negatives))]
+    luma, quad = lettering(rng)
+    return rectify(luma, halves(quad)[int(rng.integers(2))] if rng.random() < 0.25 else quad)

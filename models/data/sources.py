@@ -48,7 +48,7 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 #: Texts and origins by eye. photos.csv: source, image, the box's x1 and y1, text, place, remark; crops.csv: image, text, remark.
 LABELS = Path(__file__).resolve().parent / "labels"
-#: What stands for a text that somebody looked at and could not read for certain.
+#: What stands for a text of which a character is not certain.
 UNREAD = "?"
 
 
@@ -56,7 +56,8 @@ UNREAD = "?"
 class Plate:
     """One labelled plate: its box x1, y1, x2, y2 in pixels and, where known, its corner quad.
 
-    text: None where nobody looked, `UNREAD`, empty for what is no plate, or the serial; state: index in STATES, -1 unknown.
+    text: None where it has no row in `LABELS`, `UNREAD`, empty where no line is to be read (no plate, or two rows), or the
+    serial; state: index in STATES, -1 unknown.
     """
 
     box: np.ndarray
@@ -89,7 +90,7 @@ class Crop:
 @dataclass
 class PhotoPlate:
     """A plate [h, w] uint8 of a photo with some of its surroundings, its corners [4, 2] in pixels, its text (None: not
-    known; empty: no plate) and its state (-1: not known)."""
+    known; empty: no line to be read) and its state (-1: not known)."""
 
     grey: np.ndarray
     quad: np.ndarray
@@ -175,10 +176,12 @@ def place_class(place: str) -> int:
     """Class of where a plate is from, as `labels/photos.csv` says it (ISO 3166, or EU); -1 where it isn't known which."""
     if place in ("", "US"):
         return -1
+    if place.startswith("US-"):
+        return STATE_INDEX[place]
     return STATE_INDEX.get({"GB": "EU"}.get(place, place), STATE_INDEX["other"])
 
 
-def _known(seen: dict) -> tuple[str, int]:
+def known_of(seen: dict) -> tuple[str, int]:
     """Text and state of a row of `labels/photos.csv`. A serial in two rows is no line that can be read: it counts as
     none, and its state is known all the same."""
     if seen["remark"] == "mirror":
@@ -205,7 +208,7 @@ def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> li
                 quad = _polygon_quad(row["corners"]) if row["corners"] else None
                 if min(box[2] - box[0], box[3] - box[1]) >= 3:
                     seen = texts.get((source, name, str(round(box[0])), str(round(box[1]))))
-                    plates.append(Plate(box, quad, *(_known(seen) if seen else ())))
+                    plates.append(Plate(box, quad, *(known_of(seen) if seen else ())))
             # Boxes without corners in the polygon set are its augmented copies: mosaics of upside
             # down plates and turned photos whose box says little.
             if source == "plate-polygons-300" and any(plate.quad is None for plate in plates):

@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from ..render.lettering import lettering
+from ..render.parts import Plate
 from ..render.plates import draw_plate
-from ..render.reader_sample import degrade
+from ..render.reader_sample import HALF, degrade
 from ..render.scene import draw_scene
 
 SCENES, TWO_ROWS, NOTHING, SEED = 240, 60, 80, 4711
@@ -59,22 +60,27 @@ def two_rows(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows, size = [], (640, 400)
     for index in range(TWO_ROWS):
-        rng = np.random.default_rng([SEED, 2, index])
-        plate, night = draw_plate(rng, "two-rows"), index % 2 == 1
-        face = plate.ir if night else cv2.cvtColor(plate.image, cv2.COLOR_BGR2GRAY)
-        height, width = face.shape
-        scale, lean = rng.uniform(100, 220) / width, rng.normal(0, 0.06)
-        flat = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-        corners = (flat - flat.mean(0)) * scale @ np.array([[1, lean], [-lean, 1]]) + rng.uniform((180, 140), (460, 260))
-        ground = cv2.resize(rng.uniform(10, 110, (5, 8)).astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
-        turn = cv2.getPerspectiveTransform(flat, corners.astype(np.float32))
-        small = cv2.GaussianBlur(face, (0, 0), max(0.1, 0.4 / scale))
-        shown, mask = (cv2.warpPerspective(picture, turn, size) for picture in (small, plate.alpha))
-        luma = np.clip(ground + (shown - ground) * (mask / 255.0), 0, 255).astype(np.uint8)
+        luma, plate, corners = draw_two_rows(np.random.default_rng([SEED, 2, index]), size, night=index % 2 == 1)
         name = f"{index:03d}.png"
-        cv2.imwrite(str(folder / name), degrade(rng, luma, night))
+        cv2.imwrite(str(folder / name), luma)
         rows.append([*row(name, size, corners, plate.text, plate.state), ""])
     write_labels(folder, rows)
+
+
+def draw_two_rows(rng: np.random.Generator, size: tuple[int, int], night: bool) -> tuple[np.ndarray, Plate, np.ndarray]:
+    """A picture of `size` (width, height) with a plate of two rows, the plate, and its corners [4, 2] px."""
+    plate = draw_plate(rng, "two-rows")
+    face = plate.ir if night else cv2.cvtColor(plate.image, cv2.COLOR_BGR2GRAY)
+    height, width = face.shape
+    scale, lean = rng.uniform(100, 220) / width, rng.normal(0, 0.06)
+    flat = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    corners = (flat - flat.mean(0)) * scale @ np.array([[1, lean], [-lean, 1]]) + np.array(size) * rng.uniform(0.35, 0.65, 2)
+    ground = cv2.resize(rng.uniform(10, 110, (5, 8)).astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+    turn = cv2.getPerspectiveTransform(flat - HALF, np.float32(corners) - HALF)
+    small = cv2.GaussianBlur(face, (0, 0), max(0.1, 0.4 / scale))
+    shown, mask = (cv2.warpPerspective(picture, turn, size) for picture in (small, plate.alpha))
+    luma = np.clip(ground + (shown - ground) * (mask / 255.0), 0, 255).astype(np.uint8)
+    return degrade(rng, luma, night), plate, corners
 
 
 def nothing(folder: Path) -> None:

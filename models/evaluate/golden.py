@@ -19,8 +19,10 @@ import numpy as np
 
 from ..data.read import rendered
 from ..data.sources import STATES
+from ..render.reader_sample import halves
 from ..render.scene import draw_scene
 from .detections import iou
+from .fixed_set import draw_two_rows
 from .read_photos import HERE, Models, decode_greedy
 
 
@@ -77,6 +79,24 @@ def golden_scenes(models: Models, rng, folder: Path, count: int) -> list[dict]:
     return entries
 
 
+def golden_two_rows(models: Models, rng, folder: Path, count: int) -> list[dict]:
+    """Scenes [384, 640] with one plate of two rows, which is found, read as nothing in one line, and in its halves for certain."""
+    entries = []
+    for _ in tries(count, entries):
+        luma, plate, corners = draw_two_rows(rng, (640, 384), night=False)
+        found = models.detect(luma, 0.6, widths=(640,))
+        if len(found) != 1 or iou(np.array([*corners.min(0), *corners.max(0)]), found[0].box) <= 0.75 or set(plate.text) & set("OI01"):
+            continue
+        quad = found[0].quad
+        (whole, *_), *rows = models.read(luma, [quad, *halves(quad)])
+        if whole or "".join(row[0] for row in rows) != plate.text or min(row[1] for row in rows) < 0.9 or np.ptp(corners[:, 0]) > 1.6 * np.ptp(corners[:, 1]):
+            continue
+        name = f"two-rows-{len(entries) + 1}.png"
+        cv2.imwrite(str(folder / name), luma)
+        entries.append({"file": name, "plates": [{"text": plate.text, "corners": [[round(float(v), 2) for v in c] for c in corners]}]})
+    return entries
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -86,7 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     models, rng = Models(options.models), np.random.default_rng(options.seed)
-    golden = {"plates": golden_plates(models, rng, options.out, 6), "scenes": golden_scenes(models, rng, options.out, 2)}
+    golden = {"plates": golden_plates(models, rng, options.out, 6), "scenes": golden_scenes(models, rng, options.out, 2) + golden_two_rows(models, rng, options.out, 1)}
     (options.out / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     golden = json.loads((options.models / "golden/golden.json").read_text())
     grey = lambda entry: cv2.imread(str(options.models / "golden" / entry["file"]), cv2.IMREAD_GRAYSCALE)
     plates = [(grey(entry), entry["text"]) for entry in golden["plates"]]
-    plates += [rendered(rng)[:2] for _ in range(options.count)]
+    plates += [(plate, text) for plate, text, _ in (rendered(rng) for _ in range(options.count)) if text]
     scenes = [grey(entry) for entry in golden["scenes"]]
     drawn = [draw_scene(rng, 640, 384) for _ in range(options.count // 3)]
     scenes += [scene.luma for scene in drawn]

@@ -30,6 +30,7 @@ from ..train.fold import folded
 from ..train.nets import Aligner, Detector, Reader
 
 HERE = Path(__file__).resolve().parent.parent
+
 class DetectorGraph(nn.Module):
     """Detector with sigmoid and 3x3 peak suppression inside."""
 

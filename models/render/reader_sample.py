@@ -61,7 +61,7 @@ def render_reader_sample(rng: np.random.Generator, w: int, h: int, style: str | 
 
     The crop shows the plate's four corners mapped to a rectangle that lies `margin` (share
     of the plate's side) inside the crop on each side, with corners wrong by a normal error
-    of `jitter` (share of the plate's height), as a detector's are. A plate of two rows is shown whole, and then has
+    of `jitter` (share of the whole plate's height), as a detector's are. A plate of two rows is shown whole, and then has
     no text as no line of it can be read, or one of its halves, with that row's text and no state.
     """
     plate = draw_plate(rng, style, text)
@@ -100,11 +100,11 @@ def render_reader_sample(rng: np.random.Generator, w: int, h: int, style: str | 
     text, state, half = plate.text, plate.state, int(rng.integers(3)) if plate.upper else 2
     if plate.upper:
         text, state = ((text[: plate.upper], ""), (text[plate.upper :], ""), ("", state))[half]
-    if half < 2:
-        quad, sh = halves(quad)[half], sh / 2
 
     # Back, with the corners as well as the detector found them.
     found = quad + rng.normal(0, jitter * sh, (4, 2)) + rng.normal(0, jitter * sh * 0.7, 2)
+    if half < 2:
+        found = halves(found)[half]
     mx, my = w * margin / (1 + 2 * margin), h * margin / (1 + 2 * margin)
     target = np.array([[mx, my], [w - mx, my], [w - mx, h - my], [mx, h - my]], np.float32)
     back = cv2.getPerspectiveTransform(np.float32(found) - HALF, target - HALF)

@@ -45,7 +45,7 @@ impl Upright {
 }
 
 /// Plates wider than this many times their width in the picture are averaged down first:
-/// bilinear sampling would skip pixels. The networks' trainings have the same rule.
+/// bilinear sampling would skip pixels. The networks' trainings cut photos by the same rule.
 const SHRINK_ABOVE: f32 = 2.0;
 
 /// Area around the corners that is cut out, as a share of the plate: the margins and some skew.

@@ -3,7 +3,9 @@
 //! A stream's camera is set up so that plates have a known size; a photo's plates have any. So where
 //! the look at the configured width finds nothing sure, a larger photo is looked at at [`LARGE_WIDTH`],
 //! and where that doesn't either, at half and a quarter of the configured width on a grey border, for
-//! plates that fill the picture. All are merged by overlap.
+//! plates that fill the picture. All are merged by overlap. Beside a plate that is sure, a small one
+//! farther off may so be missed: of held-out plates 3 of 170 from 40 pixels wide and 12 of 123 narrower
+//! ones, for a third of the cost.
 //!
 //! A small picture of a plate's proportions may *be* a plate, cut out by someone else. It is then
 //! also read as a whole; that reading counts only where the reader is at least

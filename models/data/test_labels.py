@@ -1,0 +1,42 @@
+"""Promises of the texts by eye: every row is usable, names its plate once, and teaches only what is certain."""
+
+import csv
+import unittest
+from collections import Counter
+
+from models.data.sources import ALPHABET, LABELS, STATE_INDEX, UNREAD, known_of, place_class
+
+
+def rows(file: str) -> list[dict]:
+    with open(LABELS / file, newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+class Labels(unittest.TestCase):
+    def test_no_plate_has_two_rows(self):
+        for file, key in (("photos.csv", ("source", "image", "x1", "y1")), ("crops.csv", ("image",))):
+            twice = [row for row, count in Counter(tuple(r[k] for k in key) for r in rows(file)).items() if count > 1]
+            self.assertEqual(twice, [], file)
+
+    def test_texts_are_serials_uncertain_or_none(self):
+        for file in ("photos.csv", "crops.csv"):
+            for row in rows(file):
+                self.assertTrue(row["text"] == UNREAD or set(row["text"]) <= set(ALPHABET), row)
+
+    def test_every_place_has_a_class_and_a_misspelt_state_is_refused(self):
+        for row in rows("photos.csv"):
+            self.assertIn(place_class(row["place"]), [-1, *STATE_INDEX.values()], row)
+        self.assertEqual([place_class(p) for p in ("", "US", "GB", "AU")], [-1, -1, STATE_INDEX["EU"], STATE_INDEX["other"]])
+        with self.assertRaises(KeyError):
+            place_class("US-XX")
+
+    def test_two_rows_are_no_line_of_a_known_origin_and_no_plate_has_none(self):
+        row = {"text": "ZZ99ZZ9999", "place": "GB", "remark": "two"}
+        self.assertEqual(known_of(row), ("", STATE_INDEX["EU"]))
+        self.assertEqual(known_of({**row, "text": "", "remark": ""}), ("", -1))
+        self.assertEqual(known_of({**row, "remark": "mirror"}), (UNREAD, -1))
+        self.assertEqual(known_of({**row, "text": UNREAD, "remark": ""}), (UNREAD, STATE_INDEX["EU"]))
+
+
+if __name__ == "__main__":
+    unittest.main()
