@@ -28,6 +28,10 @@ use crate::{
 /// A single character is an emblem or a piece of lettering far more often than a plate.
 const MIN_CHARACTERS: usize = 2;
 
+/// Plates of fewer pixels are not read: the appliance's own default, below which strokes are narrower than
+/// a pixel.
+const NARROWEST: f32 = 40.0;
+
 /// Read the plates in photos
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -81,7 +85,7 @@ pub fn run(args: &ReadArgs) -> ExitCode {
         detect_width: args.width,
         detect_every: 1,
         min_score: args.min_score,
-        min_plate_width: 0.0,
+        min_plate_width: NARROWEST,
         motion_gate: false,
         regions: args.roi.clone(),
     };

@@ -1,11 +1,10 @@
 //! Photos → plates, best first: detection at more than one scale, as no time presses.
 //!
 //! A stream's camera is set up so that plates have a known size; a photo's plates have any. So where
-//! the look at the configured width finds nothing sure, a larger photo is looked at at [`LARGE_WIDTH`],
-//! and where that doesn't either, at half and a quarter of the configured width on a grey border, for
-//! plates that fill the picture. All are merged by overlap. Beside a plate that is sure, a small one
-//! farther off may so be missed: of held-out plates 3 of 170 from 40 pixels wide and 12 of 123 narrower
-//! ones, for a third of the cost.
+//! the look at the configured width lets nothing be read for sure, a larger photo is looked at at
+//! [`LARGE_WIDTH`]; where nothing sure is found, also at half and a quarter of the configured width on a
+//! grey border, for plates that fill the picture. All are merged by overlap. Beside a plate that was
+//! read, a small one farther off may so be missed.
 //!
 //! A small picture of a plate's proportions may *be* a plate, cut out by someone else. It is then
 //! also read as a whole; that reading counts only where the reader is at least
@@ -26,8 +25,10 @@ use crate::{
 
 /// Width that larger photos are also looked at in, in pixels.
 pub const LARGE_WIDTH: usize = 1024;
-/// A detection of this score makes further looks unnecessary.
+/// A detection of this score makes the search at smaller scales unnecessary.
 pub const SURE_SCORE: f32 = 0.5;
+/// A sure detection with a text that is more likely right than wrong makes a large look unnecessary.
+pub const SURE_TEXT: f32 = 0.5;
 /// Grey border at the smaller scales, in pixels of the detector's canvas.
 pub const BORDER: usize = 48;
 /// Widest picture that may be a plate cut out.
@@ -84,6 +85,7 @@ pub struct Stills {
     /// The reader; its report says what runs it.
     pub reader: Reader,
     width: usize,
+    narrowest: f32,
     regions: bool,
 }
 
@@ -97,6 +99,7 @@ impl Stills {
             detector: Detector::load(runtime, config)?,
             reader: Reader::load(runtime, config)?,
             width: config.detect_width,
+            narrowest: config.min_plate_width,
             regions: !config.regions.is_empty(),
         })
     }
@@ -106,46 +109,74 @@ impl Stills {
     /// # Errors
     /// As [`Detector::detect`] and [`Reader::read`].
     pub fn read(&mut self, luma: Plane<'_>) -> Result<Found, VisionError> {
-        let started = Instant::now();
-        let detections = self.detect(luma)?;
-        let detect = started.elapsed();
-
-        let started = Instant::now();
-        let mut corners: Vec<Quad> = detections.iter().map(|d| d.corners).collect();
-        let whole = self.may_be_a_plate(luma, &detections).then(|| whole_picture(luma));
-        corners.extend(whole);
-        let mut readings = self.reader.read(luma, &corners)?;
-        let whole_reading = whole.and_then(|_| readings.pop());
-        let mut plates: Vec<StillPlate> = detections
-            .iter()
-            .zip(readings)
-            .map(|(d, reading)| StillPlate::new(d.corners, d.score, reading))
-            .collect();
-        if let (Some(corners), Some(reading)) = (whole, whole_reading) {
-            let whole = StillPlate::new(corners, reading.confidence(), reading);
-            let surest = plates.iter().map(|p| p.reading.confidence()).fold(0.0, f32::max);
-            if whole.score >= MIN_WHOLE_CONFIDENCE && whole.reading.confidence() > surest {
-                plates = vec![whole];
-            }
-        }
-        plates.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
-        Ok(Found { plates, detect, read: started.elapsed() })
-    }
-
-    fn detect(&mut self, luma: Plane<'_>) -> Result<Vec<PlateDetection>, VisionError> {
-        let unsure = |found: &[PlateDetection]| found.iter().all(|d| d.score < SURE_SCORE);
-        let mut found = self.detector.detect_at(luma, self.width, 0)?;
+        let mut found = Found::default();
+        let mut seen = Vec::new();
+        self.look(luma, self.width, 0, &mut seen, &mut found)?;
+        let mut readings = self.texts(luma, &seen, &mut found)?;
         let large = luma.width > self.width.max(LARGE_WIDTH * 3 / 4) && self.width < LARGE_WIDTH;
-        if large && unsure(&found) {
-            found.extend(self.detector.detect_at(luma, LARGE_WIDTH, 0)?);
+        let sure = |(d, r): (&PlateDetection, &Reading)| {
+            d.score >= SURE_SCORE && r.confidence() >= SURE_TEXT
+        };
+        if large && !seen.iter().zip(&readings).any(sure) {
+            self.look(luma, LARGE_WIDTH, 0, &mut seen, &mut found)?;
+            readings = self.texts(luma, &seen, &mut found)?;
         }
-        if unsure(&found) {
+        if seen.iter().all(|d| d.score < SURE_SCORE) {
             let width = self.width.min(luma.width);
             for part in [2, 4] {
-                found.extend(self.detector.detect_at(luma, width.div_ceil(part), BORDER)?);
+                self.look(luma, width.div_ceil(part), BORDER, &mut seen, &mut found)?;
+            }
+            readings = self.texts(luma, &seen, &mut found)?;
+        }
+        found.plates = (seen.iter().zip(readings))
+            .map(|(d, reading)| StillPlate::new(d.corners, d.score, reading))
+            .collect();
+        if self.may_be_a_plate(luma, &seen) {
+            let started = Instant::now();
+            let corners = whole_picture(luma);
+            let reading = self.reader.read(luma, &[corners])?.pop().unwrap_or_default();
+            found.read += started.elapsed();
+            let whole = StillPlate::new(corners, reading.confidence(), reading);
+            let surest = found.plates.iter().map(|p| p.reading.confidence()).fold(0.0, f32::max);
+            if whole.score >= MIN_WHOLE_CONFIDENCE && whole.reading.confidence() > surest {
+                found.plates = vec![whole];
             }
         }
-        Ok(suppress(found))
+        found.plates.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
+        Ok(found)
+    }
+
+    /// Adds what a look at `width` shows to what was `seen`.
+    fn look(
+        &mut self,
+        luma: Plane<'_>,
+        width: usize,
+        border: usize,
+        seen: &mut Vec<PlateDetection>,
+        found: &mut Found,
+    ) -> Result<(), VisionError> {
+        let started = Instant::now();
+        seen.extend(self.detector.detect_at(luma, width, border)?);
+        *seen = suppress(std::mem::take(seen));
+        found.detect += started.elapsed();
+        Ok(())
+    }
+
+    /// A reading for each plate seen; empty for those too narrow to be read.
+    fn texts(
+        &mut self,
+        luma: Plane<'_>,
+        seen: &[PlateDetection],
+        found: &mut Found,
+    ) -> Result<Vec<Reading>, VisionError> {
+        let started = Instant::now();
+        let wide = |d: &&PlateDetection| d.corners.width() >= self.narrowest;
+        let corners: Vec<Quad> = seen.iter().filter(wide).map(|d| d.corners).collect();
+        let mut texts = self.reader.read(luma, &corners)?.into_iter();
+        let readings = seen.iter().map(|d| Some(d).filter(wide).and_then(|_| texts.next()));
+        let readings = readings.map(Option::unwrap_or_default).collect();
+        found.read += started.elapsed();
+        Ok(readings)
     }
 
     /// Whether the picture may be one plate, cut out; not where regions say where plates are.
