@@ -195,3 +195,29 @@ fn whole_picture(luma: Plane<'_>) -> Quad {
     let (w, h) = (luma.width as f32, luma.height as f32);
     Quad([Point::new(0.0, 0.0), Point::new(w, 0.0), Point::new(w, h), Point::new(0.0, h)])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vision::fixtures;
+
+    #[test]
+    fn plates_too_narrow_to_read_are_found_and_left_without_a_text() {
+        let models = fixtures::models("toy-detector");
+        let (width, height) = (1280, 720);
+        let mut data = vec![40_u8; width * height];
+        for (x, y) in [(320, 160), (800, 480)] {
+            (y..y + 16).for_each(|row| data[row * width + x..][..16].fill(255));
+        }
+        let texts = |min_plate_width| {
+            let config = Vision { min_plate_width, ..fixtures::config(&models) };
+            let mut stills = Stills::load(&fixtures::runtime(), &config).expect("loads");
+            let luma = Plane { data: &data, width, height, stride: width };
+            let found = stills.read(luma).expect("runs");
+            found.plates.iter().map(|plate| plate.raw.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(40.0), ["0A", "0A"], "64 pixels wide at the first look");
+        let unread = texts(400.0);
+        assert!(unread.len() >= 2 && unread.iter().all(String::is_empty), "{unread:?}");
+    }
+}
