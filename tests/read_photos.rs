@@ -56,8 +56,9 @@ impl Desk {
         self.put(name, &Photo::encode_grey(plane).expect("encodes"))
     }
 
+    /// Reads them, toy plates of 32 pixels too.
     fn read(&self, arguments: &[&str], images: &[PathBuf]) -> Output {
-        read(self.0.path(), arguments, images)
+        read(self.0.path(), &[arguments, &["--min-width", "30"]].concat(), images)
     }
 }
 
@@ -164,6 +165,15 @@ fn a_person_gets_a_line_a_plate_and_errors_apart() {
     assert_eq!(said.lines().filter(|l| l.contains("two.png: 0A")).count(), 2, "{said}");
     assert!(!said.contains("/nowhere.jpg"));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere.jpg"));
+}
+
+#[test]
+fn a_plate_too_narrow_to_read_stays_without_a_text() {
+    let desk = Desk::new();
+    let image = [desk.photo("one.png", &[(124, 84)])];
+    let output = read(desk.0.path(), &["--json"], &image);
+    let plate = &lines(&output)[0]["plates"][0];
+    assert_eq!((plate["text"].as_str(), plate["score"].as_f64()), (Some(""), Some(1.0)));
 }
 
 #[test]

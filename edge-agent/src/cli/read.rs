@@ -28,10 +28,6 @@ use crate::{
 /// A single character is an emblem or a piece of lettering far more often than a plate.
 const MIN_CHARACTERS: usize = 2;
 
-/// Plates of fewer pixels are not read: the appliance's own default, below which strokes are narrower than
-/// a pixel.
-const NARROWEST: f32 = 40.0;
-
 /// Read the plates in photos
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -59,6 +55,9 @@ pub struct ReadArgs {
     /// Texts that the reader is less sure of are left empty, 0 to 1, as are those of one character
     #[arg(long, value_name = "SHARE", default_value_t = 0.3, value_parser = parse_share)]
     pub min_confidence: f32,
+    /// Plates of fewer pixels in width are found and not read: below 40 strokes are narrower than a pixel
+    #[arg(long, value_name = "PX", default_value_t = 40, value_parser = clap::value_parser!(u16).range(..=2000))]
+    pub min_width: u16,
     /// Threads for one inference
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub threads: u8,
@@ -85,7 +84,7 @@ pub fn run(args: &ReadArgs) -> ExitCode {
         detect_width: args.width,
         detect_every: 1,
         min_score: args.min_score,
-        min_plate_width: NARROWEST,
+        min_plate_width: f32::from(args.min_width),
         motion_gate: false,
         regions: args.roi.clone(),
     };
