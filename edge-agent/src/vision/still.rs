@@ -77,6 +77,9 @@ pub struct Found {
     pub read: Duration,
 }
 
+/// A detection and what was read of it; nothing where it is too narrow.
+type Seen = (PlateDetection, Reading);
+
 /// A detector and a reader for photos.
 #[derive(Debug)]
 pub struct Stills {
@@ -111,27 +114,21 @@ impl Stills {
     pub fn read(&mut self, luma: Plane<'_>) -> Result<Found, VisionError> {
         let mut found = Found::default();
         let mut seen = Vec::new();
-        self.look(luma, self.width, 0, &mut seen, &mut found)?;
-        let mut readings = self.texts(luma, &seen, &mut found)?;
+        self.look(luma, &[(self.width, 0)], &mut seen, &mut found)?;
         let large = luma.width > self.width.max(LARGE_WIDTH * 3 / 4) && self.width < LARGE_WIDTH;
-        let sure = |(d, r): (&PlateDetection, &Reading)| {
-            d.score >= SURE_SCORE && r.confidence() >= SURE_TEXT
-        };
-        if large && !seen.iter().zip(&readings).any(sure) {
-            self.look(luma, LARGE_WIDTH, 0, &mut seen, &mut found)?;
-            readings = self.texts(luma, &seen, &mut found)?;
+        let read = |(d, r): &Seen| d.score >= SURE_SCORE && r.confidence() >= SURE_TEXT;
+        if large && !seen.iter().any(read) {
+            self.look(luma, &[(LARGE_WIDTH, 0)], &mut seen, &mut found)?;
         }
-        if seen.iter().all(|d| d.score < SURE_SCORE) {
+        if seen.iter().all(|(d, _)| d.score < SURE_SCORE) {
             let width = self.width.min(luma.width);
-            for part in [2, 4] {
-                self.look(luma, width.div_ceil(part), BORDER, &mut seen, &mut found)?;
-            }
-            readings = self.texts(luma, &seen, &mut found)?;
+            let small = [2, 4].map(|part| (width.div_ceil(part), BORDER));
+            self.look(luma, &small, &mut seen, &mut found)?;
         }
-        found.plates = (seen.iter().zip(readings))
-            .map(|(d, reading)| StillPlate::new(d.corners, d.score, reading))
-            .collect();
-        if self.may_be_a_plate(luma, &seen) {
+        let whole = self.may_be_a_plate(luma, seen.first().map(|(best, _)| best));
+        found.plates =
+            seen.into_iter().map(|(d, r)| StillPlate::new(d.corners, d.score, r)).collect();
+        if whole {
             let started = Instant::now();
             let corners = whole_picture(luma);
             let reading = self.reader.read(luma, &[corners])?.pop().unwrap_or_default();
@@ -146,48 +143,46 @@ impl Stills {
         Ok(found)
     }
 
-    /// Adds what a look at `width` shows to what was `seen`.
+    /// Adds to what was `seen` what looks at these widths, each with its border, show. What is new is
+    /// read, but for plates too narrow for it.
     fn look(
         &mut self,
         luma: Plane<'_>,
-        width: usize,
-        border: usize,
-        seen: &mut Vec<PlateDetection>,
+        looks: &[(usize, usize)],
+        seen: &mut Vec<Seen>,
         found: &mut Found,
     ) -> Result<(), VisionError> {
         let started = Instant::now();
-        seen.extend(self.detector.detect_at(luma, width, border)?);
-        *seen = suppress(std::mem::take(seen));
+        let mut detections: Vec<PlateDetection> = seen.iter().map(|(d, _)| *d).collect();
+        for &(width, border) in looks {
+            detections.extend(self.detector.detect_at(luma, width, border)?);
+            detections = suppress(detections);
+        }
         found.detect += started.elapsed();
+
+        let started = Instant::now();
+        let place = |seen: &[Seen], d: PlateDetection| seen.iter().position(|(s, _)| *s == d);
+        let mut fresh: Vec<PlateDetection> = detections.clone();
+        fresh.retain(|d| d.corners.width() >= self.narrowest && place(seen, *d).is_none());
+        let corners: Vec<Quad> = fresh.iter().map(|d| d.corners).collect();
+        let readings = self.reader.read(luma, &corners)?;
+        seen.extend(fresh.into_iter().zip(readings));
+        *seen = (detections.into_iter())
+            .map(|d| place(seen, d).map_or((d, Reading::default()), |i| seen.swap_remove(i)))
+            .collect();
+        found.read += started.elapsed();
         Ok(())
     }
 
-    /// A reading for each plate seen; empty for those too narrow to be read.
-    fn texts(
-        &mut self,
-        luma: Plane<'_>,
-        seen: &[PlateDetection],
-        found: &mut Found,
-    ) -> Result<Vec<Reading>, VisionError> {
-        let started = Instant::now();
-        let wide = |d: &&PlateDetection| d.corners.width() >= self.narrowest;
-        let corners: Vec<Quad> = seen.iter().filter(wide).map(|d| d.corners).collect();
-        let mut texts = self.reader.read(luma, &corners)?.into_iter();
-        let readings = seen.iter().map(|d| Some(d).filter(wide).and_then(|_| texts.next()));
-        let readings = readings.map(Option::unwrap_or_default).collect();
-        found.read += started.elapsed();
-        Ok(readings)
-    }
-
     /// Whether the picture may be one plate, cut out; not where regions say where plates are.
-    fn may_be_a_plate(&self, luma: Plane<'_>, found: &[PlateDetection]) -> bool {
+    fn may_be_a_plate(&self, luma: Plane<'_>, best: Option<&PlateDetection>) -> bool {
         let aspect = luma.width as f32 / luma.height.max(1) as f32;
         if self.regions || luma.width > MAX_WHOLE_WIDTH || !WHOLE_ASPECT.contains(&aspect) {
             return false;
         }
         let picture =
             Box2 { width: luma.width as f32, height: luma.height as f32, ..Box2::default() };
-        found.first().is_none_or(|best| best.corners.bounds().iou(&picture) >= WHOLE_SHARE)
+        best.is_none_or(|best| best.corners.bounds().iou(&picture) >= WHOLE_SHARE)
     }
 }
 
