@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 from ..render.plates import style_names
 from .photo_plates import LEAST, LOOKS, load_photo_plates
 from .read import EXTRA
-from .sources import HELD_OUT_PERCENT, LABELS, STATES, UNREAD, load_crops, load_photos
+from .sources import HELD_OUT_PERCENT, STATES, UNREAD, by_eye, load_crops, load_photos
 
 #: Rights as the sources state them.
 RIGHTS = {
@@ -45,8 +44,7 @@ def photo_rows(data: Path) -> list[str]:
 
 def read_by_eye(file: str) -> tuple[int, int]:
     """How many rows a file of labels has, and how many of them a text that is certain."""
-    with open(LABELS / file, newline="") as rows:
-        texts = [row["text"] for row in csv.DictReader(rows)]
+    texts = [row["text"] for row in by_eye(file)]
     return len(texts), sum(text not in ("", UNREAD) for text in texts)
 
 
@@ -83,7 +81,7 @@ the same too, or if next to no bit differs.
 - **Plates of photos** (`labels/photos.csv`): {eye[0]} plates of the Open Images and polygon photos, every one that is 45 pixels wide and that the
   detector finds, were looked at enlarged and read by eye, with where they are from; {eye[1]} have a text, the others have a
   character that is not certain, another script, or are no plate. The texts of the hundred of two rows are not trained on. Of 120 in a
-  second, independent reading 2 are wrong. Dashcam plates, all
+  second reading of the same kind 2 are wrong. Dashcam plates, all
   Romanian, have their text by agreement (`photo_plates.py`): each of {LOOKS} looks at a plate reads the same, is sure of it by {LEAST} on average, and
   it fits the country's format. Of 424 plates that such agreement gave texts before, the eye corrected 27 and could not confirm 44.
   In all {texts[0]} plates with a text and {origins[0]} of known origin are trained on; {texts[1]} and {origins[1]} are held out, to measure text on photos.

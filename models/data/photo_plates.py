@@ -83,15 +83,13 @@ def load_photo_plates(path: Path | None, held_out: bool) -> list[PhotoPlate]:
 
 def labelled(models: Models, rng: np.random.Generator, photo: Photo, plate: Plate, quad: np.ndarray, held: bool) -> PhotoPlate | None:
     """The plate in a window of its own, if something is known of it."""
-    text, state = plate.text, plate.state
-    if text is None and not held and plate.box[2] - plate.box[0] >= NARROWEST:
-        serial = SERIALS.get(photo.source)
-        text = agreed(models, rng, photo.grey, quad) if serial else ""
-        if not text or not serial.fullmatch(text):
-            return None
+    text, state, serial = plate.text, plate.state, SERIALS.get(photo.source)
+    if text is None and serial and not held and plate.box[2] - plate.box[0] >= NARROWEST:
+        text = agreed(models, rng, photo.grey, quad)
+        text = text if serial.fullmatch(text) else None
     if text is None or (text == UNREAD and state < 0):
         return None
-    return PhotoPlate(rectify(photo.grey, quad, WINDOW, MARGIN), quad, text, state)
+    return PhotoPlate(rectify(photo.grey, quad, WINDOW, MARGIN), upright_corners(WINDOW, MARGIN), text, state)
 
 
 def main() -> None:

@@ -44,8 +44,6 @@ STATES = sorted(STATE_OF_FOLDER.values()) + ["BR", "EU", "MX", "other"]
 STATE_INDEX = {code: index for index, code in enumerate(STATES)}
 #: Characters of the reader after the CTC blank (index 0).
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
 #: Texts and origins by eye. photos.csv: source, image, the box's x1 and y1, text, place, remark; crops.csv: image, text, remark.
 LABELS = Path(__file__).resolve().parent / "labels"
 #: What stands for a text of which a character is not certain.
@@ -166,10 +164,10 @@ def _is_held_out(source: str, name: str) -> bool:
     return held_out(_split_key(source, name))
 
 
-def _by_eye(file: str, *key: str) -> dict[tuple, dict]:
-    """Rows of a file of `LABELS` by the given columns."""
+def by_eye(file: str) -> list[dict]:
+    """Rows of a file of `LABELS`."""
     with open(LABELS / file, newline="") as rows:
-        return {tuple(row[k] for k in key): row for row in csv.DictReader(rows)}
+        return list(csv.DictReader(rows))
 
 
 def place_class(place: str) -> int:
@@ -193,7 +191,7 @@ def known_of(seen: dict) -> tuple[str, int]:
 
 def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> list[Photo]:
     """All photos of the training folders on one side of the split (never evaluate/)."""
-    photos, texts = [], _by_eye("photos.csv", "source", "image", "x1", "y1")
+    photos, texts = [], {(row["source"], row["image"], row["x1"], row["y1"]): row for row in by_eye("photos.csv")}
     for source in ("open-images-plates", "dashcam-day-night", "plate-polygons-300"):
         folder = data / "train" / source
         for name, rows in list(_rows(folder).items())[:limit]:
@@ -221,15 +219,14 @@ def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> li
 def load_crops(data: Path, want_held_out: bool, limit: int | None = None) -> list[Crop]:
     """All state crops on one side of the split, as luma at their stored size (224 x 128); texts by eye go before the source's."""
     folder = data / "train" / "us-state-crops"
-    crops, texts = [], _by_eye("crops.csv", "image")
+    crops, texts = [], {row["image"]: row["text"] for row in by_eye("crops.csv")}
     for name, rows in list(_rows(folder).items())[:limit]:
         if held_out("us-state-crops/" + name) != want_held_out:
             continue
         grey = cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE)
         if grey is None:
             continue
-        seen = texts.get((name,))
-        text = "".join(c for c in (seen["text"] if seen else rows[0]["text"]).upper() if c in ALPHABET)
+        text = "".join(c for c in texts.get(name, rows[0]["text"]).upper() if c in ALPHABET)
         state = STATE_INDEX[STATE_OF_FOLDER[name.split("/")[0]]]
         crops.append(Crop(name, grey, text, state))
     return crops

@@ -1,30 +1,24 @@
 """Promises of the texts by eye: every row is usable, names its plate once, and teaches only what is certain."""
 
-import csv
 import unittest
 from collections import Counter
 
-from models.data.sources import ALPHABET, LABELS, STATE_INDEX, UNREAD, known_of, place_class
-
-
-def rows(file: str) -> list[dict]:
-    with open(LABELS / file, newline="") as lines:
-        return list(csv.DictReader(lines))
+from models.data.sources import ALPHABET, STATE_INDEX, UNREAD, by_eye, known_of, place_class
 
 
 class Labels(unittest.TestCase):
     def test_no_plate_has_two_rows(self):
         for file, key in (("photos.csv", ("source", "image", "x1", "y1")), ("crops.csv", ("image",))):
-            twice = [row for row, count in Counter(tuple(r[k] for k in key) for r in rows(file)).items() if count > 1]
+            twice = [row for row, count in Counter(tuple(r[k] for k in key) for r in by_eye(file)).items() if count > 1]
             self.assertEqual(twice, [], file)
 
     def test_texts_are_serials_uncertain_or_none(self):
         for file in ("photos.csv", "crops.csv"):
-            for row in rows(file):
+            for row in by_eye(file):
                 self.assertTrue(row["text"] == UNREAD or set(row["text"]) <= set(ALPHABET), row)
 
     def test_every_place_has_a_class_and_a_misspelt_state_is_refused(self):
-        for row in rows("photos.csv"):
+        for row in by_eye("photos.csv"):
             self.assertIn(place_class(row["place"]), [-1, *STATE_INDEX.values()], row)
         self.assertEqual([place_class(p) for p in ("", "US", "GB", "AU")], [-1, -1, STATE_INDEX["EU"], STATE_INDEX["other"]])
         with self.assertRaises(KeyError):

@@ -37,14 +37,14 @@ def scenes(folder: Path) -> None:
         if not any(map(counts, scene.plates)):
             continue
         cv2.imwrite(str(folder / name), scene.luma)
-        rows += [[*row(name, (1280, 720), plate.corners, plate.text, plate.state), "" if counts(plate) else "ignore"] for plate in scene.plates]
+        rows += [row(name, (1280, 720), plate.corners, plate, "" if counts(plate) else "ignore") for plate in scene.plates]
     write_labels(folder, rows)
 
 
-def row(name: str, size: tuple[int, int], corners: np.ndarray, text: str, state: str) -> list:
-    """A row of labels.csv but for its note."""
+def row(name: str, size: tuple[int, int], corners: np.ndarray, plate, note: str = "") -> list:
+    """A row of labels.csv; plate has a `text` and a `state`."""
     box = [f"{v:.1f}" for v in (*corners.min(0), *corners.max(0))]
-    return [name, *size, *box, " ".join(f"{v:.1f}" for v in corners.ravel()), text, state]
+    return [name, *size, *box, " ".join(f"{v:.1f}" for v in corners.ravel()), plate.text, plate.state, note]
 
 
 def write_labels(folder: Path, rows: list[list]) -> None:
@@ -63,7 +63,7 @@ def two_rows(folder: Path) -> None:
         luma, plate, corners = draw_two_rows(np.random.default_rng([SEED, 2, index]), size, night=index % 2 == 1)
         name = f"{index:03d}.png"
         cv2.imwrite(str(folder / name), luma)
-        rows.append([*row(name, size, corners, plate.text, plate.state), ""])
+        rows.append(row(name, size, corners, plate))
     write_labels(folder, rows)
 
 

@@ -33,11 +33,21 @@ TRIES = 200
 def tries(wanted: int, entries: list):
     """Goes on until `entries` has as many as wanted; ends the program where that takes too long."""
     for _ in range(TRIES * wanted):
+        yield
         if len(entries) == wanted:
             return
-        yield
-    if len(entries) < wanted:
-        raise SystemExit(f"of {TRIES * wanted} rendered pictures the models read only {len(entries)} for certain; {wanted} are wanted")
+    raise SystemExit(f"of {TRIES * wanted} rendered pictures the models read only {len(entries)} for certain; {wanted} are wanted")
+
+
+def certain(texts: list[str], confidences: list[float]) -> bool:
+    """Whether every reading is sure and has no character that is another's look-alike."""
+    return min(confidences) >= 0.9 and not any(set(text) & set("OI01") for text in texts)
+
+
+def keep_scene(folder: Path, name: str, luma: np.ndarray, plates: list[tuple[str, np.ndarray]]) -> dict:
+    """Write the picture; its entry with the text and the corners [4, 2] of each plate."""
+    cv2.imwrite(str(folder / name), luma)
+    return {"file": name, "plates": [{"text": text, "corners": [[round(float(v), 2) for v in c] for c in corners]} for text, corners in plates]}
 
 
 def golden_plates(models: Models, rng, folder: Path, count: int) -> list[dict]:
@@ -45,11 +55,11 @@ def golden_plates(models: Models, rng, folder: Path, count: int) -> list[dict]:
     entries, seen = [], set()
     for _ in tries(count, entries):
         crop, text, state = rendered(rng)
-        if state < 0 or STATES[state] in seen or len(text) < 5 or set(text) & set("OI01"):
+        if state < 0 or STATES[state] in seen or len(text) < 5:
             continue
         characters, states = models.reader.run(None, {"plate": crop[None, None].astype(np.float32) / 255})
         read, confidence = decode_greedy(characters[0])
-        if read != text or confidence < 0.9 or states[0].argmax() != state:
+        if read != text or not certain([read], [confidence]) or states[0].argmax() != state:
             continue
         seen.add(STATES[state])
         name = f"plate-{len(entries) + 1}.png"
@@ -70,12 +80,10 @@ def golden_scenes(models: Models, rng, folder: Path, count: int) -> list[dict]:
         if len(found) != len(boxes) or not all(any(iou(b, d.box) > 0.75 for d in found) for b in boxes):
             continue
         read = models.read(scene.luma, [d.quad for d in found])
-        if sorted(r[0] for r in read) != sorted(p.text for p in scene.plates) or min(r[1] for r in read) < 0.9 or any(set(r[0]) & set("OI01") for r in read):
+        texts = [r[0] for r in read]
+        if sorted(texts) != sorted(p.text for p in scene.plates) or not certain(texts, [r[1] for r in read]):
             continue
-        name = f"scene-{len(entries) + 1}.png"
-        cv2.imwrite(str(folder / name), scene.luma)
-        entries.append({"file": name, "plates": [{"text": p.text, "corners": [[round(float(v), 2) for v in c] for c in p.corners]}
-                                                 for p in scene.plates]})
+        entries.append(keep_scene(folder, f"scene-{len(entries) + 1}.png", scene.luma, [(p.text, p.corners) for p in scene.plates]))
     return entries
 
 
@@ -85,15 +93,15 @@ def golden_two_rows(models: Models, rng, folder: Path, count: int) -> list[dict]
     for _ in tries(count, entries):
         luma, plate, corners = draw_two_rows(rng, (640, 384), night=False)
         found = models.detect(luma, 0.6, widths=(640,))
-        if len(found) != 1 or iou(np.array([*corners.min(0), *corners.max(0)]), found[0].box) <= 0.75 or set(plate.text) & set("OI01"):
+        (width, height), box = np.ptp(corners, 0), np.array([*corners.min(0), *corners.max(0)])
+        if width > 1.6 * height or len(found) != 1 or iou(box, found[0].box) <= 0.75:
             continue
         quad = found[0].quad
         (whole, *_), *rows = models.read(luma, [quad, *halves(quad)])
-        if whole or "".join(row[0] for row in rows) != plate.text or min(row[1] for row in rows) < 0.9 or np.ptp(corners[:, 0]) > 1.6 * np.ptp(corners[:, 1]):
+        texts = [row[0] for row in rows]
+        if whole or "".join(texts) != plate.text or not certain(texts, [row[1] for row in rows]):
             continue
-        name = f"two-rows-{len(entries) + 1}.png"
-        cv2.imwrite(str(folder / name), luma)
-        entries.append({"file": name, "plates": [{"text": plate.text, "corners": [[round(float(v), 2) for v in c] for c in corners]}]})
+        entries.append(keep_scene(folder, f"two-rows-{len(entries) + 1}.png", luma, [(plate.text, corners)]))
     return entries
 
 
@@ -106,7 +114,8 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     models, rng = Models(options.models), np.random.default_rng(options.seed)
-    golden = {"plates": golden_plates(models, rng, options.out, 6), "scenes": golden_scenes(models, rng, options.out, 2) + golden_two_rows(models, rng, options.out, 1)}
+    plates, scenes = golden_plates(models, rng, options.out, 6), golden_scenes(models, rng, options.out, 2)
+    golden = {"plates": plates, "scenes": scenes + golden_two_rows(models, rng, options.out, 1)}
     (options.out / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 
