@@ -20,6 +20,8 @@ HEIGHT, WIDTH = 64, 160
 MARGIN_X, MARGIN_Y = 0.06, 0.12
 #: Plates this many times wider than in the picture are averaged down first; `rectify.rs` has the same rule.
 SHRINK_ABOVE = 2.0
+#: Share of the degraded crops and photos that are small at any rate, 60 to 100 px wide: where most readings go wrong.
+SMALL = 0.3
 #: Longest text that is trained on; CTC needs a blank between equal neighbours within 40 columns.
 LONGEST = 10
 
@@ -77,6 +79,25 @@ def state_class(state: str) -> int:
     return STATE_INDEX[state]
 
 
+def monochrome(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
+    """Grey [h, w] uint8 of a crop [h, w, 3], its colours weighed at random: sensors, lamps and filters all see inks differently."""
+    if rng.random() < 0.5:
+        return cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
+    return cv2.transform(colour, rng.dirichlet((0.8, 2.0, 1.4))[None])
+
+
+def hidden(rng: np.random.Generator, face: np.ndarray) -> np.ndarray:
+    """A crop [h, w] whose edge a dealer's frame hides, or a sticker a piece of it: name and slogan are there no more, or
+    in part, so that the state must be told by what is left. The serial stays free."""
+    height, width = face.shape
+    tall = round(height * rng.uniform(0.08, 0.22))
+    left, right = (0, width) if rng.random() < 0.5 else sorted(rng.integers(0, width, 2))
+    top = 0 if rng.random() < 0.5 else height - tall
+    face = face.copy()
+    face[top : top + tall, left:right] = np.clip(rng.normal(rng.uniform(0, 255), rng.uniform(0, 30), (tall, right - left)), 0, 255)
+    return face
+
+
 def photographed(rng: np.random.Generator, face: np.ndarray, gentle: bool = False) -> np.ndarray:
     """A real crop as a camera would see it from 60 to 260 pixels wide, rectified with corner errors.
 
@@ -85,7 +106,8 @@ def photographed(rng: np.random.Generator, face: np.ndarray, gentle: bool = Fals
     height, width = face.shape
     if not gentle and rng.random() < 0.06:
         face = 255 - face  # dark plates are few
-    long = np.exp(rng.uniform(np.log(60 if not gentle else 110), np.log(260)))
+    nearest = 260 if gentle or rng.random() > SMALL else 100
+    long = np.exp(rng.uniform(np.log(60 if not gentle else 110), np.log(nearest)))
     wide, tall = long * np.cos(rng.normal(0, 0.35)), long * 0.5 * np.exp(rng.normal(0, 0.12))
     pad = 0.2 * long + 3
     quad = np.array([[0, 0], [wide, 0], [wide, tall], [0, tall]], np.float32) + np.float32(pad)
@@ -112,7 +134,7 @@ def seen_again(rng: np.random.Generator, plate: PhotoPlate) -> np.ndarray:
     """A photo's plate from farther off or as it is, under another light, with corner errors; uint8 [64, 160]."""
     grey, quad = plate.grey, plate.quad
     if rng.random() < 0.7:
-        scale = np.exp(rng.uniform(np.log(0.4), np.log(1.0)))
+        scale = np.exp(rng.uniform(np.log(0.33), np.log(0.55 if rng.random() < SMALL else 1.0)))
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         quad = quad * [grey.shape[1] / plate.grey.shape[1], grey.shape[0] / plate.grey.shape[0]]
         grey = degrade(rng, grey, bool(rng.random() < 0.3))
@@ -206,8 +228,10 @@ class Sampler:
             plate = self.photos[rng.integers(len(self.photos))]
             return finish(rng, seen_again(rng, plate)), known_text(plate.text), plate.state
         item = self.crops[rng.integers(len(self.crops))]
-        gentle = kind == 1.0 or bool(rng.random() < 0.25)
-        return finish(rng, photographed(rng, item.grey, gentle)), encode_text(item.text), item.state
+        gentle, face = kind == 1.0 or bool(rng.random() < 0.25), monochrome(rng, item.colour)
+        if rng.random() < 0.3:
+            face = hidden(rng, face)
+        return finish(rng, photographed(rng, face, gentle)), encode_text(item.text), item.state
 
 
 def no_plate(rng: np.random.Generator, negatives: np.ndarray) -> np.ndarray:

@@ -77,12 +77,17 @@ class Photo:
 
 @dataclass
 class Crop:
-    """One plate crop [h, w] uint8 that shows little but the plate; text is empty when unknown."""
+    """One plate crop [h, w, 3] uint8 (BGR) that shows little but the plate; text is empty when unknown."""
 
     name: str
-    grey: np.ndarray
+    colour: np.ndarray
     text: str
     state: int
+
+    @property
+    def grey(self) -> np.ndarray:
+        """Its luma [h, w] uint8."""
+        return cv2.cvtColor(self.colour, cv2.COLOR_BGR2GRAY)
 
 
 @dataclass
@@ -217,16 +222,16 @@ def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> li
 
 
 def load_crops(data: Path, want_held_out: bool, limit: int | None = None) -> list[Crop]:
-    """All state crops on one side of the split, as luma at their stored size (224 x 128); texts by eye go before the source's."""
+    """All state crops on one side of the split, in colour at their stored size (224 x 128); texts by eye go before the source's."""
     folder = data / "train" / "us-state-crops"
     crops, texts = [], {row["image"]: row["text"] for row in by_eye("crops.csv")}
     for name, rows in list(_rows(folder).items())[:limit]:
         if held_out("us-state-crops/" + name) != want_held_out:
             continue
-        grey = cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE)
-        if grey is None:
+        colour = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
+        if colour is None:
             continue
         text = "".join(c for c in texts.get(name, rows[0]["text"]).upper() if c in ALPHABET)
         state = STATE_INDEX[STATE_OF_FOLDER[name.split("/")[0]]]
-        crops.append(Crop(name, grey, text, state))
+        crops.append(Crop(name, colour, text, state))
     return crops

@@ -27,6 +27,7 @@ class Block(nn.Module):
         if grow > 1:
             layers.append(conv(width, width * grow, 1))
         layers.append(conv(width * grow, width, 1, act=False))
+        nn.init.zeros_(layers[-1][-1].weight)  # starts as the identity, also when it is added to a trained network
         self.body = nn.Sequential(*layers)
 
     def forward(self, x):
@@ -132,11 +133,11 @@ class Reader(nn.Module):
         super().__init__()
         self.fine = nn.Sequential(conv(1, 24, 3, 2), Block(24, 3), conv(24, 48, 3, 2),
                                   Block(48, 5, 2), Block(48, 5, 2))
-        self.middle = nn.Sequential(shrink(48, 80, (2, 1)), Block(80, 5, 2), Block(80, 5, 2))
-        self.coarse = nn.Sequential(shrink(80, 128, (2, 1)), Block(128, 5, 2))
+        self.middle = nn.Sequential(shrink(48, 80, (2, 1)), *(Block(80, 5, 2) for _ in range(3)))
+        self.coarse = nn.Sequential(shrink(80, 128, (2, 1)), *(Block(128, 5, 2) for _ in range(2)))
         self.fold = nn.Sequential(
             nn.Conv2d(128, 160, (4, 1), bias=False), nn.BatchNorm2d(160), nn.ReLU(inplace=True))
-        self.line = nn.Sequential(Block(160, (1, 9), 2), Block(160, (1, 9), 2), nn.Dropout(0.1))
+        self.line = nn.Sequential(*(Block(160, (1, 9), 2) for _ in range(3)), nn.Dropout(0.1))
         self.characters = nn.Conv2d(160, 37, 1)
         self.legend = nn.Sequential(conv(48, 96, 3, 2), Block(96, 5, 2), Block(96, 5, 2), conv(96, 128, 3, (1, 2)),
                                     Block(128, 5, 2))

@@ -154,8 +154,6 @@ def main() -> None:
     """Command line."""
     choices = parser(__doc__, minutes=90, batch=24, seed=30)
     choices.add_argument("--negatives", type=Path, required=True, help="crops without a plate: models.data.negatives")
-    choices.add_argument("--rendered", type=float, default=0.4, help="share of rendered plates")
-    choices.add_argument("--nothing", type=float, default=0.11, help="share of crops without a plate")
     choices.add_argument("--photos", type=Path, help="plates of photos with their texts: models.data.photo_plates")
     choices.add_argument("--from", dest="start", type=Path, help="an exported reader whose weights are the start")
     options = choices.parse_args()
@@ -165,7 +163,7 @@ def main() -> None:
     kept_back = len(negatives) // 12
     held_out = HeldOut(load_crops(options.data, True, options.limit), load_photo_plates(options.photos, True), negatives[:kept_back])
     print(f"crops {len(crops)} held out {len(held_out.sets['real'])}", flush=True)
-    sampler = Sampler(crops, negatives[kept_back:], load_photo_plates(options.photos, False), options.rendered, options.nothing)
+    sampler = Sampler(crops, negatives[kept_back:], load_photo_plates(options.photos, False))
     model, spaced = Reader(len(STATES)), SPACED
     if options.start:
         rng = np.random.default_rng(options.seed)
