@@ -205,7 +205,7 @@ class Sampler:
     """Mixes rendered plates, real crops, plates of photos, and crops that show no plate."""
 
     def __init__(self, crops: list[Crop], negatives: np.ndarray, photos: Sequence[PhotoPlate] = (), share_rendered: float = 0.4,
-                 share_negative: float = 0.11, share_photos: float = 0.2):
+                 share_negative: float = 0.14, share_photos: float = 0.2):
         """negatives: uint8 [n, 64, 160], mined from photos; half as many again are drawn lettering."""
         self.crops, self.negatives, self.photos, self.pool = crops, negatives, photos, Pool()
         self.rendered, self.negative = share_rendered, share_negative

@@ -13,6 +13,20 @@ BR_SIZE = (400, 130)  # px, 400 x 130 mm
 MX_SIZE = (400, 200)  # px, 12 x 6 inch
 
 
+def _arms(canvas: np.ndarray, rng: np.random.Generator, country: str, width: int) -> None:
+    """In place of the blue band, as before it came: a shield above the country's letters. Neither is part of the serial."""
+    colour = tuple(float(v) for v in ink(rng, ("black", "black", "eu blue")[int(rng.integers(3))]))
+    paper = tuple(float(v) for v in canvas[0, 0])
+    x, top, half, high = width / 2 + 3, rng.uniform(6, 16), rng.uniform(13, 21), rng.uniform(34, 46)
+    shield = np.array([[-half, 0], [half, 0], [half, high * 0.5], [half * 0.6, high * 0.82], [0, high], [-half * 0.6, high * 0.82],
+                       [-half, high * 0.5]]) + [x, top]
+    cv2.fillPoly(canvas, [np.round(shield * 8).astype(np.int32)], colour, cv2.LINE_AA, 3)
+    for y in (high * 0.22, high * 0.4)[: int(rng.integers(3))]:  # the charge, light on dark
+        cv2.line(canvas, (round(x - half * 0.5), round(top + y)), (round(x + half * 0.5), round(top + y)), paper, 3, cv2.LINE_AA)
+        cv2.line(canvas, (round(x), round(top + 5)), (round(x), round(top + high * 0.7)), paper, 3, cv2.LINE_AA)
+    draw_text(canvas, rng, country, "sans", x, top + high + rng.uniform(16, 26), rng.uniform(20, 30), width - 6, colour)
+
+
 def european(rng: np.random.Generator, text: str | None, wide: bool = False) -> Plate:
     """A European plate; `wide`: its characters stand far apart, as where each has a place of one width."""
     w, h = EU_SIZE
@@ -26,8 +40,13 @@ def european(rng: np.random.Generator, text: str | None, wide: bool = False) -> 
         marks = formats.fill(rng, patterns[int(rng.integers(len(patterns)))])
     canvas = np.empty((h, w, 4), np.float32)
     canvas[:] = ink(rng, "yellow" if rng.random() < yellow else "white")
-    band = int(rng.uniform(40, 48)) if rng.random() < 0.93 else 0
-    if band:
+    band, kind = int(rng.uniform(40, 48)), rng.random()
+    if kind > 0.93:
+        band = 0
+    elif kind > 0.78:
+        _arms(canvas, rng, country, band)
+        wide = wide or rng.random() < 0.7
+    else:
         canvas[:, :band] = ink(rng, "eu blue")
         gold = tuple(float(v) for v in ink(rng, "yellow"))
         for k in range(12):
