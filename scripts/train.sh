@@ -30,7 +30,7 @@ onnx detector --threshold 0.45
 "$python" -m models.train.aligner --data "$data" --out "$out/aligner" --minutes "${MINUTES_ALIGNER:-30}" --seed 40
 onnx aligner
 "$python" -m models.train.reader --data "$data" --negatives "$out/negatives.npz" --photos "$out/photo_plates.npz" \
-    --out "$out/reader" --minutes "${MINUTES_READER:-300}" --seed 30
+    --out "$out/reader" --minutes "${MINUTES_READER:-300}" --threads 2 --seed 30
 onnx reader
 "$python" -m models.export.quantize --data "$data" --folder "$new"
 "$python" -m models.evaluate.golden --seed 11 --models "$new" --out "$new/golden"

@@ -88,7 +88,7 @@ def monochrome(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
 
 def hidden(rng: np.random.Generator, face: np.ndarray) -> np.ndarray:
     """A crop [h, w] whose edge a dealer's frame hides, or a sticker a piece of it: name and slogan are there no more, or
-    in part, so that the state must be told by what is left. The serial stays free."""
+    in part, so that the state must be told by what is left. Most serials stay free."""
     height, width = face.shape
     tall = round(height * rng.uniform(0.08, 0.22))
     left, right = (0, width) if rng.random() < 0.5 else sorted(rng.integers(0, width, 2))

@@ -1,4 +1,4 @@
-"""Reading the labelled photos: every source as grey arrays in memory, split into train and held-out.
+"""Reading the labelled photos: photos as grey arrays and crops in colour, in memory, split into train and held-out.
 
 Coordinates are pixels of the stored file, x right, y down. A corner quad is a float32 array [4, 2],
 clockwise from the plate's own top left corner. Grey images are uint8 arrays [height, width].

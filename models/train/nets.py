@@ -19,7 +19,8 @@ def conv(cin: int, cout: int, kernel=3, stride=1, groups=1, act=True) -> nn.Sequ
 
 
 class Block(nn.Module):
-    """Residual block: depthwise convolution, then pointwise mixing through `grow` times the width."""
+    """Residual block: depthwise convolution, then pointwise mixing through `grow` times the width. It starts as the identity,
+    also when it is added to a trained network."""
 
     def __init__(self, width: int, kernel=5, grow: int = 1):
         super().__init__()
@@ -27,7 +28,7 @@ class Block(nn.Module):
         if grow > 1:
             layers.append(conv(width, width * grow, 1))
         layers.append(conv(width * grow, width, 1, act=False))
-        nn.init.zeros_(layers[-1][-1].weight)  # starts as the identity, also when it is added to a trained network
+        nn.init.zeros_(layers[-1][-1].weight)
         self.body = nn.Sequential(*layers)
 
     def forward(self, x):
