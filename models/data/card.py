@@ -83,7 +83,8 @@ the same too, or if next to no bit differs.
   the others have a character that is not certain, another script, or are no plate. A blurred frame of a ride has the text of a sharp one of
   the same vehicle where all that is seen agrees. The texts of the hundred of two rows are not trained on. Of 120 of the first
   1,564 in a second reading 2 are wrong; the 954 after them were read once. Before, the rides had texts by agreement: nine looks at a
-  plate read the same, in the country's format. Of those 195 the eye found 18 wrong, 17 of them for one reason, which no agreement shows: all looks missed one of two 1s side by side.
+  plate read the same, in the country's format. Of those 195 the eye found 18 wrong, 17 of them for one reason, which no agreement
+  shows: all looks missed one of two 1s side by side.
   In all {texts[0]} plates with a text and {origins[0]} of known origin are trained on; {texts[1]} and {origins[1]} are held out, to measure text on photos.
 - **Texts of the state crops**: by two independent readers that agree, as the source gives them; and by eye (`labels/crops.csv`, {crops[0]} crops,
   {crops[1]} with a certain text) where they don't, or where our reader saw another text. Of 2,506 other

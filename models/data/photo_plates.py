@@ -18,7 +18,7 @@ import numpy as np
 from ..evaluate.detections import matched
 from ..evaluate.read_photos import HERE, Models
 from .read import rectify, upright_corners
-from .sources import STATES, UNREAD, Photo, PhotoPlate, Plate, load_photos
+from .sources import STATES, UNREAD, PhotoPlate, Plate, load_photos
 
 #: What is kept of a plate: width and height in pixels, and the share of surroundings on each side.
 WINDOW, MARGIN = (256, 128), (0.2, 0.35)
@@ -46,11 +46,9 @@ def load_photo_plates(path: Path | None, held_out: bool) -> list[PhotoPlate]:
             for grey, text, state, held in zip(data["windows"], data["texts"], data["states"], data["held"]) if held == held_out]
 
 
-def labelled(photo: Photo, plate: Plate, quad: np.ndarray) -> PhotoPlate | None:
-    """The plate in a window of its own, if something is known of it."""
-    if plate.text is None or (plate.text == UNREAD and plate.state < 0):
-        return None
-    return PhotoPlate(rectify(photo.grey, quad, WINDOW, MARGIN), upright_corners(WINDOW, MARGIN), plate.text, plate.state)
+def known(plate: Plate) -> bool:
+    """Whether the eye could tell its text, that it has none, or its origin."""
+    return plate.text is not None and (plate.text != UNREAD or plate.state >= 0)
 
 
 def main() -> None:
@@ -64,25 +62,28 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     models, rng = Models(options.models), np.random.default_rng(options.seed)
-    kept: list[tuple[PhotoPlate, bool]] = []
-    for held in (False, True):
-        for photo in load_photos(options.data, held):
-            found = models.detect(photo.grey, 0.3, widths=(640,))
-            for plate in photo.plates:
+    plates, windows, sides = [], [], []
+    for held_out in (False, True):
+        for photo in load_photos(options.data, held_out):
+            wanted = [plate for plate in photo.plates if known(plate)]
+            found = models.detect(photo.grey, 0.3, widths=(640,)) if wanted else []
+            for plate in wanted:
                 quads = [d.quad for d in found if matched(plate.box, d.box)]
-                one = labelled(photo, plate, quads[0].astype(np.float32)) if quads else None
-                if one:
-                    kept.append((one, held))
-    plates, held = [one for one, _ in kept], np.array([held for _, held in kept])
+                if quads:
+                    plates.append(plate)
+                    windows.append(rectify(photo.grey, quads[0].astype(np.float32), WINDOW, MARGIN))
+                    sides.append(held_out)
+    held = np.array(sides)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(options.out, windows=np.stack([one.grey for one in plates]), texts=np.array([one.text for one in plates]),
+    np.savez_compressed(options.out, windows=np.stack(windows), texts=np.array([one.text for one in plates]),
                         states=np.array([one.state for one in plates]), held=held)
     for side, mine in (("training", ~held), ("held out", held)):
         texts = [one.text for one, take in zip(plates, mine) if take]
         print(f"{side}: {sum(t not in ('', UNREAD) for t in texts)} texts, {texts.count('')} without a line to read, {texts.count(UNREAD)} of known origin alone")
     if options.sheet:
-        some = [plates[i] for i in rng.permutation(len(plates))[:120]]
-        cv2.imwrite(str(options.sheet), sheet([one.grey for one in some], [f"{one.text} {STATES[one.state] if one.state >= 0 else ''}" for one in some]))
+        some = rng.permutation(len(plates))[:120]
+        name = lambda one: f"{one.text} {STATES[one.state] if one.state >= 0 else ''}"
+        cv2.imwrite(str(options.sheet), sheet([windows[i] for i in some], [name(plates[i]) for i in some]))
 
 
 if __name__ == "__main__":

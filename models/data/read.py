@@ -20,6 +20,8 @@ HEIGHT, WIDTH = 64, 160
 MARGIN_X, MARGIN_Y = 0.06, 0.12
 #: Plates this many times wider than in the picture are averaged down first; `rectify.rs` has the same rule.
 SHRINK_ABOVE = 2.0
+#: Shares of the samples that are rendered plates, show no plate, and are plates of photos; the others are real crops.
+RENDERED, NOTHING, PHOTOS = 0.4, 0.14, 0.2
 #: Share of the degraded crops and photos that are small at any rate, 60 to 100 px wide: where most readings go wrong.
 SMALL = 0.3
 #: Longest text that is trained on; CTC needs a blank between equal neighbours within 40 columns.
@@ -204,12 +206,9 @@ class Pool:
 class Sampler:
     """Mixes rendered plates, real crops, plates of photos, and crops that show no plate."""
 
-    def __init__(self, crops: list[Crop], negatives: np.ndarray, photos: Sequence[PhotoPlate] = (), share_rendered: float = 0.4,
-                 share_negative: float = 0.14, share_photos: float = 0.2):
+    def __init__(self, crops: list[Crop], negatives: np.ndarray, photos: Sequence[PhotoPlate] = ()):
         """negatives: uint8 [n, 64, 160], mined from photos; half as many again are drawn lettering."""
         self.crops, self.negatives, self.photos, self.pool = crops, negatives, photos, Pool()
-        self.rendered, self.negative = share_rendered, share_negative
-        self.photo = share_photos if photos else 0.0
 
     def draw(self, rng: np.random.Generator, ease: float = 0.0):
         """image float32 [64, 160], CTC classes (empty: no plate; None: text unknown), state class (-1: unknown).
@@ -219,12 +218,12 @@ class Sampler:
         kind = rng.random()
         if rng.random() < ease:
             kind = 1.0
-        if kind < self.rendered:
+        if kind < RENDERED:
             crop, text, state = self.pool.draw(rng)
             return finish(rng, crop), known_text(text), state
-        if kind < self.rendered + self.negative:
+        if kind < RENDERED + NOTHING:
             return finish(rng, no_plate(rng, self.negatives)), [], -1
-        if kind < self.rendered + self.negative + self.photo:
+        if self.photos and kind < RENDERED + NOTHING + PHOTOS:
             plate = self.photos[rng.integers(len(self.photos))]
             return finish(rng, seen_again(rng, plate)), known_text(plate.text), plate.state
         item = self.crops[rng.integers(len(self.crops))]
