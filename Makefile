@@ -32,7 +32,7 @@ evaluate: setup ## recall and accuracy on the clip and, where present, on real p
 	@cargo build --quiet --release --package milepost
 	@DATA=$(DATA) scripts/evaluate.sh
 
-train: ## the models again from the photos and the renderer: some eight hours on two cores
+train: ## the models again from the photos and the renderer: some ten hours on two cores, less with DEVICE=cuda
 	@scripts/setup.sh apt
 	@DATA=$(DATA) scripts/train.sh
 

@@ -93,7 +93,7 @@ class AlignSampler:
     def __init__(self, photos: list[Photo], crops: list[Crop], rendered: list[np.ndarray], side: int = 288):
         self.pictures, self.side = Sampler(photos, crops, textures=rendered), side
         weights = np.array([SOURCE_WEIGHT[photo.source] for photo in photos])
-        self.pictures.weights = weights / weights.sum()
+        self.pictures.weights, self.pictures.worded = weights / weights.sum(), []  # a word has no corners
 
     def draw(self, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
         """The windows of one picture: image float32 0..1 [64, 128] and corners [4, 2] in its pixels."""

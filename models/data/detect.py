@@ -13,14 +13,18 @@ from .sources import Crop, Photo
 
 CELL = 8
 PLATE_WIDTH = (14.0, 220.0)
+#: Share of the photos' samples that are cut around a word, which is no plate.
+WORDED = 0.15
 
 
 @dataclass
 class Target:
-    """A plate in a sample: quad [4, 2] in pixels; `exact` if its corners are known, not only its box."""
+    """A plate in a sample: quad [4, 2] in pixels; `exact` if its corners are known, not only its box; not `wanted` if the labels left
+    it out: finding it is neither right nor wrong."""
 
     quad: np.ndarray
     exact: bool
+    wanted: bool = True
 
 
 def box_quad(box: np.ndarray) -> np.ndarray:
@@ -50,7 +54,7 @@ class Sampler:
     """Draws samples from photos, crops to paste, and rendered scenes [(grey, quads)]."""
 
     def __init__(self, photos: list[Photo], crops: list[Crop], scenes=None, textures=None):
-        self.photos = photos
+        self.photos, self.worded = photos, [photo for photo in photos if photo.words]
         self.textures = [crop.grey for crop in crops] + list(textures or [])
         self.scenes = list(scenes or [])
         weight = {"open-images-plates": 1.0, "dashcam-day-night": 0.45, "plate-polygons-300": 0.8}
@@ -64,9 +68,14 @@ class Sampler:
             image, targets, ignore = self._scene(rng, width, height)
             weight = 1.0
         else:
-            photo = self.photos[rng.choice(len(self.photos), p=self.weights)]
-            image, targets, ignore = self._photo(rng, photo, width, height)
-            weight = 1.0 if photo.complete else 0.7
+            if self.worded and rng.random() < WORDED:
+                photo = self.worded[rng.integers(len(self.worded))]
+                # In full: all of these photos that looked like a text was seen by eye.
+                aim, weight = photo.words[rng.integers(len(photo.words))], 1.0
+            else:
+                photo = self.photos[rng.choice(len(self.photos), p=self.weights)]
+                aim, weight = photo.plates[rng.integers(len(photo.plates))].box, 1.0 if photo.complete else 0.7
+            image, targets, ignore = self._photo(rng, photo, aim, width, height)
         if rng.random() < 0.5:
             image = image[:, ::-1].copy()
             targets = [Target(mirror(t.quad, width), t.exact) for t in targets]
@@ -76,19 +85,18 @@ class Sampler:
                 image, targets, ignore = self._paste(rng, image, targets, ignore)
         return scene_look(rng, image), targets, ignore, weight
 
-    def _photo(self, rng, photo: Photo, width: int, height: int):
-        """Cut, scale, turn a little and stretch a real photo around one of its plates."""
-        aim = photo.plates[rng.integers(len(photo.plates))]
-        plate_width = max(4.0, aim.box[2] - aim.box[0])
+    def _photo(self, rng, photo: Photo, aim: np.ndarray, width: int, height: int):
+        """Cut, scale, turn a little and stretch a real photo around the box `aim`: one of its plates, or what might be taken for one."""
+        plate_width = max(4.0, aim[2] - aim[0])
         wanted = np.exp(rng.uniform(*np.log(PLATE_WIDTH)))
         source_h, source_w = photo.grey.shape
         smallest = 0.8 * max(width / source_w, height / source_h)
         scale = float(np.clip(wanted / plate_width, smallest, 2.2))
         stretch = np.exp(rng.normal(0, 0.09)) * (np.exp(rng.uniform(0.1, 0.4)) if
                                                  photo.source == "plate-polygons-300" else 1.0)
-        return self._cut(rng, photo.grey, [
-            Target(p.quad if p.quad is not None else box_quad(p.box), p.quad is not None)
-            for p in photo.plates], aim.box, scale, stretch, width, height)
+        plates = [Target(p.quad if p.quad is not None else box_quad(p.box), p.quad is not None) for p in photo.plates]
+        plates += [Target(box_quad(box), False, wanted=False) for box in photo.left_out]
+        return self._cut(rng, photo.grey, plates, aim, scale, stretch, width, height)
 
     def _scene(self, rng, width: int, height: int):
         """Cut a rendered scene around a plate, at 0.6 to 1.5 times its size."""
@@ -136,7 +144,7 @@ class Sampler:
                 continue
             seen = (min(x2, width) - max(x1, 0)) * (min(y2, height) - max(y1, 0))
             share = seen / max(1e-3, (x2 - x1) * (y2 - y1))
-            if share < 0.92 or x2 - x1 < 10 or y2 - y1 < 4 or x2 - x1 > 290:
+            if not target.wanted or share < 0.92 or x2 - x1 < 10 or y2 - y1 < 4 or x2 - x1 > 290:
                 ignore.append((x1, y1, x2, y2))
             else:
                 kept.append(Target(quad, target.exact))

@@ -18,13 +18,16 @@ from ..evaluate.read_photos import Models
 from .read import rectify
 from .sources import load_photos
 
+#: A score at which the detector takes a lot for a plate.
+LOW = 0.12
+
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--threshold", type=float, default=0.12, help="least score: lower than the appliance's, for more of them")
+    parser.add_argument("--threshold", type=float, default=LOW, help="least score: lower than the appliance's, for more of them")
     parser.add_argument("--seed", type=int, default=50)
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -32,8 +35,7 @@ def main() -> None:
     for photo in load_photos(options.data, False):
         if not photo.complete:
             continue
-        boxes = [plate.box for plate in photo.plates]
-        far = lambda box: all(iou(box, other) < 0.02 for other in boxes)
+        far = lambda box: all(iou(box, other) < 0.02 for other in photo.boxes)
         found = models.detect(photo.grey, options.threshold, widths=(640,))
         quads = [d.quad for d in found if far(d.box)]
         # A long text that the reader is sure of is most likely a plate that was left out of the labels.

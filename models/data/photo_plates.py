@@ -1,9 +1,9 @@
-"""The plates of the photos with what the eye read of them.
+"""The plates of the photos with what the eye read of them, and words that are no plate.
 
     python -m models.data.photo_plates --data ../shared/data --out build/photo_plates.npz --sheet build/photo_plates.png
 
 The shipped models, or those of another folder, find the corners of each boxed plate of the training photos (never evaluate/); text and
-origin are what `labels/photos.csv` says. Held-out photos are kept too, to measure on. `--sheet` draws a sample with its texts, to be checked
+origin are what `labels/photos.csv` says. What `labels/unboxed.csv` calls a word has no text. Held-out photos are kept too, to measure on. `--sheet` draws a sample with its texts, to be checked
 by eye.
 """
 
@@ -17,11 +17,16 @@ import numpy as np
 
 from ..evaluate.detections import matched
 from ..evaluate.read_photos import HERE, Models
+from .negatives import LOW
 from .read import rectify, upright_corners
-from .sources import STATES, UNREAD, PhotoPlate, Plate, load_photos
+from .sources import STATES, UNREAD, Photo, PhotoPlate, Plate, load_photos
 
 #: What is kept of a plate: width and height in pixels, and the share of surroundings on each side.
 WINDOW, MARGIN = (256, 128), (0.2, 0.35)
+
+
+#: What the eye says of a word.
+NO_PLATE = Plate(np.zeros(4, np.float32), text="")
 
 
 def sheet(windows: list[np.ndarray], texts: list[str]) -> np.ndarray:
@@ -44,6 +49,13 @@ def load_photo_plates(path: Path | None, held_out: bool) -> list[PhotoPlate]:
     quad = upright_corners(WINDOW, MARGIN)
     return [PhotoPlate(grey, quad, None if text == UNREAD else str(text), int(state))
             for grey, text, state, held in zip(data["windows"], data["texts"], data["states"], data["held"]) if held == held_out]
+
+
+def words_of(models: Models, photo: Photo) -> list[np.ndarray]:
+    """Corners [4, 2] of the photo's words as the detector, asked too low, finds them: at both of the appliance's widths, so most
+    of them twice, somewhat apart."""
+    found = models.detect(photo.grey, LOW, widths=(640,)) + models.detect(photo.grey, LOW, widths=(1024,)) if photo.words else []
+    return [d.quad for d in found if any(matched(box, d.box) for box in photo.words)]
 
 
 def known(plate: Plate) -> bool:
@@ -73,6 +85,10 @@ def main() -> None:
                     plates.append(plate)
                     windows.append(rectify(photo.grey, quads[0].astype(np.float32), WINDOW, MARGIN))
                     sides.append(held_out)
+            for quad in words_of(models, photo):
+                plates.append(NO_PLATE)
+                windows.append(rectify(photo.grey, quad.astype(np.float32), WINDOW, MARGIN))
+                sides.append(held_out)
     held = np.array(sides)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(options.out, windows=np.stack(windows), texts=np.array([one.text for one in plates]),

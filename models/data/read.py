@@ -21,7 +21,7 @@ MARGIN_X, MARGIN_Y = 0.06, 0.12
 #: Plates this many times wider than in the picture are averaged down first; `rectify.rs` has the same rule.
 SHRINK_ABOVE = 2.0
 #: Shares of the samples that are rendered plates, show no plate, and are plates of photos; the others are real crops.
-RENDERED, NOTHING, PHOTOS = 0.4, 0.14, 0.2
+RENDERED, NOTHING, PHOTOS = 0.4, 0.1, 0.24
 #: Share of the degraded crops and photos that are small at any rate, 60 to 100 px wide: where most readings go wrong.
 SMALL = 0.3
 #: Longest text that is trained on; CTC needs a blank between equal neighbours within 40 columns.
@@ -60,16 +60,30 @@ EXTRA = {"eu": 0.05, "eu-wide": 0.09, "BR": 0.07, "MX": 0.05, "ca": 0.02, "ca-le
          "ca-commercial": 0.015, "ca-exempt": 0.01, "ca-environmental": 0.01, "ca-kids": 0.01, "symbols": 0.02, "two-rows": 0.06}
 
 
+#: Characters that small or blurred plates make alike (only such as a clear picture tells apart), and those that are missed where
+#: they stand side by side; `ALIKE_SHARE` of the rendered plates are made of one such group above all.
+ALIKE = ("1", "0", "11T7", "8B3", "5S", "2Z7", "6G", "VUYW", "MNWH", "4AL", "EFB", "PRF", "KXY", "CG", "DQ", "JU")
+ALIKE_SHARE = 0.08
+
+
+def alike(rng: np.random.Generator) -> str:
+    """A text of 4 to 8 characters, two thirds of them of one group of `ALIKE`."""
+    group = ALIKE[rng.integers(len(ALIKE))]
+    return "".join(str(rng.choice(list(group if rng.random() < 0.67 else ALPHABET))) for _ in range(rng.integers(4, 9)))
+
+
 def rendered(rng: np.random.Generator, style: str | None = None) -> tuple[np.ndarray, str, int]:
     """A rendered sample; state -1 where the plate doesn't show it.
 
     style None: as the renderer draws them by chance, with more from abroad and of California. The renderer's margin is the same share on all sides, so it draws a wider crop, which is then cut.
     """
+    serial = None
     if style is None:
         style = rng.choice([*EXTRA, None], p=[*EXTRA.values(), 1 - sum(EXTRA.values())])
+        if style != "two-rows" and rng.random() < ALIKE_SHARE:
+            serial = alike(rng)
     wide = round(WIDTH * (1 + 2 * MARGIN_Y) / (1 + 2 * MARGIN_X))
-    jitter = float(abs(rng.normal(0, 0.035)))
-    luma, text, state = render_reader_sample(rng, wide, HEIGHT, style=style, margin=MARGIN_Y, jitter=jitter)
+    luma, text, state = render_reader_sample(rng, wide, HEIGHT, style=style, text=serial, margin=MARGIN_Y, jitter=corner_spread(rng))
     left = (wide - WIDTH) // 2
     return luma[:, left : left + WIDTH], text, state_class(state)
 
@@ -79,6 +93,17 @@ def state_class(state: str) -> int:
     if not state:
         return -1
     return STATE_INDEX[state]
+
+
+def corner_spread(rng: np.random.Generator) -> float:
+    """Spread of the errors of a plate's corners as a share of its height: mostly small, now and then as large as the aligner's worst."""
+    return float(abs(rng.normal(0, 0.1 if rng.random() < 0.15 else 0.04)))
+
+
+def misplaced(rng: np.random.Generator, quad: np.ndarray) -> np.ndarray:
+    """Corners [4, 2] as wrong as the aligner's, each by itself and all together."""
+    error = corner_spread(rng) * np.linalg.norm(quad[3] - quad[0])
+    return (quad + rng.normal(0, error, (4, 2)) + rng.normal(0, 0.6 * error, 2)).astype(np.float32)
 
 
 def monochrome(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
@@ -127,22 +152,20 @@ def photographed(rng: np.random.Generator, face: np.ndarray, gentle: bool = Fals
     seen = cv2.warpPerspective(face, cv2.getPerspectiveTransform(source - HALF, quad - HALF), size, flags=cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_CONSTANT, borderValue=ground)
     seen = degrade(rng, seen, bool(rng.random() < 0.3)) if not gentle else seen
-    error = 0.0 if gentle else abs(rng.normal(0, 0.04))
-    found = quad + rng.normal(0, error * tall, (4, 2)) + rng.normal(0, error * 0.6 * tall, 2)
-    return rectify(seen, found.astype(np.float32))
+    return rectify(seen, quad if gentle else misplaced(rng, quad))
 
 
 def seen_again(rng: np.random.Generator, plate: PhotoPlate) -> np.ndarray:
     """A photo's plate from farther off or as it is, under another light, with corner errors; uint8 [64, 160]."""
     grey, quad = plate.grey, plate.quad
+    if rng.random() < 0.05:
+        grey = 255 - grey  # dark plates are few
     if rng.random() < 0.7:
         scale = np.exp(rng.uniform(np.log(0.33), np.log(0.55 if rng.random() < SMALL else 1.0)))
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         quad = quad * [grey.shape[1] / plate.grey.shape[1], grey.shape[0] / plate.grey.shape[0]]
         grey = degrade(rng, grey, bool(rng.random() < 0.3))
-    tall, error = np.linalg.norm(quad[3] - quad[0]), abs(rng.normal(0, 0.04))
-    found = quad + rng.normal(0, error * tall, (4, 2)) + rng.normal(0, error * 0.6 * tall, 2)
-    return rectify(grey, found)
+    return rectify(grey, misplaced(rng, quad))
 
 
 def upright_corners(size: tuple[int, int], margin: tuple[float, float]) -> np.ndarray:
@@ -187,19 +210,19 @@ def finish(rng: np.random.Generator, crop: np.ndarray) -> np.ndarray:
 
 
 class Pool:
-    """A store of rendered samples that is renewed slowly: each is shown about `uses` times."""
+    """A store of what `make` draws slowly, renewed bit by bit: each is shown about `uses` times."""
 
-    def __init__(self, size: int = 4000, uses: float = 4.0):
-        self.size, self.uses, self.items = size, uses, []
+    def __init__(self, make, size: int = 4000, uses: float = 4.0):
+        self.make, self.size, self.uses, self.items = make, size, uses, []
 
     def draw(self, rng: np.random.Generator):
-        """A sample (crop uint8, text, state), new or seen before."""
+        """A sample, new or seen before."""
         if len(self.items) < self.size and (len(self.items) < 256 or rng.random() < 0.5):
-            self.items.append(rendered(rng))
+            self.items.append(self.make(rng))
             return self.items[-1]
         index = int(rng.integers(len(self.items)))
         if rng.random() < 1 / self.uses:
-            self.items[index] = rendered(rng)
+            self.items[index] = self.make(rng)
         return self.items[index]
 
 
@@ -208,7 +231,8 @@ class Sampler:
 
     def __init__(self, crops: list[Crop], negatives: np.ndarray, photos: Sequence[PhotoPlate] = ()):
         """negatives: uint8 [n, 64, 160], mined from photos; half as many again are drawn lettering."""
-        self.crops, self.negatives, self.photos, self.pool = crops, negatives, photos, Pool()
+        self.crops, self.photos = crops, photos
+        self.plates, self.nothing = Pool(rendered), Pool(lambda rng: no_plate(rng, negatives))
 
     def draw(self, rng: np.random.Generator, ease: float = 0.0):
         """image float32 [64, 160], CTC classes (empty: no plate; None: text unknown), state class (-1: unknown).
@@ -219,10 +243,10 @@ class Sampler:
         if rng.random() < ease:
             kind = 1.0
         if kind < RENDERED:
-            crop, text, state = self.pool.draw(rng)
+            crop, text, state = self.plates.draw(rng)
             return finish(rng, crop), known_text(text), state
         if kind < RENDERED + NOTHING:
-            return finish(rng, no_plate(rng, self.negatives)), [], -1
+            return finish(rng, self.nothing.draw(rng)), [], -1
         if self.photos and kind < RENDERED + NOTHING + PHOTOS:
             plate = self.photos[rng.integers(len(self.photos))]
             return finish(rng, seen_again(rng, plate)), known_text(plate.text), plate.state

@@ -44,8 +44,10 @@ STATES = sorted(STATE_OF_FOLDER.values()) + ["BR", "EU", "MX", "other"]
 STATE_INDEX = {code: index for index, code in enumerate(STATES)}
 #: Characters of the reader after the CTC blank (index 0).
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#: Texts and origins by eye. photos.csv: source, image, the box's x1 and y1, text, place, remark; crops.csv: image, text, remark.
+#: Texts and origins by eye. photos.csv: source, image, the box's x1 and y1, text, place, remark; crops.csv: image, text, remark;
+#: unboxed.csv: source, image, box and what it is: a word that a reader took for a text, or a plate that the labels left out.
 LABELS = Path(__file__).resolve().parent / "labels"
+BOX = ("x1", "y1", "x2", "y2")
 #: What stands for a text of which a character is not certain.
 UNREAD = "?"
 
@@ -66,13 +68,21 @@ class Plate:
 
 @dataclass
 class Photo:
-    """One grey photo [h, w] uint8 with its plates; `complete` if small plates are all labelled."""
+    """One grey photo [h, w] uint8 with its plates; `complete` if small plates are all labelled; `words` are boxes of what is no plate
+    though it was read as one, `left_out` those of plates that aren't among `plates`."""
 
     name: str
     source: str
     grey: np.ndarray
     plates: list[Plate] = field(default_factory=list)
     complete: bool = True
+    words: list[np.ndarray] = field(default_factory=list)
+    left_out: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def boxes(self) -> list[np.ndarray]:
+        """x1, y1, x2, y2 of all plates known of, labelled or left out."""
+        return [plate.box for plate in self.plates] + self.left_out
 
 
 @dataclass
@@ -169,6 +179,11 @@ def _is_held_out(source: str, name: str) -> bool:
     return held_out(_split_key(source, name))
 
 
+def box_of(row: dict) -> np.ndarray:
+    """Its x1, y1, x2, y2 in pixels."""
+    return np.array([float(row[key]) for key in BOX], np.float32)
+
+
 def by_eye(file: str) -> list[dict]:
     """Rows of a file of `LABELS`."""
     with open(LABELS / file, newline="") as rows:
@@ -197,6 +212,9 @@ def known_of(seen: dict) -> tuple[str, int]:
 def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> list[Photo]:
     """All photos of the training folders on one side of the split (never evaluate/)."""
     photos, texts = [], {(row["source"], row["image"], row["x1"], row["y1"]): row for row in by_eye("photos.csv")}
+    unboxed: dict[tuple[str, str, str], list[np.ndarray]] = {}
+    for row in by_eye("unboxed.csv"):
+        unboxed.setdefault((row["source"], row["image"], row["what"]), []).append(box_of(row))
     for source in ("open-images-plates", "dashcam-day-night", "plate-polygons-300"):
         folder = data / "train" / source
         for name, rows in list(_rows(folder).items())[:limit]:
@@ -207,7 +225,7 @@ def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> li
                 continue
             plates = []
             for row in rows:
-                box = np.array([float(row[key]) for key in ("x1", "y1", "x2", "y2")], np.float32)
+                box = box_of(row)
                 quad = _polygon_quad(row["corners"]) if row["corners"] else None
                 if min(box[2] - box[0], box[3] - box[1]) >= 3:
                     seen = texts.get((source, name, str(round(box[0])), str(round(box[1]))))
@@ -217,7 +235,8 @@ def load_photos(data: Path, want_held_out: bool, limit: int | None = None) -> li
             if source == "plate-polygons-300" and any(plate.quad is None for plate in plates):
                 continue
             if plates:
-                photos.append(Photo(name, source, grey, plates, source != "open-images-plates"))
+                words, left_out = (unboxed.get((source, name, what), []) for what in ("word", "plate"))
+                photos.append(Photo(name, source, grey, plates, source != "open-images-plates", words, left_out))
     return photos
 
 

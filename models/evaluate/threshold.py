@@ -42,7 +42,7 @@ def main() -> None:
                     if wide >= least:
                         total[k] += 1
                         hits[k] += best >= 0.5
-            false += sum(not any(matched(p.box, d.box, 0.3) for p in photo.plates) for d in kept)
+            false += sum(not any(matched(plate, d.box, 0.3) for plate in photo.boxes) for d in kept)
         print(f"| {threshold} | {hits[0] / total[0]:.3f} ({int(total[0])}) | {hits[1] / total[1]:.3f} ({int(total[1])}) "
               f"| {false / len(photos):.2f} | {np.mean(overlaps) if overlaps else 0:.3f} |")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,7 +18,8 @@ from ..data.sources import load_crops, load_photos
 from ..evaluate.detections import matched
 from ..evaluate.read_photos import Models
 from .nets import Aligner
-from .schedule import Run, parser, prepare
+from .schedule import Run, batches, parser, prepare, worker_draws
+from .warm import begin
 
 #: Plates drawn to be pasted.
 RENDERED = 1200
@@ -32,9 +32,7 @@ class Stream(torch.utils.data.IterableDataset):
         self.sampler, self.batch, self.seed = sampler, batch, seed
 
     def __iter__(self):
-        cv2.setNumThreads(1)
-        torch.set_num_threads(1)
-        rng, waiting = np.random.default_rng(self.seed), []
+        (rng, _), waiting = worker_draws(self.seed), []
         while True:
             # Windows of one picture go into different batches.
             while len(waiting) < 8 * self.batch:
@@ -64,11 +62,11 @@ def validation_set(data: Path) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @torch.no_grad()
-def validate(model: Aligner, held_out) -> str:
+def validate(model: Aligner, held_out, device: str) -> str:
     """Median and 90th percentile of the corner error before and after, as shares of the plate's height."""
     before, after = [], []
     for grey, quad, true in held_out:
-        corners = model(torch.from_numpy(window(grey, quad))[None, None].float() / 255)
+        corners = model(torch.from_numpy(window(grey, quad))[None, None].to(device).float() / 255).cpu()
         before.append(corner_error(quad, true))
         after.append(corner_error(from_window(quad, corners[0].numpy().reshape(4, 2)), true))
     middle, far = np.percentile(after, [50, 90])
@@ -83,20 +81,18 @@ def main() -> None:
     drawn = textures(np.random.default_rng(options.seed), RENDERED)
     sampler = AlignSampler(load_photos(options.data, False, options.limit), load_crops(options.data, False, options.limit), drawn)
     print(f"photos {len(sampler.pictures.photos)} held-out plates {len(held_out)}", flush=True)
-    model = Aligner()
-    run, total = Run(options, model, decay=0.02), 0.0
+    model, rng = Aligner(), np.random.default_rng(options.seed)
+    begin(model, options, lambda: torch.from_numpy(np.stack([image for _ in range(256) for image, _ in sampler.draw(rng)]))[:, None])
+    run = Run(options, model, decay=0.02)
     dataset = Stream(sampler, options.batch, options.seed + run.progress.step)
-    batches = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
+    drawn = batches(dataset, options)
     while not run.done():
-        images, corners = next(batches)
+        images, corners = (part.to(options.device, non_blocking=True) for part in next(drawn))
         loss = corner_loss(model(images.contiguous(memory_format=torch.channels_last)), corners)
         run.descend(loss, len(images), clip=5.0)
-        total += loss.item()
-        if run.progress.step % 100 == 0:
-            run.say(f"loss {total / 100:.4f}", 100, len(images))
-            total = 0.0
-        if run.epoch(10000):
-            run.keep(validate(run.average.model, held_out))
+        run.say(100, loss=loss)
+        if run.epoch():
+            run.keep(validate(run.average.model, held_out, options.device))
 
 
 if __name__ == "__main__":

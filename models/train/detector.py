@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,8 @@ from ..data.detect import Sampler, encode
 from ..data.sources import load_crops, load_photos
 from ..evaluate.detections import decode, letterbox, matched
 from .nets import Detector
-from .schedule import Run, parser, prepare
+from .schedule import Run, batches, parser, prepare, worker_draws
+from .warm import begin
 
 
 def focal(logits: torch.Tensor, heat: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
@@ -76,9 +76,7 @@ class Stream(torch.utils.data.IterableDataset):
             self.known.add(path.name)
 
     def __iter__(self):
-        cv2.setNumThreads(1)
-        torch.set_num_threads(1)
-        rng = np.random.default_rng(self.seed)
+        rng, _ = worker_draws(self.seed)
         count = 0
         while True:
             if count % 200 == 0:
@@ -95,12 +93,12 @@ class Stream(torch.utils.data.IterableDataset):
 
 
 @torch.no_grad()
-def validate(model: Detector, photos, threshold: float = 0.3) -> str:
+def validate(model: Detector, photos, device: str, threshold: float = 0.3) -> str:
     """Recall and false positives on held-out photos at 640 pixels wide; plates under 2% excluded."""
     found = total = false = 0
     for photo in photos:
         image, scale = letterbox(photo.grey)
-        logits, corners = model(torch.from_numpy(image)[None, None])
+        logits, corners = (part.cpu() for part in model(torch.from_numpy(image)[None, None].to(device)))
         heat = torch.sigmoid(logits)
         heat = heat * (F.max_pool2d(heat, 3, 1, 1) == heat)
         boxes = [d.box / scale for d in decode(heat[0, 0].numpy(), corners[0].numpy(), threshold)]
@@ -108,7 +106,7 @@ def validate(model: Detector, photos, threshold: float = 0.3) -> str:
             if (plate.box[2] - plate.box[0]) * scale >= 20:
                 total += 1
                 found += any(matched(plate.box, box) for box in boxes)
-        false += sum(not any(matched(p.box, box, 0.3) for p in photo.plates) for box in boxes)
+        false += sum(not any(matched(plate, box, 0.3) for plate in photo.boxes) for box in boxes)
     return f"recall {found / max(1, total):.3f} of {total}, false {false / len(photos):.3f} a photo"
 
 
@@ -124,29 +122,27 @@ def main() -> None:
     kept = [p for p in kept if p.source == "open-images-plates"][:90] + \
         [p for p in kept if p.source != "open-images-plates"][:60]
     print(f"photos {len(photos)} held out {len(kept)} crops {len(crops)}", flush=True)
-    model = Detector()
-    run, sampler = Run(options, model, decay=0.02), Sampler(photos, crops)
+    model, sampler = Detector(), Sampler(photos, crops)
+    rng = np.random.default_rng(options.seed)
+    begin(model, options, lambda: torch.from_numpy(np.stack([sampler.draw(rng, 384, 320)[0] for _ in range(192)]))[:, None])
+    run = Run(options, model, decay=0.02)
 
     def stream(sizes):
-        dataset = Stream(sampler, options.batch, options.seed + run.progress.step, sizes, options.scenes)
-        return iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
+        return batches(Stream(sampler, options.batch, options.seed + run.progress.step, sizes, options.scenes), options)
 
     late = run.progress.share() >= 0.5
-    batches, sums = stream([(384, 320)] if late else [(256, 256)]), np.zeros(3)
+    drawn = stream([(384, 320)] if late else [(256, 256)])
     while not run.done():
         if not late and run.progress.share() >= 0.5:
-            late, batches = True, stream([(384, 320)])
-        image, heat, negative, corners, size, weights = next(batches)
+            late, drawn = True, stream([(384, 320)])
+        image, heat, negative, corners, size, weights = (part.to(options.device, non_blocking=True) for part in next(drawn))
         logits, predicted = model(image.contiguous(memory_format=torch.channels_last))
         loss_heat = focal(logits, heat, negative)
         loss_corner = corner_loss(predicted, corners, size, weights)
         run.descend(loss_heat + 6.0 * loss_corner, len(image), clip=10.0)
-        sums += [loss_heat.item(), loss_corner.item(), 1]
-        if run.progress.step % 50 == 0:
-            run.say(f"heat {sums[0] / sums[2]:.3f} corners {sums[1] / sums[2]:.4f}", 50, len(image))
-            sums = np.zeros(3)
-        if run.epoch(8000):
-            run.keep(validate(run.average.model, kept))
+        run.say(50, heat=loss_heat, corners=loss_corner)
+        if run.epoch():
+            run.keep(validate(run.average.model, kept, options.device))
 
 
 if __name__ == "__main__":

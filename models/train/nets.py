@@ -20,7 +20,10 @@ def conv(cin: int, cout: int, kernel=3, stride=1, groups=1, act=True) -> nn.Sequ
 
 class Block(nn.Module):
     """Residual block: depthwise convolution, then pointwise mixing through `grow` times the width. It starts as the identity,
-    also when it is added to a trained network."""
+    also when it is added to a trained network. In training, `skipped` is the share of the samples that pass it by
+    (stochastic depth, Huang et al. 2016): small sets of photos are learnt by heart without it."""
+
+    skipped = 0.0
 
     def __init__(self, width: int, kernel=5, grow: int = 1):
         super().__init__()
@@ -32,7 +35,10 @@ class Block(nn.Module):
         self.body = nn.Sequential(*layers)
 
     def forward(self, x):
-        return F.relu(x + self.body(x))
+        more = self.body(x)
+        if self.training and self.skipped:
+            more = more * (torch.rand(len(x), 1, 1, 1, device=x.device) >= self.skipped).to(more.dtype) / (1 - self.skipped)
+        return F.relu(x + more)
 
 
 def shrink(cin: int, cout: int, stride) -> nn.Sequential:
@@ -113,7 +119,7 @@ class Aligner(nn.Module):
         x = self.mix4(F.relu(self.lateral4(x4) + up))
         share = torch.softmax(self.heat(x).flatten(2), 2)  # [N,4,512]
         rows, columns = x4.shape[2], x4.shape[3]
-        cell = torch.arange(rows * columns, dtype=share.dtype)
+        cell = torch.arange(rows * columns, dtype=share.dtype, device=share.device)
         places = torch.stack([(cell % columns + 0.5) * 4, (torch.div(cell, columns, rounding_mode="floor") + 0.5) * 4], 1)
         return (share @ places).flatten(1)
 
@@ -132,19 +138,21 @@ class Reader(nn.Module):
 
     def __init__(self, states: int):
         super().__init__()
-        self.fine = nn.Sequential(conv(1, 24, 3, 2), Block(24, 3), conv(24, 48, 3, 2),
-                                  Block(48, 5, 2), Block(48, 5, 2))
-        self.middle = nn.Sequential(shrink(48, 80, (2, 1)), *(Block(80, 5, 2) for _ in range(3)))
-        self.coarse = nn.Sequential(shrink(80, 128, (2, 1)), *(Block(128, 5, 2) for _ in range(2)))
+        self.fine = nn.Sequential(conv(1, 32, 3, 2), Block(32, 3), conv(32, 64, 3, 2), *(Block(64, 5, 2) for _ in range(3)))
+        self.middle = nn.Sequential(shrink(64, 104, (2, 1)), *(Block(104, 5, 2) for _ in range(4)))
+        self.coarse = nn.Sequential(shrink(104, 160, (2, 1)), *(Block(160, 5, 2) for _ in range(3)))
         self.fold = nn.Sequential(
-            nn.Conv2d(128, 160, (4, 1), bias=False), nn.BatchNorm2d(160), nn.ReLU(inplace=True))
-        self.line = nn.Sequential(*(Block(160, (1, 9), 2) for _ in range(3)), nn.Dropout(0.1))
-        self.characters = nn.Conv2d(160, 37, 1)
-        self.legend = nn.Sequential(conv(48, 96, 3, 2), Block(96, 5, 2), Block(96, 5, 2), conv(96, 128, 3, (1, 2)),
+            nn.Conv2d(160, 208, (4, 1), bias=False), nn.BatchNorm2d(208), nn.ReLU(inplace=True))
+        self.line = nn.Sequential(*(Block(208, (1, 9), 2) for _ in range(4)), nn.Dropout(0.1))
+        self.characters = nn.Conv2d(208, 37, 1)
+        self.legend = nn.Sequential(conv(64, 112, 3, 2), *(Block(112, 5, 2) for _ in range(3)), conv(112, 128, 3, (1, 2)),
                                     Block(128, 5, 2))
-        self.format = conv(160, 48, 1)
-        self.state = nn.Sequential(nn.Dropout(0.25), nn.Linear(2 * 128 * BANDS + 48 * PIECES, states))
+        self.format = conv(208, 48, 1)
+        self.state = nn.Sequential(nn.Dropout(0.4), nn.Linear(2 * 128 * BANDS + 48 * PIECES, states))
         nn.init.constant_(self.characters.bias, 0.0)
+        for block in self.modules():
+            if isinstance(block, Block):
+                block.skipped = 0.08
 
     def forward(self, plate):
         # Exposure differs by a factor of ten between noon and night: level every crop first.

@@ -2,8 +2,8 @@
 
     python -m models.train.reader --data ../shared/data --out build/reader --minutes 90
 
-A checkpoint `last.pt` is written at every epoch; its `average` weights are the model to export and
-`notes` hold the temperatures fitted on the held-out samples.
+With `--device cuda` a GPU learns what many `--workers` draw; it takes large batches. A checkpoint `last.pt` is written
+at every epoch; its `average` weights are the model to export and `notes` hold the temperatures fitted on the held-out samples.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,32 +21,30 @@ from ..data.sources import ALPHABET, STATES, PhotoPlate, load_crops
 from ..evaluate.outcome import edit_distance
 from ..evaluate.score import calibration_error
 from .nets import Reader
-from .schedule import Run, parser, prepare
-from .warm import start_from
+from .schedule import Run, batches, parser, prepare, worker_draws
+from .warm import begin
 
 
-#: Samples during which the even spacing of characters helps CTC to start.
-SPACED = 15000
+#: Batches during which the even spacing of characters helps CTC to start.
+SPACED = 625
 #: Characters that "nothing" counts as in the loss.
 EMPTY = 7
 
 
 class Stream(torch.utils.data.IterableDataset):
     """Endless batches: images [N,1,64,160], texts padded with 0 [N,10], lengths [N] (0: no plate; -1: text
-    unknown), states [N]."""
+    unknown), states [N]. Each of several workers draws its own; `drawn` is what all have drawn before."""
 
     def __init__(self, sampler: Sampler, batch: int, seed: int, drawn: int):
         self.sampler, self.batch, self.seed, self.drawn = sampler, batch, seed, drawn
 
     def __iter__(self):
-        cv2.setNumThreads(1)
-        torch.set_num_threads(1)
-        rng = np.random.default_rng(self.seed)
+        rng, workers = worker_draws(self.seed)
         drawn = self.drawn
         while True:
-            ease = max(0.0, 1 - drawn / SPACED)
+            ease = max(0.0, 1 - drawn / (SPACED * self.batch))
             yield collate([self.sampler.draw(rng, ease) for _ in range(self.batch)])
-            drawn += self.batch
+            drawn += self.batch * workers
 
 
 def collate(samples):
@@ -64,15 +61,15 @@ def collate(samples):
 def text_loss(logits: torch.Tensor, texts, lengths, smooth: float = 0.01) -> torch.Tensor:
     """CTC over the samples whose text is known, with a little entropy kept so that it stays humble.
 
-    Where there is no plate the known text is empty; it then counts as one of `EMPTY` characters.
+    `lengths` stay on the CPU, where CTC wants them; logits and texts are on the device. Where there is no plate the known text is empty; it then counts as one of `EMPTY` characters.
     """
+    logs = F.log_softmax(logits.float(), 2)
+    columns = torch.full((len(logs),), logs.shape[1], dtype=torch.long)
+    loss = F.ctc_loss(logs.transpose(0, 1), texts, columns, lengths.clamp(min=0), zero_infinity=True, reduction="none")
+    lengths = lengths.to(logs.device, non_blocking=True)
     known = lengths >= 0
-    if not known.any():
-        return logits.sum() * 0
-    logs = F.log_softmax(logits[known].float(), 2)
-    columns = torch.full((int(known.sum()),), logs.shape[1], dtype=torch.long)
-    loss = F.ctc_loss(logs.transpose(0, 1), texts[known], columns, lengths[known], zero_infinity=True, reduction="none")
-    return (loss / torch.where(lengths[known] > 0, lengths[known], EMPTY)).mean() - smooth * logs.mean()
+    loss = loss / torch.where(lengths > 0, lengths, EMPTY) - smooth * logs.mean((1, 2))
+    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 def spacing_loss(logits: torch.Tensor, texts, lengths) -> torch.Tensor:
@@ -81,11 +78,12 @@ def spacing_loss(logits: torch.Tensor, texts, lengths) -> torch.Tensor:
     Each known character should be likely within two columns of its even place. Used with a weight
     that falls to 0 early on; CTC alone then settles where they really are.
     """
+    lengths = lengths.to(logits.device)
     known = lengths > 0
-    logs, texts, lengths = F.log_softmax(logits[known], 2), texts[known], lengths[known, None]
-    place = torch.arange(texts.shape[1])[None]
+    logs, texts, lengths = F.log_softmax(logits[known].float(), 2), texts[known], lengths[known, None]
+    place = torch.arange(texts.shape[1], device=logs.device)[None]
     column = (5 + 30 * (place + 0.5) / lengths).long().clamp(2, logs.shape[1] - 3)
-    rows = torch.arange(len(texts))[:, None]
+    rows = torch.arange(len(texts), device=logs.device)[:, None]
     near = torch.stack([logs[rows, (column + step).clamp(0, logs.shape[1] - 1), texts] for step in (-2, -1, 0, 1, 2)])
     inside = place < lengths
     return -torch.logsumexp(near, 0)[inside].mean()
@@ -105,24 +103,27 @@ class HeldOut:
             image, text, state = rendered(rng)
             self.sets["rendered"].append((image.astype(np.float32) / 255, known_text(text), state))
         if photos:
-            self.sets["photos"] = [(rectify(plate.grey, plate.quad).astype(np.float32) / 255, encode_text(plate.text or ""), plate.state)
+            self.sets["photos"] = [(rectify(plate.grey, plate.quad).astype(np.float32) / 255, known_text(plate.text), plate.state)
                                    for plate in photos]
         self.nothing = [(no_plate(rng, negatives).astype(np.float32) / 255, [], -1) for _ in range(count)]
 
     @torch.no_grad()
-    def measure(self, model: Reader) -> tuple[str, list[float]]:
-        """A line with the figures, and the temperatures [characters, state] fitted on the real sets."""
+    def measure(self, model, device: str = "cpu") -> tuple[str, list[float]]:
+        """A line with the figures of a reader on `device`, and the temperatures [characters, state] fitted on all sets, what has
+        no line to be read included."""
+        outputs = lambda images: [[part.float().cpu() for part in model(images[i : i + 64].to(device))] for i in range(0, len(images), 64)]
         parts, everything = [], []
         for name, samples in self.sets.items():
             images, texts, lengths, states = collate(samples)
-            outputs = [model(images[i : i + 64]) for i in range(0, len(images), 64)]
-            logits, state_logits = torch.cat([o[0] for o in outputs]), torch.cat([o[1] for o in outputs])
+            logits, state_logits = (torch.cat(part) for part in zip(*outputs(images)))
             everything.append((logits, texts, lengths, state_logits, states))
-            right, errors, total, confidences = [], 0, 0, []
+            right, errors, total, confidences, invented = [], 0, 0, [], []
             for row, probabilities in enumerate(torch.softmax(logits, 2).numpy()):
+                text, confidence = decode_greedy(probabilities)
+                if lengths[row] == 0:
+                    invented.append((len(text) >= 2, len(text) >= 2 and confidence >= 0.5))
                 if lengths[row] <= 0:
                     continue
-                text, confidence = decode_greedy(probabilities)
                 wanted = "".join(ALPHABET[k - 1] for k in texts[row, : lengths[row]])
                 right.append(text == wanted)
                 confidences.append(confidence)
@@ -132,9 +133,11 @@ class HeldOut:
             state_right = (state_logits.argmax(1) == states)[known].float().mean()
             parts.append(f"{name}: exact {np.mean(right):.3f} characters {1 - errors / total:.4f} state {state_right:.3f} "
                          f"ece {calibration_error(np.array(confidences), np.array(right, float)):.3f}")
-        images = collate(self.nothing)[0]
-        outputs = torch.cat([model(images[i : i + 64])[0] for i in range(0, len(images), 64)])
-        said = [decode_greedy(p) for p in torch.softmax(outputs, 2).numpy()]
+            if invented:
+                read, sure = np.mean(invented, 0)
+                parts.append(f"{len(invented)} without a line to read: text of 2 or more in {read:.3f}, more sure than not in {sure:.3f}")
+        logits = torch.cat([logits for logits, _ in outputs(collate(self.nothing)[0])])
+        said = [decode_greedy(p) for p in torch.softmax(logits, 2).numpy()]
         parts.append(f"no plate: text of 4 or more in {np.mean([len(t) >= 4 for t, _ in said]):.3f}, "
                      f"sure of it {np.mean([len(t) >= 4 and c >= 0.8 for t, c in said]):.3f}")
         return "; ".join(parts), fit_temperatures([torch.cat(column) for column in zip(*everything)])
@@ -155,41 +158,36 @@ def main() -> None:
     choices = parser(__doc__, minutes=90, batch=24, seed=30)
     choices.add_argument("--negatives", type=Path, required=True, help="crops without a plate: models.data.negatives")
     choices.add_argument("--photos", type=Path, help="plates of photos with their texts: models.data.photo_plates")
-    choices.add_argument("--from", dest="start", type=Path, help="an exported reader whose weights are the start")
     options = choices.parse_args()
     prepare(options)
+    device = options.device
     crops = load_crops(options.data, False, options.limit)
     negatives = np.load(options.negatives)["crops"]
     kept_back = len(negatives) // 12
     held_out = HeldOut(load_crops(options.data, True, options.limit), load_photo_plates(options.photos, True), negatives[:kept_back])
     print(f"crops {len(crops)} held out {len(held_out.sets['real'])}", flush=True)
     sampler = Sampler(crops, negatives[kept_back:], load_photo_plates(options.photos, False))
-    model, spaced = Reader(len(STATES)), SPACED
-    if options.start:
-        rng = np.random.default_rng(options.seed)
-        images = torch.from_numpy(np.stack([sampler.draw(rng)[0] for _ in range(512)]))[:, None]
-        taken, fresh = start_from(model, options.start, images)
-        spaced = 0
-        print(f"{taken} layers from {options.start}, fresh: {', '.join(fresh)}", flush=True)
+    model, rng = Reader(len(STATES)), np.random.default_rng(options.seed)
+    spaced = 0 if options.start else SPACED * options.batch
+    begin(model, options, lambda: torch.from_numpy(np.stack([sampler.draw(rng)[0] for _ in range(512)]))[:, None])
     run = Run(options, model, decay=0.03)
-    dataset = Stream(sampler, options.batch, options.seed + run.progress.step, run.samples if spaced else SPACED)
-    batches = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=4))
-    sums = np.zeros(3)
+    dataset = Stream(sampler, options.batch, options.seed + run.progress.step, run.samples if spaced else SPACED * options.batch)
+    drawn = batches(dataset, options)
     while not run.done():
-        images, texts, lengths, states = next(batches)
-        logits, state_logits = model(images.contiguous(memory_format=torch.channels_last))
+        images, texts, lengths, states = next(drawn)
+        images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
+        texts, states = texts.to(device, non_blocking=True), states.to(device, non_blocking=True)
+        with torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):
+            logits, state_logits = model(images)
         loss_text = text_loss(logits, texts, lengths)
-        loss_state = F.cross_entropy(state_logits, states, ignore_index=-1, label_smoothing=0.05)
+        loss_state = F.cross_entropy(state_logits.float(), states, ignore_index=-1, label_smoothing=0.05)
         loss = loss_text + loss_state
         if run.samples < spaced and (lengths > 0).any():
             loss = loss + (1 - run.samples / spaced) * spacing_loss(logits, texts, lengths)
         run.descend(loss, len(images), clip=5.0)
-        sums += [loss_text.item(), loss_state.item(), 1]
-        if run.progress.step % 50 == 0:
-            run.say(f"text {sums[0] / sums[2]:.3f} state {sums[1] / sums[2]:.3f}", 50, len(images))
-            sums = np.zeros(3)
-        if run.epoch(10000):
-            note, temperature = held_out.measure(run.average.model)
+        run.say(50, text=loss_text, state=loss_state)
+        if run.epoch():
+            note, temperature = held_out.measure(run.average.model, device)
             run.keep(note, temperature=temperature)
 
 

@@ -25,7 +25,11 @@ def parser(description: str, minutes: float, batch: int, seed: int) -> argparse.
     options.add_argument("--rate", type=float, default=2.5e-3)
     options.add_argument("--seed", type=int, default=seed)
     options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    options.add_argument("--workers", type=int, default=1, help="processes that draw samples, at least 1")
+    options.add_argument("--every", type=int, default=10000, help="samples between two looks at what is held out")
     options.add_argument("--limit", type=int, help="photos per folder, for a quick trial")
+    options.add_argument("--from", dest="start", type=Path, help="an exported file whose weights are the start")
     options.add_argument("--resume", action="store_true")
     options.add_argument("--share", type=float, help="on resume: enter the schedule here, 0..1, with --minutes left")
     return options
@@ -39,6 +43,20 @@ def prepare(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
     options.out.mkdir(parents=True, exist_ok=True)
+
+
+def worker_draws(seed: int) -> tuple[np.random.Generator, int]:
+    """For a process that draws samples: its own random numbers, and how many such processes there are."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    worker = torch.utils.data.get_worker_info()
+    return np.random.default_rng([seed, worker.id]), worker.num_workers
+
+
+def batches(dataset: torch.utils.data.IterableDataset, options: argparse.Namespace):
+    """Endless batches of the dataset, drawn ahead by `--workers` processes."""
+    return iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=options.workers, prefetch_factor=4,
+                                            pin_memory=options.device != "cpu"))
 
 
 class Progress:
@@ -96,17 +114,18 @@ class Run:
     """One training: the model with its optimiser, its average, its progress and its checkpoint."""
 
     def __init__(self, options: argparse.Namespace, model: torch.nn.Module, decay: float):
-        self.options, self.model, self.samples = options, model.to(memory_format=torch.channels_last), 0
+        self.options, self.model, self.samples = options, model.to(options.device, memory_format=torch.channels_last), 0
         self.optimiser = torch.optim.AdamW(weight_groups(model, decay), lr=options.rate, betas=(0.9, 0.99))
         self.average, self.progress = Average(model), Progress(options.steps, options.minutes)
         if options.resume:
-            kept = torch.load(options.out / "last.pt", weights_only=False)
+            kept = torch.load(options.out / "last.pt", map_location="cpu", weights_only=False)
             model.load_state_dict(kept["model"])
             self.average.model.load_state_dict(kept["average"])
             self.optimiser.load_state_dict(kept["optimiser"])
             self.progress = Progress(options.steps, options.minutes, kept["spent_s"], options.share)
             self.progress.step, self.samples = kept["step"], kept["samples"]
         self._epoch_end, self._tick = 0, time.monotonic()
+        self._sums, self._noted, self._said = None, 0, self.samples
 
     def done(self) -> bool:
         """Whether the schedule has ended."""
@@ -124,19 +143,24 @@ class Run:
         self.average.update(self.model, self.progress.step)
         self.samples += count
 
-    def say(self, figures: str, steps: int, count: int) -> None:
-        """A line on the last `steps` steps of `count` samples each."""
-        speed = steps * count / (time.monotonic() - self._tick)
-        print(f"step {self.progress.step} share {self.progress.share():.3f} {figures} {speed:.0f}/s samples {self.samples}", flush=True)
-        self._tick = time.monotonic()
+    def say(self, steps: int, **losses: torch.Tensor) -> None:
+        """Take note of a step's losses; every so many `steps` a line with their means since the last."""
+        found = torch.stack([loss.detach() for loss in losses.values()])
+        self._sums, self._noted = (found if self._sums is None else self._sums + found), self._noted + 1
+        if self.progress.step % steps:
+            return
+        means = " ".join(f"{name} {mean:.4f}" for name, mean in zip(losses, (self._sums / self._noted).tolist()))
+        speed = (self.samples - self._said) / (time.monotonic() - self._tick)
+        print(f"step {self.progress.step} share {self.progress.share():.3f} {means} {speed:.0f}/s samples {self.samples}", flush=True)
+        self._sums, self._noted, self._said, self._tick = None, 0, self.samples, time.monotonic()
 
-    def epoch(self, size: int) -> bool:
-        """Whether another `size` samples, or the whole training, have been seen."""
+    def epoch(self) -> bool:
+        """Whether another `--every` samples, or the whole training, have been seen."""
         if not self._epoch_end:
-            self._epoch_end = self.samples + size
+            self._epoch_end = self.samples + self.options.every
         if self.samples < self._epoch_end and not self.done():
             return False
-        self._epoch_end = self.samples + size
+        self._epoch_end = self.samples + self.options.every
         return True
 
     def keep(self, note: str, **more) -> None:
@@ -148,4 +172,4 @@ class Run:
                     "samples": self.samples, "notes": {"held_out": note, **more}}, temporary)
         temporary.replace(path)
         print(f"epoch samples {self.samples} {self.progress.spent_s() / 60:.1f} min held-out: {note} {more or ''}", flush=True)
-        self._tick = time.monotonic()
+        self._said, self._tick = self.samples, time.monotonic()

@@ -7,6 +7,8 @@ have, or has with another shape, keep their fresh weights.
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -22,6 +24,14 @@ def _pairs(model: nn.Module):
             for index in range(len(module) - 1):
                 if isinstance(module[index], nn.Conv2d) and isinstance(module[index + 1], nn.BatchNorm2d):
                     yield f"{name}.{index}", module[index], module[index + 1]
+
+
+def begin(model: nn.Module, options: argparse.Namespace, images: Callable[[], torch.Tensor]) -> None:
+    """Start from the ONNX file that `--from` names, unless a checkpoint is gone on from; `images` gives some hundred inputs to
+    measure with."""
+    if options.start and not options.resume:
+        taken, fresh = start_from(model, options.start, images())
+        print(f"{taken} layers from {options.start}, fresh: {', '.join(fresh) or 'none'}", flush=True)
 
 
 @torch.no_grad()
