@@ -98,7 +98,8 @@ the same too, or if next to no bit differs.
 - **What no label boxed** (`labels/unboxed.csv`): of all photos, training and held out, the pieces of which reader 3.0.0 made a text (of two
   characters or more, however unsure) and that overlap no labelled plate were looked at by eye, one by one: {boxes["word"]} are words, signs,
   badges, inspection stickers, windows; {boxes["plate"]} are plates that the labels left out; some 150 where the eye could not tell
-  are not listed. The reader learns to say nothing of the words; the detector is shown more of them, and a plate left out counts as neither right nor wrong.
+  are not listed. The reader learns to say nothing of the words; the detector is shown more of them, and a plate left out counts as
+  neither right nor wrong.
 
 ## Rendered plates
 
