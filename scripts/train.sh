@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The shipped models again, from the photos and the renderer: data, three trainings, export, golden pictures.
 # About ten hours on two cores; MINUTES_… shorten a part. With DEVICE=cuda the reader, most of it, is trained on a GPU in
-# nine minutes (an H200 beside 16 cores). All is made in .cache/build (OUT=…), and only a whole set replaces what lies in models/.
+# nine minutes, which is enough for an H200 beside 16 cores. All is made in .cache/build (OUT=…), and only a whole set replaces what lies in models/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
