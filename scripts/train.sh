@@ -30,6 +30,7 @@ mkdir -p "$new"
 onnx() { "$python" -m models.export.to_onnx "$1" --checkpoint "$out/$1/last.pt" --folder "$new" --version "$version" "${@:2}"; }
 
 "$python" -m models.data.build --data "$data" --out "$out"
+cp "$out/data.md" "$new/data.md"
 "$python" -m models.train.detector --data "$data" --scenes "$out/scenes" --out "$out/detector" \
     --minutes "${MINUTES_DETECTOR:-110}" --seed 20
 onnx detector --threshold 0.45

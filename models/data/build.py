@@ -27,7 +27,7 @@ def main() -> None:
         ("cache", "--out", out / "scenes", "--count", "1200", "--seed", "7"),
         ("negatives", *data, "--out", out / "negatives.npz", "--seed", "50"),
         ("photo_plates", *data, "--out", out / "photo_plates.npz", "--sheet", out / "photo_plates.png", "--seed", "60"),
-        ("card", *data, "--photos", out / "photo_plates.npz", "--negatives", out / "negatives.npz"),
+        ("card", *data, "--photos", out / "photo_plates.npz", "--negatives", out / "negatives.npz", "--out", out / "data.md"),
     ):
         print(f"==> {module}", flush=True)
         done = subprocess.run([sys.executable, "-m", f"models.data.{module}", *map(str, arguments)])
