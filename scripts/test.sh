@@ -8,7 +8,8 @@ say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 say "the renderer's and the scorer's own tests"
 scripts/setup.sh python
 .cache/python/bin/python -m unittest models.render.test_render models.evaluate.test_score_clip \
-    models.evaluate.test_score models.data.test_align models.data.test_detect models.data.test_labels
+    models.evaluate.test_score models.data.test_align models.data.test_detect models.data.test_labels \
+    models.data.test_overlap
 
 say "building"
 cargo build --workspace --bins --quiet
