@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The shipped models again, from the photos and the renderer: data, three trainings, export, golden pictures.
 # About ten hours on two cores; MINUTES_… shorten a part. With DEVICE=cuda the reader, most of it, is trained on a GPU in
-# nine minutes, which is enough for an H200 beside 16 cores. All is made in .cache/build (OUT=…), and only a whole set replaces what lies in models/.
+# nine minutes, which is enough for an H200 beside 16 cores. All is made in .cache/build (OUT=…), and only a whole
+# set replaces what lies in models/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,8 +10,8 @@ data=${DATA:-../shared/data}
 out=${OUT:-.cache/build}
 device=${DEVICE:-cpu}
 case $device in
-    cpu) reader=(--threads 2 --minutes "${MINUTES_READER:-400}") ;;
-    cuda) reader=(--device cuda --workers "$(($(nproc) > 1 ? $(nproc) - 1 : 1))" --threads 2 --batch 256 --rate 3e-3 --every 400000 --minutes "${MINUTES_READER:-9}") ;;
+    cpu) minutes=400 reader=() ;;
+    cuda) minutes=9 reader=(--device cuda --workers "$(($(nproc) > 1 ? $(nproc) - 1 : 1))" --batch 256 --rate 3e-3 --every 400000) ;;
     *) echo "DEVICE=$device: cpu or cuda" >&2; exit 1 ;;
 esac
 version=${VERSION:-rebuilt-$(date +%Y%m%d)}
@@ -37,7 +38,7 @@ onnx detector --threshold 0.45
 "$python" -m models.train.aligner --data "$data" --out "$out/aligner" --minutes "${MINUTES_ALIGNER:-30}" --seed 40
 onnx aligner
 "$python" -m models.train.reader --data "$data" --negatives "$out/negatives.npz" --photos "$out/photo_plates.npz" \
-    --out "$out/reader" --seed 50 "${reader[@]}"
+    --out "$out/reader" --minutes "${MINUTES_READER:-$minutes}" --threads 2 --seed 50 "${reader[@]}"
 onnx reader
 "$python" -m models.export.quantize --data "$data" --folder "$new"
 "$python" -m models.evaluate.golden --seed 11 --models "$new" --out "$new/golden"

@@ -96,7 +96,8 @@ the same too, or if next to no bit differs.
 - **No plate** ({nothing} crops, `models/data/negatives.py`): what the detector, asked too low, takes for a plate in training photos whose
   plates are all labelled, and pieces at random. Rendered lettering is added: three fifths of such samples.
 - **What no label boxed** (`labels/unboxed.csv`): of all photos, training and held out, the pieces of which reader 3.0.0, before it was
-  taught otherwise, made a text (of two characters or more, however unsure) and that overlap no labelled plate were looked at by eye, one by one: {boxes["word"]} are words, signs,
+  taught otherwise, made a text (of two characters or more, however unsure)
+  and that overlap no labelled plate were looked at by eye, one by one: {boxes["word"]} are words, signs,
   badges, inspection stickers, windows; {boxes["plate"]} are plates that the labels left out; some 150 where the eye could not tell
   are not listed. The reader learns to say nothing of the words; the detector is shown more of them, and a plate left out counts as
   neither right nor wrong.

@@ -3,8 +3,8 @@
     python -m models.data.photo_plates --data ../shared/data --out build/photo_plates.npz --sheet build/photo_plates.png
 
 The shipped models, or those of another folder, find the corners of each boxed plate of the training photos (never evaluate/); text and
-origin are what `labels/photos.csv` says. What `labels/unboxed.csv` calls a word has no text. Held-out photos are kept too, to measure on. `--sheet` draws a sample with its texts, to be checked
-by eye.
+origin are what `labels/photos.csv` says. What `labels/unboxed.csv` calls a word has no text. Held-out photos are kept too, to
+measure on. `--sheet` draws a sample with its texts, to be checked by eye.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from .sources import STATES, UNREAD, Photo, PhotoPlate, Plate, load_photos
 
 #: What is kept of a plate: width and height in pixels, and the share of surroundings on each side.
 WINDOW, MARGIN = (256, 128), (0.2, 0.35)
-
-
 #: What the eye says of a word.
 NO_PLATE = Plate(np.zeros(4, np.float32), text="")
 
@@ -79,14 +77,10 @@ def main() -> None:
         for photo in load_photos(options.data, held_out):
             wanted = [plate for plate in photo.plates if known(plate)]
             found = models.detect(photo.grey, 0.3, widths=(640,)) if wanted else []
-            for plate in wanted:
-                quads = [d.quad for d in found if matched(plate.box, d.box)]
-                if quads:
-                    plates.append(plate)
-                    windows.append(rectify(photo.grey, quads[0].astype(np.float32), WINDOW, MARGIN))
-                    sides.append(held_out)
-            for quad in words_of(models, photo):
-                plates.append(NO_PLATE)
+            quads = [[d.quad for d in found if matched(plate.box, d.box)] for plate in wanted]
+            seen = [(plate, mine[0]) for plate, mine in zip(wanted, quads) if mine]
+            for plate, quad in seen + [(NO_PLATE, quad) for quad in words_of(models, photo)]:
+                plates.append(plate)
                 windows.append(rectify(photo.grey, quad.astype(np.float32), WINDOW, MARGIN))
                 sides.append(held_out)
     held = np.array(sides)

@@ -36,6 +36,9 @@ class Detect(unittest.TestCase):
         word = np.array([120, 100, 180, 130], np.float32)
         for targets, ignore in self.cut(photo(words=[word]), word):
             self.assertLessEqual(len(targets) + len(ignore), 1)  # the labelled plate, where it is seen
+            _, negative, *_ = encode(targets, ignore, SIDE, SIDE, 1.0)
+            if not ignore:
+                self.assertTrue((negative == 1.0).all())
 
     def test_photos_without_words_serve_alone(self):
         rng = np.random.default_rng(1)

@@ -30,6 +30,13 @@ from .read_photos import HERE, Models, decode_greedy
 TRIES = 200
 
 
+def load_golden(folder: Path) -> tuple[list[tuple[np.ndarray, dict]], list[tuple[np.ndarray, dict]]]:
+    """The plates and the scenes of a folder, each luma uint8 [h, w] with its entry of golden.json."""
+    known = json.loads((folder / "golden.json").read_text())
+    load = lambda kind: [(cv2.imread(str(folder / one["file"]), cv2.IMREAD_GRAYSCALE), one) for one in known[kind]]
+    return load("plates"), load("scenes")
+
+
 def tries(wanted: int, entries: list):
     """Goes on until `entries` has as many as wanted; ends the program where that takes too long."""
     for _ in range(TRIES * wanted):

@@ -8,7 +8,6 @@ The FP32 files themselves are compared with PyTorch when they are exported (mode
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import cv2
@@ -18,6 +17,7 @@ from ..data.align import corner_error, detected, from_window, window
 from ..data.read import decode_greedy, rendered
 from ..render.scene import draw_scene
 from .detections import decode, iou, letterbox
+from .golden import load_golden
 from .read_photos import HERE, Models
 
 
@@ -30,11 +30,10 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     rng = np.random.default_rng(options.seed)
-    golden = json.loads((options.models / "golden/golden.json").read_text())
-    grey = lambda entry: cv2.imread(str(options.models / "golden" / entry["file"]), cv2.IMREAD_GRAYSCALE)
-    plates = [(grey(entry), entry["text"]) for entry in golden["plates"]]
+    golden, golden_scenes = load_golden(options.models / "golden")
+    plates = [(grey, entry["text"]) for grey, entry in golden]
     plates += [(plate, text) for plate, text, _ in (rendered(rng) for _ in range(options.count)) if text]
-    scenes = [grey(entry) for entry in golden["scenes"]]
+    scenes = [grey for grey, _ in golden_scenes]
     drawn = [draw_scene(rng, 640, 384) for _ in range(options.count // 3)]
     scenes += [scene.luma for scene in drawn]
     windows = [(scene.luma, detected(rng, plate.corners), plate.corners) for scene in drawn for plate in scene.plates]
@@ -57,7 +56,7 @@ def main() -> None:
             out = models.aligner.run(None, {"window": window(luma, quad)[None, None].astype(np.float32) / 255})[0]
             errors.append(corner_error(from_window(quad, out[0].reshape(4, 2)), true))
         first = first or (texts, states, boxes)
-        count = len(golden["plates"])
+        count = len(golden)
         right = [text == wanted for text, (_, wanted) in zip(texts, plates)]
         also = [any(iou(a, b) >= 0.5 for b in mine) for theirs, mine in zip(first[2], boxes) for a in theirs]
         print(f"| {precision} | {sum(right[:count])}/{count} | {np.mean([a == b for a, b in zip(texts, first[0])]):.3f} "

@@ -18,8 +18,8 @@ from ..train.fold import folded
 from ..train.nets import Aligner, Detector, Reader
 
 #: Network, shape of one input, batches.
-NETS = {"detector": (Detector(), (1, 384, 640), (1, 8, 32)), "aligner": (Aligner(), (1, 64, 128), (1, 64, 512)),
-        "reader": (Reader(len(STATES)), (1, 64, 160), (1, 64, 512))}
+NETS = {"detector": (Detector, (1, 384, 640), (1, 8, 32)), "aligner": (Aligner, (1, 64, 128), (1, 64, 512)),
+        "reader": (lambda: Reader(len(STATES)), (1, 64, 160), (1, 64, 512))}
 
 
 @torch.inference_mode()
@@ -49,12 +49,13 @@ def main() -> None:
     """Command line."""
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}\n\n| network | batch | TF32, ms | a second | FP16, ms | a second |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for name, (net, shape, batches) in NETS.items():
+    for name, (make, shape, batches) in NETS.items():
+        net = folded(make()).cuda()
         for batch in batches:
             times = []
             for kind in (torch.float32, torch.float16):
                 images = torch.rand(batch, *shape, device="cuda", dtype=kind).to(memory_format=torch.channels_last)
-                times.append(median_ms(folded(net).cuda().to(kind, memory_format=torch.channels_last), images))
+                times.append(median_ms(net.to(kind, memory_format=torch.channels_last), images))
             print(f"| {name} | {batch} | " + " | ".join(f"{ms:.2f} | {batch / ms * 1000:,.0f}" for ms in times) + " |")
 
 

@@ -61,7 +61,8 @@ def collate(samples):
 def text_loss(logits: torch.Tensor, texts, lengths, smooth: float = 0.01) -> torch.Tensor:
     """CTC over the samples whose text is known, with a little entropy kept so that it stays humble.
 
-    `lengths` stay on the CPU, where CTC wants them; logits and texts are on the device. Where there is no plate the known text is empty; it then counts as one of `EMPTY` characters.
+    `lengths` stay on the CPU, where CTC wants them; logits and texts are on the device. Where there is no plate the known text is
+    empty; it then counts as one of `EMPTY` characters.
     """
     logs = F.log_softmax(logits.float(), 2)
     columns = torch.full((len(logs),), logs.shape[1], dtype=torch.long)
@@ -168,10 +169,12 @@ def main() -> None:
     print(f"crops {len(crops)} held out {len(held_out.sets['real'])}", flush=True)
     sampler = Sampler(crops, negatives[kept_back:], load_photo_plates(options.photos, False))
     model, rng = Reader(len(STATES)), np.random.default_rng(options.seed)
-    spaced = 0 if options.start else SPACED * options.batch
+    # Samples of the start-up, and how many of them a trained start is spared.
+    spaced = SPACED * options.batch
+    spared = spaced if options.start else 0
     begin(model, options, lambda: torch.from_numpy(np.stack([sampler.draw(rng)[0] for _ in range(512)]))[:, None])
     run = Run(options, model, decay=0.03)
-    dataset = Stream(sampler, options.batch, options.seed + run.progress.step, run.samples if spaced else SPACED * options.batch)
+    dataset = Stream(sampler, options.batch, options.seed + run.progress.step, run.samples + spared)
     drawn = batches(dataset, options)
     while not run.done():
         images, texts, lengths, states = next(drawn)
@@ -182,7 +185,7 @@ def main() -> None:
         loss_text = text_loss(logits, texts, lengths)
         loss_state = F.cross_entropy(state_logits.float(), states, ignore_index=-1, label_smoothing=0.05)
         loss = loss_text + loss_state
-        if run.samples < spaced and (lengths > 0).any():
+        if run.samples + spared < spaced and (lengths > 0).any():
             loss = loss + (1 - run.samples / spaced) * spacing_loss(logits, texts, lengths)
         run.descend(loss, len(images), clip=5.0)
         run.say(50, text=loss_text, state=loss_state)
