@@ -4,6 +4,8 @@ toy-detector.onnx  finds a bright 8x8 cell and claims a plate of 32x16 pixels ar
 toy-aligner.onnx   puts the corners a fifth of a bright window inside it, of a dark one onto a point
 toy-reader.onnx    reads "1A" on bright plates and "0A" on dark ones; state: first of two
 nan-detector.onnx  as the detector, but every score is NaN
+nan-aligner.onnx   as the aligner, but no corner is a number
+nan-reader.onnx    as the reader, but no probability of a state is a number
 wide-detector.onnx as the detector, but with two planes of scores
 lost-detector.onnx as the detector, but its corners are called otherwise
 future-detector.onnx as the detector, but of an operator set that no ONNX Runtime knows yet
@@ -75,8 +77,8 @@ def brightness(picture):
     ]
 
 
-def aligner():
-    """corners = centre + spread * brightness."""
+def aligner(name, broken=0.0):
+    """corners = centre + spread * brightness; `broken` is added to all."""
     node = helper.make_node
     nodes = [
         *brightness("window"),
@@ -86,17 +88,17 @@ def aligner():
     # The window is 128x64: corners at 0.2 and 0.8 of it.
     spread = np.array([[-38.4, -19.2, 38.4, -19.2, 38.4, 19.2, -38.4, 19.2]], np.float32)
     save(
-        "toy-aligner",
+        name,
         nodes,
         [helper.make_tensor_value_info("window", FLOAT, ["n", 1, 64, 128])],
         [helper.make_tensor_value_info("corners", FLOAT, ["n", 8])],
-        [constant("half", 0.5), constant("steep", 100.0), constant("spread", spread), constant("centre", [[64, 32] * 4]),
+        [constant("half", 0.5), constant("steep", 100.0), constant("spread", spread), constant("centre", [[64 + broken, 32 + broken] * 4]),
          numpy_helper.from_array(np.array([2, 3]), "last")],
     )
 
 
-def reader():
-    """Columns: digit, blank, 'A'; the digit by the plate's mean brightness."""
+def reader(name, broken=0.0):
+    """Columns: digit, blank, 'A'; the digit by the plate's mean brightness. `broken` is added to the states."""
     node = helper.make_node
     rows = np.zeros((2, 1, 3, 37), np.float32)
     rows[0, 0, 0, 1] = rows[1, 0, 0, 2] = 0.9  # '0' and '1'
@@ -113,7 +115,7 @@ def reader():
         node("Add", ["nothing", "states"], ["state"]),
     ]
     save(
-        "toy-reader",
+        name,
         nodes,
         [helper.make_tensor_value_info("plate", FLOAT, ["n", 1, 64, 160])],
         [
@@ -124,7 +126,7 @@ def reader():
             numpy_helper.from_array(np.array([3], np.int64), "last"),
             numpy_helper.from_array(np.array([2], np.int64), "one"),
             constant("half", 0.5), constant("steep", 1000.0), constant("zero", 0.0),
-            constant("change", rows[1] - rows[0]), constant("dark", rows[0]), constant("states", [[0.75, 0.25]]),
+            constant("change", rows[1] - rows[0]), constant("dark", rows[0]), constant("states", [[0.75 + broken, 0.25]]),
         ],
     )
 
@@ -137,5 +139,7 @@ if __name__ == "__main__":
     detector("wide-detector", planes=2)
     detector("lost-detector", corners="points")
     detector("future-detector", opset=99)
-    aligner()
-    reader()
+    aligner("toy-aligner")
+    aligner("nan-aligner", np.nan)
+    reader("toy-reader")
+    reader("nan-reader", np.nan)

@@ -10,35 +10,34 @@ pub fn runtime() -> Runtime {
     Runtime::load(None).expect("these tests run real models: `make setup`, or set ORT_DYLIB_PATH")
 }
 
-fn fixture(name: &str) -> Vec<u8> {
+/// The bytes of a model of `tests-fixtures`.
+pub fn fixture(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests-fixtures").join(name);
     fs::read(&path).expect("a fixture of tests-fixtures/make.py")
 }
 
 /// A models folder with a fixture as detector, the toy aligner and the toy reader.
 pub fn models(detector: &str) -> tempfile::TempDir {
-    models_of(&fixture(&format!("{detector}.onnx")))
+    models_with("detector", &fixture(&format!("{detector}.onnx")))
 }
 
-/// A models folder with these bytes as detector, the toy aligner and the toy reader.
-pub fn models_of(detector: &[u8]) -> tempfile::TempDir {
+/// A models folder of toys, but for the model of `kind`, which are these bytes.
+pub fn models_with(kind: &str, bytes: &[u8]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     let write = |name: &str, bytes: &[u8]| {
         fs::write(dir.path().join(name), bytes).expect("written");
     };
-    let entry = |kind: &str, bytes: &[u8]| {
-        format!(
-            "[[model]]\nfile = \"{kind}.onnx\"\nsha256 = \"{}\"\nkind = \"{kind}\"\nversion = \"0\"\n",
+    let mut manifest = String::new();
+    for each in ["detector", "aligner", "reader"] {
+        let toy = fixture(&format!("toy-{each}.onnx"));
+        let bytes = if each == kind { bytes } else { &toy };
+        write(&format!("{each}.onnx"), bytes);
+        manifest += &format!(
+            "[[model]]\nfile = \"{each}.onnx\"\nsha256 = \"{}\"\nkind = \"{each}\"\nversion = \"0\"\n",
             sha256_hex(bytes)
-        )
-    };
-    let (aligner, reader) = (fixture("toy-aligner.onnx"), fixture("toy-reader.onnx"));
-    let files = [("detector", detector), ("aligner", &aligner), ("reader", &reader)];
-    let manifest: String = files.iter().map(|(kind, bytes)| entry(kind, bytes)).collect();
-    write("manifest.toml", manifest.as_bytes());
-    for (kind, bytes) in files {
-        write(&format!("{kind}.onnx"), bytes);
+        );
     }
+    write("manifest.toml", manifest.as_bytes());
     write("states.txt", b"US-CA\nother\n");
     dir
 }

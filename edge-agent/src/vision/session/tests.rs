@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::vision::{Detector, Reader, fixtures};
+use crate::vision::{Aligner, Detector, Reader, fixtures};
 
 #[test]
 fn a_missing_or_foreign_library_is_an_error_that_names_it() {
@@ -52,7 +52,7 @@ fn a_model_of_other_shapes_or_names_is_an_error_that_says_which() {
 
 #[test]
 fn a_file_that_is_no_model_is_an_error() {
-    let models = fixtures::models_of(b"no model at all");
+    let models = fixtures::models_with("detector", b"no model at all");
     let error =
         Detector::load(&fixtures::runtime(), &fixtures::config(&models)).expect_err("no model");
     assert!(matches!(error, VisionError::Contract { .. }), "{error}");
@@ -68,10 +68,21 @@ fn a_model_of_an_unknown_operator_set_is_an_error_that_says_so() {
 }
 
 #[test]
-fn an_output_that_is_not_finite_is_an_error() {
-    let models = fixtures::models("nan-detector");
-    let error = Detector::load(&fixtures::runtime(), &fixtures::config(&models)).expect_err("NaN");
-    assert!(matches!(&error, VisionError::NotFinite { output, .. } if output == "heat"), "{error}");
+fn an_output_that_is_not_finite_is_an_error_that_names_model_and_output() {
+    let runtime = fixtures::runtime();
+    for (kind, wanted) in [("detector", "heat"), ("aligner", "corners"), ("reader", "state")] {
+        let nan = fixtures::fixture(&format!("nan-{kind}.onnx"));
+        let models = fixtures::models_with(kind, &nan);
+        let config = fixtures::config(&models);
+        let loaded = match kind {
+            "detector" => Detector::load(&runtime, &config).map(drop),
+            "aligner" => Aligner::load(&runtime, &config).map(drop),
+            _ => Reader::load(&runtime, &config).map(drop),
+        };
+        let error = loaded.expect_err(kind);
+        let named = matches!(&error, VisionError::NotFinite { output, .. } if output == wanted);
+        assert!(named && error.to_string().contains(kind), "{error}");
+    }
 }
 
 #[test]
