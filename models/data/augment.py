@@ -1,9 +1,11 @@
-"""Looks of a roadside camera, applied to grey float images in 0..1: night, lamp, blur, noise, JPEG."""
+"""Looks of a roadside camera, applied to grey float images in 0..1: night, lamp, blur, noise, JPEG, H.264."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+
+from ..render import optics
 
 
 def motion_kernel(rng: np.random.Generator, length: int) -> np.ndarray:
@@ -73,6 +75,10 @@ def scene_look(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         image = cv2.filter2D(image, -1, motion_kernel(rng, int(rng.integers(3, 8))))
     if rng.random() < 0.35:
         image = noise(rng, image, abs(rng.normal(0, 0.03)))
-    if rng.random() < 0.15:
+    codec = rng.random()
+    if codec < 0.15:
         image = jpeg(rng, image)
-    return np.clip(image, 0, 1)
+    image = np.clip(image, 0, 1)
+    if codec > 0.9:
+        image = optics.h264(rng, (image * 255).astype(np.uint8)).astype(np.float32) / 255
+    return image

@@ -1,5 +1,5 @@
 """Training samples for the detector: real photos, real plate textures pasted with known corners,
-and rendered scenes, all at random scale so that plates end up 14 to 220 pixels wide."""
+and rendered scenes, all at random scale so that plates end up 11 to 220 pixels wide."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .augment import scene_look, shade, tone
 from .sources import Crop, Photo
 
 CELL = 8
-PLATE_WIDTH = (14.0, 220.0)
+PLATE_WIDTH = (11.0, 220.0)
 #: Share of the photos' samples that are cut around a word, which is no plate.
 WORDED = 0.15
 
@@ -144,7 +144,7 @@ class Sampler:
                 continue
             seen = (min(x2, width) - max(x1, 0)) * (min(y2, height) - max(y1, 0))
             share = seen / max(1e-3, (x2 - x1) * (y2 - y1))
-            if not target.wanted or share < 0.92 or x2 - x1 < 10 or y2 - y1 < 4 or x2 - x1 > 290:
+            if not target.wanted or share < 0.92 or x2 - x1 < 9 or y2 - y1 < 3 or x2 - x1 > 290:
                 ignore.append((x1, y1, x2, y2))
             else:
                 kept.append(Target(quad, target.exact))

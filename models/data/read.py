@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from ..render import optics
 from ..render.lettering import lettering
-from ..render.reader_sample import HALF, degrade, halves, render_reader_sample
+from ..render.parts import US_M
+from ..render.sensor import HALF, STREAMED, degrade, halves, plate_on_sensor
 from .augment import jpeg, noise, tone
 from .sources import ALPHABET, STATE_INDEX, Crop, PhotoPlate
 
@@ -24,6 +26,8 @@ SHRINK_ABOVE = 2.0
 RENDERED, NOTHING, PHOTOS = 0.4, 0.1, 0.24
 #: Share of the degraded crops and photos that are small at any rate, 60 to 100 px wide: where most readings go wrong.
 SMALL = 0.3
+#: Width in metres of a photo's plate, of whichever country.
+SOME_WIDE = 0.4
 #: Longest text that is trained on; CTC needs a blank between equal neighbours within 40 columns.
 LONGEST = 10
 
@@ -57,7 +61,7 @@ def decode_greedy(probabilities: np.ndarray) -> tuple[str, float]:
 
 #: Share of the rendered plates that are drawn in a style of these, beside what the renderer draws by chance.
 EXTRA = {"eu": 0.05, "eu-wide": 0.09, "BR": 0.07, "MX": 0.05, "ca": 0.02, "ca-legacy": 0.01, "ca-legacy-blue": 0.01,
-         "ca-commercial": 0.015, "ca-exempt": 0.01, "ca-environmental": 0.01, "ca-kids": 0.01, "symbols": 0.02, "two-rows": 0.06}
+         "ca-commercial": 0.015, "ca-exempt": 0.01, "ca-environmental": 0.01, "ca-kids": 0.01, "symbols": 0.02, "stacks": 0.08, "two-rows": 0.06}
 
 
 #: Characters that small or blurred plates make alike (only such as a clear picture tells apart), and those that are missed where
@@ -75,17 +79,22 @@ def alike(rng: np.random.Generator) -> str:
 def rendered(rng: np.random.Generator, style: str | None = None) -> tuple[np.ndarray, str, int]:
     """A rendered sample; state -1 where the plate doesn't show it.
 
-    style None: as the renderer draws them by chance, with more from abroad and of California. The renderer's margin is the same share on all sides, so it draws a wider crop, which is then cut.
+    style None: as the renderer draws them by chance, with more from abroad and of California. A plate of two rows is shown whole, and
+    then has no text as no line of it can be read, or one of its halves, with that row's text and no state.
     """
     serial = None
     if style is None:
         style = rng.choice([*EXTRA, None], p=[*EXTRA.values(), 1 - sum(EXTRA.values())])
-        if style != "two-rows" and rng.random() < ALIKE_SHARE:
+        if style not in ("stacks", "two-rows") and rng.random() < ALIKE_SHARE:
             serial = alike(rng)
-    wide = round(WIDTH * (1 + 2 * MARGIN_Y) / (1 + 2 * MARGIN_X))
-    luma, text, state = render_reader_sample(rng, wide, HEIGHT, style=style, text=serial, margin=MARGIN_Y, jitter=corner_spread(rng))
-    left = (wide - WIDTH) // 2
-    return luma[:, left : left + WIDTH], text, state_class(state)
+    luma, quad, plate = plate_on_sensor(rng, style, serial)
+    quad, text, state = misplaced(rng, quad), plate.text, state_class(plate.state)
+    row = int(rng.integers(3)) if plate.upper else 2
+    if row < 2:
+        text, state, quad = (text[: plate.upper], text[plate.upper :])[row], -1, halves(quad)[row]
+    elif plate.upper:
+        text = ""
+    return rectify(luma, quad), text, state
 
 
 def state_class(state: str) -> int:
@@ -151,7 +160,8 @@ def photographed(rng: np.random.Generator, face: np.ndarray, gentle: bool = Fals
     ground = float(rng.uniform(5, 230))
     seen = cv2.warpPerspective(face, cv2.getPerspectiveTransform(source - HALF, quad - HALF), size, flags=cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_CONSTANT, borderValue=ground)
-    seen = degrade(rng, seen, bool(rng.random() < 0.3)) if not gentle else seen
+    if not gentle:
+        seen = degrade(rng, seen, bool(rng.random() < 0.3), long / US_M[0])
     return rectify(seen, quad if gentle else misplaced(rng, quad))
 
 
@@ -164,7 +174,7 @@ def seen_again(rng: np.random.Generator, plate: PhotoPlate) -> np.ndarray:
         scale = np.exp(rng.uniform(np.log(0.33), np.log(0.55 if rng.random() < SMALL else 1.0)))
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         quad = quad * [grey.shape[1] / plate.grey.shape[1], grey.shape[0] / plate.grey.shape[0]]
-        grey = degrade(rng, grey, bool(rng.random() < 0.3))
+        grey = degrade(rng, grey, bool(rng.random() < 0.3), np.linalg.norm(quad[1] - quad[0]) / SOME_WIDE)
     return rectify(grey, misplaced(rng, quad))
 
 
@@ -261,6 +271,7 @@ def no_plate(rng: np.random.Generator, negatives: np.ndarray) -> np.ndarray:
     """A crop uint8 [64, 160] that shows no plate: a mined piece of a photo or drawn lettering, of that some by halves, as
     the appliance looks for two rows."""
     if rng.random() < 0.4:
-        return negatives[rng.integers(len(negatives))]
+        mined = negatives[rng.integers(len(negatives))]
+        return optics.h264(rng, mined) if rng.random() < STREAMED else mined  # as plates come, lest the codec tells them apart
     luma, quad = lettering(rng)
     return rectify(luma, halves(quad)[int(rng.integers(2))] if rng.random() < 0.25 else quad)

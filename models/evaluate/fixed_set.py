@@ -18,8 +18,8 @@ import numpy as np
 from ..render.lettering import lettering
 from ..render.parts import Plate
 from ..render.plates import draw_plate
-from ..render.reader_sample import HALF, degrade
 from ..render.scene import draw_scene
+from ..render.sensor import HALF, degrade
 
 SCENES, TWO_ROWS, NOTHING, SEED = 240, 60, 80, 4711
 #: Least width of a plate that counts, in pixels.
@@ -80,7 +80,7 @@ def draw_two_rows(rng: np.random.Generator, size: tuple[int, int], night: bool) 
     small = cv2.GaussianBlur(face, (0, 0), max(0.1, 0.4 / scale))
     shown, mask = (cv2.warpPerspective(picture, turn, size) for picture in (small, plate.alpha))
     luma = np.clip(ground + (shown - ground) * (mask / 255.0), 0, 255).astype(np.uint8)
-    return degrade(rng, luma, night), plate, corners
+    return degrade(rng, luma, night, width * scale / plate.metres), plate, corners
 
 
 def nothing(folder: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..data.read import rendered
 from ..data.sources import STATES
-from ..render.reader_sample import halves
+from ..render.sensor import halves
 from ..render.scene import draw_scene
 from .detections import iou
 from .fixed_set import draw_two_rows

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import formats
 from .parts import Plate, draw_bolts, draw_frame, draw_serial, draw_text, finish
-from .styles import BR, EU, MX, STYLES, background, ink
+from .styles import BR, EU, MX, STYLES, background, ink, scalar
 
 EU_SIZE = (520, 110)  # px, 520 x 110 mm
 BR_SIZE = (400, 130)  # px, 400 x 130 mm
@@ -15,14 +15,16 @@ MX_SIZE = (400, 200)  # px, 12 x 6 inch
 
 def _arms(canvas: np.ndarray, rng: np.random.Generator, country: str, width: int) -> None:
     """In place of the blue band, as before it came: a shield above the country's letters. Neither is part of the serial."""
-    colour = tuple(float(v) for v in ink(rng, ("black", "black", "eu blue")[int(rng.integers(3))]))
-    paper = tuple(float(v) for v in canvas[0, 0])
+    colour = scalar(ink(rng, ("black", "black", "eu blue")[int(rng.integers(3))]))
+    paper = scalar(canvas[0, 0])
     x, top, half, high = width / 2 + 3, rng.uniform(6, 16), rng.uniform(13, 21), rng.uniform(34, 46)
     shield = np.array([[-half, 0], [half, 0], [half, high * 0.5], [half * 0.6, high * 0.82], [0, high], [-half * 0.6, high * 0.82],
                        [-half, high * 0.5]]) + [x, top]
     cv2.fillPoly(canvas, [np.round(shield * 8).astype(np.int32)], colour, cv2.LINE_AA, 3)
-    for y in (high * 0.22, high * 0.4)[: int(rng.integers(3))]:  # the charge, light on dark
+    bars = (high * 0.22, high * 0.4)[: int(rng.integers(3))]
+    for y in bars:  # the charge, light on dark
         cv2.line(canvas, (round(x - half * 0.5), round(top + y)), (round(x + half * 0.5), round(top + y)), paper, 3, cv2.LINE_AA)
+    if bars:
         cv2.line(canvas, (round(x), round(top + 5)), (round(x), round(top + high * 0.7)), paper, 3, cv2.LINE_AA)
     draw_text(canvas, rng, country, "sans", x, top + high + rng.uniform(16, 26), rng.uniform(20, 30), width - 6, colour)
 
@@ -48,7 +50,7 @@ def european(rng: np.random.Generator, text: str | None, wide: bool = False) -> 
         wide = wide or rng.random() < 0.7
     else:
         canvas[:, :band] = ink(rng, "eu blue")
-        gold = tuple(float(v) for v in ink(rng, "yellow"))
+        gold = scalar(ink(rng, "yellow"))
         for k in range(12):
             a = k * np.pi / 6
             cv2.circle(canvas, (int((band / 2 + np.cos(a) * 12) * 8), int((32 + np.sin(a) * 12) * 8)),
@@ -61,7 +63,7 @@ def european(rng: np.random.Generator, text: str | None, wide: bool = False) -> 
             (band + 8, y0, w - 10, y0 + high), black, rng.uniform(0.2, 0.7) if rng.random() < .7 else 0,
             0.8, *(((0.64, 0.8), (0.2, 0.42)) if wide else ((0.58, 0.64), (0.13, 0.2))))
     if rng.random() < 0.75:
-        cv2.rectangle(canvas, (3, 3), (w - 4, h - 4), tuple(float(v) for v in black), int(rng.integers(2, 4)))
+        cv2.rectangle(canvas, (3, 3), (w - 4, h - 4), scalar(black), int(rng.integers(2, 4)))
     if rng.random() < 0.25:  # dealer's holder under the plate
         thick = int(rng.uniform(5, 12))
         canvas[h - thick:] = ink(rng, "black")
@@ -92,14 +94,14 @@ def brazilian(rng: np.random.Generator, text: str | None) -> Plate:
             canvas[..., 3] = rng.uniform(140, 230)
         strip = (w / 2 - 90, 5, w / 2 + 90, 26)
         if rng.random() < 0.6:
-            cv2.rectangle(canvas, (int(strip[0]), 5), (int(strip[2]), 26), tuple(float(v) for v in serial), 1, cv2.LINE_AA)
+            cv2.rectangle(canvas, (int(strip[0]), 5), (int(strip[2]), 26), scalar(serial), 1, cv2.LINE_AA)
         draw_text(canvas, rng, formats.BR_TOWNS[int(rng.integers(len(formats.BR_TOWNS)))], "narrow", w / 2, 16, rng.uniform(12, 16), 170, serial)
         box = (14, 32, w - 14)
         space = ((0.58, 0.68), (0.13, 0.24))
     draw_serial(canvas, rng, marks, ("condensed", "semi", "boxy")[int(rng.integers(3))], (box[0], box[1], box[2], min(h - 8, int(box[1] + high))),
             serial, rng.uniform(0.3, 1.0) if rng.random() < 0.8 else 0.0, 0.8, *space)
     if rng.random() < 0.6:
-        cv2.rectangle(canvas, (3, 3), (w - 4, h - 4), tuple(float(v) for v in serial), int(rng.integers(2, 4)))
+        cv2.rectangle(canvas, (3, 3), (w - 4, h - 4), scalar(serial), int(rng.integers(2, 4)))
     return finish(canvas, rng, formats.text_of(marks), BR, BR)
 
 

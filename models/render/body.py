@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from . import compose
+from .styles import scalar
 from .vehicles import Vehicle
 
 Project = Callable[[object], np.ndarray]  # points n x 3 in m to n x 2 in px
@@ -22,7 +23,7 @@ def fill(canvas: np.ndarray, quad: np.ndarray, colour, opacity: float = 1.0) -> 
     if box is None:
         return
     x0, y0, x1, y1 = box
-    colour = (float(colour[3]),) if canvas.ndim == 2 else tuple(float(v) for v in colour)
+    colour = (float(colour[3]),) if canvas.ndim == 2 else scalar(colour)
     points = [np.round((quad - [x0, y0]) * 16).clip(-2**20, 2**20).astype(np.int32)]
     view = canvas[y0:y1, x0:x1]
     if opacity >= 1.0:

@@ -76,6 +76,18 @@ STATES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], str]] = {
     if code in _LEGENDS
 }
 
+# Counties, some of each state whose plates name them.
+COUNTIES: dict[str, tuple[str, ...]] = {
+    "US-FL": ("MIAMI-DADE", "BROWARD", "ORANGE", "DUVAL", "HILLSBOROUGH"), "US-GA": ("FULTON", "COBB", "GWINNETT", "DEKALB", "CHATHAM", "BIBB"),
+    "US-IA": ("POLK", "LINN", "SCOTT", "JOHNSON", "BLACK HAWK"), "US-IN": ("MARION", "LAKE", "ALLEN", "HAMILTON"),
+    "US-KY": ("JEFFERSON", "FAYETTE", "KENTON", "BOONE", "WARREN"), "US-MS": ("HINDS", "RANKIN", "HARRISON", "DESOTO", "LEE"),
+    "US-OH": ("FRANKLIN", "CUYAHOGA", "HAMILTON", "LUCAS"), "US-TN": ("DAVIDSON", "SHELBY", "KNOX", "HAMILTON", "RUTHERFORD"),
+}
+
+# What plates say of their vehicle or owner: no part of the serial.
+USES = ("DEALER", "TRUCK", "TRAILER", "APPORTIONED", "COMMERCIAL", "TAXI", "LIVERY", "FLEET", "TRANSPORTER", "FARM", "EXEMPT", "RENTAL", "BUS",
+        "PASSENGER", "MUNICIPAL", "VETERAN", "REPAIR", "MOTORCYCLE")
+
 # Mexican states and Brazilian towns as plates name them: those of the border first of all.
 MX_STATES = ("Baja California", "Baja California", "Baja California", "Sonora", "Chihuahua", "Jalisco", "Sinaloa", "Nuevo León",
              "Tamaulipas", "México", "CDMX", "Baja California Sur")

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import glyphs
 from .formats import DIGITS, LETTERS
-from .reader_sample import degrade
+from .sensor import degrade
 
 ORDINARY = ("TAXI", "POLICE", "DIESEL", "PREMIUM", "EXPRESS", "SERVICE", "TITANIUM", "COUPE", "TOURING", "EXECUTIVE", "CLASSIC",
             "PLATINUM", "HEAVY", "DUTY", "QUATTRO", "BLUE", "DRIVE", "ENERGY", "SYSTEM", "CARGO", "MOVING", "HOME", "GARDEN", "WATER",
@@ -76,7 +76,7 @@ def lettering(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         view = canvas[y:y + mask.shape[0], x:x + mask.shape[1]]
         view += mask * (ink - view)
         y += mask.shape[0] + gap
-    luma = degrade(rng, np.clip(canvas, 0, 255).astype(np.uint8), bool(rng.random() < 0.4))
+    luma = degrade(rng, np.clip(canvas, 0, 255).astype(np.uint8), bool(rng.random() < 0.4), tall / 0.07)  # as high as a plate's characters
     # Roughly around the words, often with a piece cut off or too much beside them.
     x0, x1 = pad - tw * rng.normal(0.05, 0.12), pad + tw * (1 + rng.normal(0.05, 0.12))
     y0, y1 = pad - tall * rng.normal(0.3, 0.3), pad + th + tall * rng.normal(0.3, 0.3)

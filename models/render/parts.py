@@ -18,6 +18,9 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 DEALERS = ("RIVERSIDE MOTORS", "SUNSET AUTO GROUP", "HILLTOP", "VALLEY FORD", "NORTHGATE AUTO",
            "LAKE CITY", "PREMIER CARS", "MY OTHER CAR IS A BIKE", "ALUMNI", "EASTSIDE HONEST USED CARS")
 
+#: Width and height of a US (12 x 6 in) and of a European plate in metres.
+US_M, EU_M = (0.305, 0.152), (0.52, 0.11)
+
 
 @dataclass(frozen=True)
 class Plate:
@@ -30,6 +33,12 @@ class Plate:
     state: str  # "US-CA", "EU", or "" where the picture does not tell
     style: str
     upper: int = 0  # characters in the upper row of a plate of two rows; 0: one row
+
+    @property
+    def metres(self) -> float:
+        """Its width: plates of 12 x 6 inches are drawn 400 px wide, all others a pixel to the millimetre."""
+        height, width = self.ir.shape
+        return US_M[0] if width == 2 * height else width / 1000
 
 
 def _paint(canvas: np.ndarray, mask: np.ndarray, x: float, y: float, colour: np.ndarray) -> None:
@@ -48,6 +57,13 @@ def _paint(canvas: np.ndarray, mask: np.ndarray, x: float, y: float, colour: np.
 def draw_text(canvas, rng, text, face, cx, cy, height, max_width, colour, upper=False) -> None:
     mask = glyphs.legend(face, text.upper() if upper else text, int(height), int(max_width))
     _paint(canvas, mask, cx - mask.shape[1] / 2, cy - mask.shape[0] / 2, colour)
+
+
+def draw_upright(canvas, rng, word, x, y0, y1, colour) -> None:
+    """A word along a side, its letters below one another between y0 and y1 px."""
+    step = (y1 - y0) / len(word)
+    for k, letter in enumerate(word):
+        draw_text(canvas, rng, letter, "sans", x, y0 + (k + 0.5) * step, min(18.0, step * 0.85), 20, colour)
 
 
 def _emblem(rng: np.random.Generator, w: int, h: int) -> np.ndarray:
@@ -95,17 +111,19 @@ def draw_serial(canvas, rng, marks, die, box, colour, emboss, emblem_ir_fades=0.
     """
     x0, y0, x1, y1 = box
     height = y1 - y0
+    # Small characters on top of one another: their width in cells, their share of the height, and how far the last stands aside.
+    stacked, tall, lean = rng.uniform(0.4, 0.58), rng.uniform(0.8, 0.96), rng.uniform(-0.25, 0.35) if rng.random() < 0.2 else 0.0
     units, columns = [], []  # a column: (what, width in cells)
     i = 0
     while i < len(marks):
         kind, c = marks[i]
         if kind == "stack":
-            pair = [c]
-            if i + 1 < len(marks) and marks[i + 1][0] == "stack":
-                pair.append(marks[i + 1][1])
-            columns.append(("stack", pair))
-            units.append(0.55)
-            i += len(pair)
+            pile = [c]
+            while i + len(pile) < len(marks) and marks[i + len(pile)][0] == "stack":
+                pile.append(marks[i + len(pile)][1])
+            columns.append(("stack", pile))
+            units.append(stacked + abs(lean) + 0.08)
+            i += len(pile)
             continue
         columns.append((kind, c))
         units.append({" ": 0.42, "-": 0.45, ".": 0.40, "*": 0.62}[c] if kind == "sep" else 1.0)
@@ -128,10 +146,10 @@ def draw_serial(canvas, rng, marks, die, box, colour, emboss, emblem_ir_fades=0.
         if kind == "char":
             stamp(glyphs.glyph(die, c, gw, height), cx, 4 + height / 2)
         elif kind == "stack":
-            small = int(height * (0.46 if len(c) > 1 else 0.5))
+            small = int(height * tall / len(c))
             for k, s in enumerate(c):
-                cy = 4 + (small / 2 if k == 0 else height - small / 2)
-                stamp(glyphs.glyph(die, s, int(cell * 0.46), small), cx, cy)
+                down = k / (len(c) - 1)
+                stamp(glyphs.glyph(die, s, int(cell * stacked), small), cx + cell * lean * (down - 0.5), 4 + small / 2 + down * (height - small))
         elif c == "-":
             stamp(np.ones((max(3, height // 11), int(cell * 0.34)), np.float32), cx, 4 + height / 2)
         elif c == ".":

@@ -11,11 +11,21 @@ import numpy as np
 
 from . import formats
 from .abroad import brazilian, european, mexican
-from .parts import Plate, draw_bolts, draw_frame, draw_serial, draw_stickers, draw_text, finish
-from .styles import BR, EU, EU_WIDE, MX, SPECIAL, TWO_ROWS, STYLES, Style, background, ink
+from .parts import Plate, draw_bolts, draw_frame, draw_serial, draw_stickers, draw_text, draw_upright, finish
+from .styles import BR, EU, EU_WIDE, MX, SPECIAL, TWO_ROWS, STYLES, Style, background, ink, scalar
 from .two_rows import two_rows
 
 US_SIZE = (400, 200)  # px, 12 x 6 inch
+
+
+def _words(rng: np.random.Generator, state: str, slogans: tuple[str, ...]) -> tuple[str, str]:
+    """What is no part of the serial: a line (motto, county, or what the vehicle is for), and a word down one side; both may be empty."""
+    legends = formats.COUNTIES[state] if state in formats.COUNTIES and rng.random() < 0.5 else slogans
+    line = legends[int(rng.integers(len(legends)))] if legends else ""
+    if rng.random() < 0.9:
+        return line, ""
+    use = formats.USES[int(rng.integers(len(formats.USES)))]
+    return (line, use) if len(use) < 9 and rng.random() < 0.6 else (use, "")
 
 
 def _us(rng: np.random.Generator, style: Style, text: str | None) -> Plate:
@@ -36,7 +46,7 @@ def _us(rng: np.random.Generator, style: Style, text: str | None) -> Plate:
         marks = formats.fill(rng, patterns[int(rng.integers(len(patterns)))], never)
 
     canvas, serial, accent = background(rng, style, w, h)
-    slogan = slogans[int(rng.integers(len(slogans)))] if slogans else ""
+    slogan, upright = _words(rng, state, slogans)
     top_name = rng.random() < style.name_on_top
     face = style.face or ("sans", "narrow", "script", "slab")[int(rng.integers(4))]
     upper = style.upper if style.upper is not None else rng.random() < 0.6
@@ -53,13 +63,17 @@ def _us(rng: np.random.Generator, style: Style, text: str | None) -> Plate:
 
     high = int(rng.uniform(82, 100))
     y0 = int(h * 0.53 - high / 2 + rng.uniform(-5, 5)) if top_name else int(h * 0.47 - high / 2)
-    draw_serial(canvas, rng, marks, style.dies[int(rng.integers(len(style.dies)))],
-            (int(rng.uniform(12, 20)), y0, w - int(rng.uniform(12, 20)), y0 + high), serial,
+    x0, x1 = int(rng.uniform(12, 20)), w - int(rng.uniform(12, 20))
+    if upright:
+        left = rng.random() < 0.4
+        draw_upright(canvas, rng, upright, 20 if left else w - 20, y0 + rng.uniform(-8, 8), y0 + high + rng.uniform(-8, 8), serial)
+        x0, x1 = (x0 + 24, x1) if left else (x0, x1 - 24)
+    draw_serial(canvas, rng, marks, style.dies[int(rng.integers(len(style.dies)))], (x0, y0, x1, y0 + high), serial,
             rng.uniform(0.5, 1.3) if rng.random() < style.embossed else 0.0, symbols=bool(style.symbols))
     draw_stickers(canvas, rng, style, w, h)
     draw_bolts(canvas, rng, w, h)
     if rng.random() < 0.6:  # raised or printed rim
-        cv2.rectangle(canvas, (4, 4), (w - 5, h - 5), tuple(float(v) for v in serial * 0.5 + canvas[h // 2, 6] * 0.5),
+        cv2.rectangle(canvas, (4, 4), (w - 5, h - 5), scalar(serial * 0.5 + canvas[h // 2, 6] * 0.5),
                       int(rng.integers(1, 4)), cv2.LINE_AA)
     if rng.random() < 0.22:
         hides = draw_frame(canvas, rng, w, h)

@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 
 from . import body, compose, glyphs, optics, vehicles
+from .parts import EU_M, US_M
 from .plates import draw_plate
-from .reader_sample import degrade, render_reader_sample  # noqa: F401  (part of this module's face)
 
-PLATE_M = {False: (0.305, 0.152), True: (0.52, 0.11)}  # width, height in metres: US, European
 _STOCK = 120  # vehicle faces drawn once and used again; numbered, so a seed stays reproducible
 
 
@@ -128,7 +127,7 @@ class _Pose:
 
     def __init__(self, rng, w: int, h: int, plate_px: float, eu: bool):
         self.focal = w * rng.uniform(0.7, 2.6)
-        self.depth = self.focal * PLATE_M[eu][0] / plate_px
+        self.depth = self.focal * (EU_M if eu else US_M)[0] / plate_px
         self.r = _rotation(np.radians(np.clip(rng.normal(0, 18), -40, 40)),
                            np.radians(rng.uniform(-4, 30)), np.radians(np.clip(rng.normal(0, 4), -12, 12)))
         u, v = rng.uniform(0.08, 0.92) * w, rng.uniform(0.25, 0.95) * h
@@ -192,7 +191,7 @@ def draw_scene(rng: np.random.Generator, width: int, height: int, night: bool | 
             if mask[box[1]:box[3], box[0]:box[2]].mean() < 255 * 0.3:
                 kept.append((quad, text, state))
         found = kept
-        pw, ph = PLATE_M[eu]
+        pw, ph = EU_M if eu else US_M
         lean = np.radians(rng.normal(0, 1.2))
         c, s = np.cos(lean), np.sin(lean)
         offset = rng.uniform(-0.25, 0.25) if rng.random() < 0.12 else 0.0

@@ -41,6 +41,11 @@ def ink(rng: np.random.Generator, name: str) -> np.ndarray:
     return np.clip(out, 0, 255)
 
 
+def scalar(colour: np.ndarray) -> tuple[float, ...]:
+    """A colour as OpenCV's drawing calls take it."""
+    return tuple(float(v) for v in colour)
+
+
 @dataclass(frozen=True)
 class Style:
     """How one kind of plate looks. Empty fields are drawn at random."""
@@ -115,14 +120,14 @@ _SPECIAL = (
           symbols=0.85),
     Style("ca-legacy-blue", "US-CA", ("blue",), "gold", "gold", face="sans", upper=True, dies=("boxy", "semi"),
           formats=("999AAA", "1AAA999", "9A99999"), personal=0.1),
+    Style("stacks", personal=0, any_format=0, stickers=0.5, dies=("overpass", "condensed", "semi", "boxy"),
+          formats=("{AA}99999", "{AA}9999", "{AA}999", "{AA} 9999", "{AA}999A", "{AA}A999", "{AA}-9999", "{AA}99-999", "*{AA}9999", "{AA}*999",
+                   "9999{AA}", "999{AA}", "A999{AA}", "99999{AA}", "*999{AA}", "999A{AA}", "9{AA}9999", "99{AA}99", "9{AA}*999", "99{AA}-999",
+                   "{9A}9999", "{9A}9 999", "{9A}A9999", "{99}*9999", "{99}AAA999", "{99}*999", "{A9}9999")),
     Style("symbols", personal=1.0, symbols=0.8, dies=("overpass", "condensed", "semi", "boxy")),
 )
 SPECIAL: dict[str, Style] = {s.name: s for s in _SPECIAL}
 PICTURES = ("", "", "", "mountains", "hills", "bands", "wave", "desert", "flag", "sun", "centre")
-
-
-def _f(c: np.ndarray) -> tuple[float, ...]:
-    return tuple(float(v) for v in c)
 
 
 def _ridge(rng, w: int, base: float, rough: float, n: int) -> np.ndarray:
@@ -138,7 +143,7 @@ def background(rng: np.random.Generator, style: Style, w: int, h: int):
     accent's paint. The stock is numbered, not remembered in order of use, so that the
     same seed gives the same plate whatever was drawn before.
     """
-    number = int(rng.integers(128 if style.name == "any" else 6))
+    number = int(rng.integers(6 if style.state else 128))
     ground, paint, tint = _stock(style, number, w, h)
     return ground.astype(np.float32), paint, tint
 
@@ -152,7 +157,7 @@ def _stock(style: Style, number: int, w: int, h: int):
 
 def _ground(rng: np.random.Generator, style: Style, w: int, h: int):
     """One background. Pictures are soft, and softer still under IR: inks vanish there."""
-    if style.name == "any":
+    if not style.state:
         if rng.random() < 0.22:  # dark plates with light characters
             ground, serial = (DARK[int(rng.integers(len(DARK)))],), ("white", "yellow", "cream", "silver")[int(rng.integers(4))]
             accent = serial
@@ -189,29 +194,29 @@ def _ground(rng: np.random.Generator, style: Style, w: int, h: int):
             strong = 1.0
             before[:] = canvas
         elif picture == "mountains":
-            cv2.fillPoly(canvas, [np.vstack([_ridge(rng, w, 55, 28, 9), [[w, 110], [0, 110]]]).astype(np.int32)], _f(hue), cv2.LINE_AA)
+            cv2.fillPoly(canvas, [np.vstack([_ridge(rng, w, 55, 28, 9), [[w, 110], [0, 110]]]).astype(np.int32)], scalar(hue), cv2.LINE_AA)
         elif picture == "hills":
             for base in (0.5, 0.75):
-                cv2.fillPoly(canvas, [np.vstack([_ridge(rng, w, h * base, 18, 7), [[w, h], [0, h]]]).astype(np.int32)], _f(hue), cv2.LINE_AA)
+                cv2.fillPoly(canvas, [np.vstack([_ridge(rng, w, h * base, 18, 7), [[w, h], [0, h]]]).astype(np.int32)], scalar(hue), cv2.LINE_AA)
                 hue = rng.uniform(60, 230, 4).astype(np.float32)
         elif picture == "desert":
-            cv2.fillPoly(canvas, [np.vstack([_ridge(rng, w, h * 0.7, 14, 6), [[w, h], [0, h]]]).astype(np.int32)], _f(ink(rng, "purple")), cv2.LINE_AA)
-            cv2.circle(canvas, (int(rng.uniform(40, w - 40)), 46), 20, _f(ink(rng, "white")), -1, cv2.LINE_AA)
+            cv2.fillPoly(canvas, [np.vstack([_ridge(rng, w, h * 0.7, 14, 6), [[w, h], [0, h]]]).astype(np.int32)], scalar(ink(rng, "purple")), cv2.LINE_AA)
+            cv2.circle(canvas, (int(rng.uniform(40, w - 40)), 46), 20, scalar(ink(rng, "white")), -1, cv2.LINE_AA)
         elif picture == "flag":
             step = int(rng.uniform(10, 26))
             for k, x in enumerate(range(0, w, step)):
-                cv2.rectangle(canvas, (x, h - 40), (x + step, h), _f(ink(rng, ("red", "gold", "black", "white")[k % 4])), -1)
+                cv2.rectangle(canvas, (x, h - 40), (x + step, h), scalar(ink(rng, ("red", "gold", "black", "white")[k % 4])), -1)
             strong = 0.9
         elif picture == "wave":
             xs = np.linspace(0, w, 24)
             for base, name in ((30, "red"), (h - 34, "blue")):
                 ys = base + np.sin(xs / w * 6.3 + rng.uniform(0, 6)) * 10
                 pts = np.stack([xs, ys], 1).astype(np.int32)
-                cv2.polylines(canvas, [pts], False, _f(ink(rng, name)), 14, cv2.LINE_AA)
+                cv2.polylines(canvas, [pts], False, scalar(ink(rng, name)), 14, cv2.LINE_AA)
         elif picture in ("sun", "centre"):
             c = (int(w / 2 + rng.uniform(-20, 20)), int(h * rng.uniform(0.4, 0.6)))
-            cv2.circle(canvas, c, int(rng.uniform(26, 60)), _f(ink(rng, "orange")), -1, cv2.LINE_AA)
-            cv2.ellipse(canvas, (c[0] + 12, c[1] - 34), (22, 9), -30, 0, 360, _f(ink(rng, "green")), -1, cv2.LINE_AA)
+            cv2.circle(canvas, c, int(rng.uniform(26, 60)), scalar(ink(rng, "orange")), -1, cv2.LINE_AA)
+            cv2.ellipse(canvas, (c[0] + 12, c[1] - 34), (22, 9), -30, 0, 360, scalar(ink(rng, "green")), -1, cv2.LINE_AA)
         if picture not in ("bands",):
             keep = np.array([strong] * 3 + [strong * rng.uniform(0.1, 0.6)], np.float32)
             canvas = before + (canvas - before) * keep

@@ -11,9 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from . import clip, formats
+from . import clip, formats, optics
+from .parts import draw_serial
 from .plates import draw_plate, style_names
-from .scene import draw_scene, render_reader_sample
+from .scene import draw_scene
+from .sensor import plate_on_sensor, travel
 from .track import make_plan
 
 
@@ -100,11 +102,45 @@ class Scenes(unittest.TestCase):
                 self.assertTrue((plate.corners >= 0).all() and (plate.corners <= [320, 192]).all())
         self.assertGreater(count, 15)
 
-    def test_reader_samples_are_reproducible_and_of_the_size_asked(self):
-        a, b = (render_reader_sample(np.random.default_rng(11), 160, 48) for _ in range(2))
-        np.testing.assert_array_equal(a[0], b[0])
-        self.assertEqual(a[0].shape, (48, 160))
-        self.assertEqual(a[1:], b[1:])
+    def test_a_plate_on_the_sensor_is_reproducible_and_lies_inside_it(self):
+        for seed in range(30):
+            (a, quad, plate), (b, *_) = (plate_on_sensor(np.random.default_rng(seed)) for _ in range(2))
+            np.testing.assert_array_equal(a, b)
+            self.assertTrue(clockwise(quad))
+            self.assertTrue((quad > 0).all() and (quad < a.shape[::-1]).all(), plate.style)
+
+    def test_what_is_nearer_is_smeared_farther(self):
+        bars = np.tile(np.repeat(np.array([40, 210], np.uint8), 8), (64, 16))
+        sharp = lambda luma: float(np.square(np.diff(luma.astype(float), axis=1)).mean())
+        near, far = (np.mean([sharp(optics.smear(bars, travel(np.random.default_rng(s), px), 0.0)) for s in range(40)]) for px in (900.0, 300.0))
+        self.assertLess(near, 0.8 * far)
+
+    def test_no_character_of_a_serial_stands_on_another_or_is_cut_off(self):
+        # An H is of one piece, so pieces of ink are characters.
+        for seed in range(400):
+            rng = np.random.default_rng(seed)
+            marks = [("char", "H")] * 5
+            at = int(rng.integers(6))
+            marks[at:at] = [("stack", "H"), ("stack", "H")]
+            canvas = np.zeros((120, 400, 4), np.float32)
+            draw_serial(canvas, rng, marks, "semi", (20, 16, 380, 104), np.full(4, 255, np.float32), 0.0)
+            ink = (canvas[..., 0] > 128).astype(np.uint8)
+            self.assertEqual(cv2.connectedComponents(ink)[0] - 1, 7, seed)
+            tops = [stats[3] for stats in cv2.connectedComponentsWithStats(ink)[2][1:]]
+            self.assertGreater(min(tops), 25, seed)
+
+
+class Optics(unittest.TestCase):
+    def test_a_picture_comes_out_of_the_codec_at_its_size_and_place_and_not_as_it_went_in(self):
+        rng = np.random.default_rng(4)
+        ys, xs = np.mgrid[0:45, 0:101]
+        image = (120 + 60 * np.sin(xs / 6.0) + 40 * np.cos(ys / 5.0) + rng.normal(0, 6, (45, 101))).clip(0, 255).astype(np.uint8)
+        for _ in range(8):  # one to three frames, coarse and fine
+            out = optics.h264(rng, image)
+            self.assertEqual((out.shape, out.dtype), (image.shape, image.dtype))
+            error = np.abs(out.astype(int) - image).mean()
+            self.assertGreater(error, 0.3)
+            self.assertLess(error, 0.5 * np.abs(np.roll(out, 6, 1).astype(int) - image).mean())
 
 
 class Clip(unittest.TestCase):
@@ -154,7 +190,7 @@ class Clip(unittest.TestCase):
     def test_a_van_hides_the_slow_car_for_a_moment(self):
         van = next(p for p in self.plan.passes if np.ptp(p.x) > 1)
         slow = self.plan.passes[van.ident - 1]
-        frames = range(van.first_frame, van.first_frame + 40)
+        frames = range(slow.first_frame, slow.first_frame + len(slow.z))
         seen = [any(ident == slow.ident for ident, _ in self.renderer.frame(i)[1]) for i in frames]
         self.assertTrue(re.search(r"1+0{6,18}1+", "".join(str(int(s)) for s in seen)))
 

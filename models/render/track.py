@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .plates import Plate, draw_plate
+from .parts import EU_M, US_M, Plate
+from .plates import draw_plate
 from .vehicles import Vehicle, draw_vehicle
 
 HEIGHT = 3.2  # m; lower than most real poles, so that a plate stays in view from 70 to 190 px
 LANES = {"approaching": -1.78, "receding": 1.36}  # x of the lane's middle, m
 Z_FAR, Z_NEAR = 54.0, 6.0  # where vehicles come and go, out of view
-PLATE_SIZE = {"us": (0.305, 0.152), "eu": (0.52, 0.11)}  # m
 FACE_PPM = 320
 STYLES = ("ca", "ca", "ca", "ca", "ca", "ca", "nv", "az", "or", "tx", "wa", "any", "ny", "fl", "nj", "ut",
           "mi", "pa", "oh", "ca-legacy", "ga", "co")
@@ -72,7 +72,7 @@ class Pass:
 
     def corners(self, camera: Camera, k: int) -> np.ndarray:
         """The plate's corners, px, clockwise from its top left."""
-        w, h = PLATE_SIZE["eu" if self.plate is not None and self.plate.state == "EU" else "us"]
+        w, h = EU_M if self.plate is not None and self.plate.state == "EU" else US_M
         c, s = np.cos(self.lean), np.sin(self.lean)
         flat = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2 @ np.array([[c, s], [-s, c]])
         return self.project(camera, k)(np.column_stack([flat, np.full(4, -0.03)]))

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import formats
 from .parts import Plate, draw_bolts, draw_serial, draw_text, finish
-from .styles import BR, TWO_ROWS, ink
+from .styles import BR, TWO_ROWS, ink, scalar
 
 #: Kind: its size in px, formats with a `/` between the rows, state, share of the drawn ones.
 _KINDS = {
@@ -46,7 +46,7 @@ def two_rows(rng: np.random.Generator, text: str | None) -> Plate:
         draw_serial(canvas, rng, row, die, (indent + 12, int(y0), w - 12, int(y1)), black, rng.uniform(0.2, 1.0) if rng.random() < 0.7 else 0.0, 0.8,
                     (0.58, 0.8), (0.13, 0.3))
     if rng.random() < 0.7:
-        cv2.rectangle(canvas, (3, 3), (w - 4, h - 4), tuple(float(v) for v in black), int(rng.integers(2, 5)))
+        cv2.rectangle(canvas, (3, 3), (w - 4, h - 4), scalar(black), int(rng.integers(2, 5)))
     if rng.random() < 0.5:
         draw_bolts(canvas, rng, w, h)
     upper, lower = (formats.text_of(row) for row in rows)

@@ -1,20 +1,32 @@
-"""Rectified plate crops as the reader gets them: one call, one training sample."""
+"""Plates as a roadside camera's sensor sees them: from the side, smeared by their travel, under day or lamp."""
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
 from . import optics
+from .parts import Plate
 from .plates import draw_plate
 
 #: OpenCV's pixel centres are whole numbers, ours are halves.
 HALF = np.float32(0.5)
+#: Stroke of a US die in metres, measured on drawn plates.
+STROKE = 0.0087
+#: Share of pictures that come through the stream's codec, and of those that come as stills.
+STREAMED, STILL = 0.2, 0.5
 
 
-def degrade(rng: np.random.Generator, luma: np.ndarray, night: bool) -> np.ndarray:
+def travel(rng: np.random.Generator, px_per_metre: float) -> float:
+    """Motion blur in px of a vehicle that passes: its speed (5 to 40 m/s, 11 to 89 mph) times the exposure (1/5000 to 1/500 s),
+    of which is seen what goes across the view and not towards the camera (a tenth to eight tenths)."""
+    exposure = np.exp(rng.uniform(np.log(1 / 5000), np.log(1 / 500)))
+    return float(rng.uniform(5, 40) * exposure * rng.uniform(0.1, 0.8) * px_per_metre)
+
+
+def degrade(rng: np.random.Generator, luma: np.ndarray, night: bool, px_per_metre: float) -> np.ndarray:
     """Light, lens, sensor and codec on a plate at sensor scale: uint8 h x w in and out.
 
-    The blurs are in sensor px and stay below what leaves a stroke of 2.5 px legible.
+    The blurs are in sensor px and stay below what leaves a plate's strokes legible; what would be smeared more passes at another exposure.
     """
     w = luma.shape[1]
     if not night and rng.random() < 0.3:
@@ -33,19 +45,20 @@ def degrade(rng: np.random.Generator, luma: np.ndarray, night: bool) -> np.ndarr
         luma = optics.tone(luma, rng.uniform(0.22, 0.6), rng.uniform(0.0, 0.3), 1.0)
     else:
         luma = optics.tone(luma, rng.uniform(0.65, 1.15), rng.uniform(-0.05, 0.08), rng.uniform(0.7, 1.4))
-    px_stroke = w * 0.022  # stroke of a US die at this scale
-    if rng.random() < 0.45:
-        luma = optics.smear(luma, rng.uniform(1.0, min(7.0, 1.1 * px_stroke + 0.8)),
-                            rng.normal(np.pi / 2, 0.9))
+    px_stroke = px_per_metre * STROKE
+    while (way := travel(rng, px_per_metre)) > 1.1 * px_stroke + 0.8:
+        pass
+    luma = optics.smear(luma, way, rng.normal(np.pi / 2, 0.9))
     luma = optics.defocus(luma, rng.uniform(0.2, min(2.6, 0.34 * px_stroke + 0.25)))
     sigma = float(rng.choice([1.0, 2.5, 6.0, 12.0])) * rng.uniform(0.5, 1.3)
     # No more noise than leaves a person able to read: a label nobody could see teaches guessing.
     luma = optics.add_noise(rng, luma, min(sigma, 0.3 * float(luma.std()) + 0.5))
     if rng.random() < 0.06:
         luma = optics.rain(rng, luma, int(rng.integers(1, 6)))
-    if rng.random() < 0.6:
-        luma = optics.jpeg(luma, int(rng.uniform(28, 95)))
-    return luma
+    codec = rng.random()
+    if codec < STREAMED:
+        return optics.h264(rng, luma)
+    return optics.jpeg(luma, int(rng.uniform(28, 95))) if codec < STREAMED + STILL else luma
 
 
 def halves(quad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,24 +67,15 @@ def halves(quad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([quad[0], quad[1], right, left]), np.stack([left, right, quad[2], quad[3]])
 
 
-def render_reader_sample(rng: np.random.Generator, w: int, h: int, style: str | None = None,
-                         text: str | None = None, margin: float = 0.04, jitter: float = 0.025,
-                         ) -> tuple[np.ndarray, str, str]:
-    """One sample: (luma uint8 h x w, text, state).
-
-    The crop shows the plate's four corners mapped to a rectangle that lies `margin` (share
-    of the plate's side) inside the crop on each side, with corners wrong by a normal error
-    of `jitter` (share of the whole plate's height), as a detector's are. A plate of two rows is shown whole, and then has
-    no text as no line of it can be read, or one of its halves, with that row's text and no state.
-    """
+def plate_on_sensor(rng: np.random.Generator, style: str | None = None, text: str | None = None) -> tuple[np.ndarray, np.ndarray, Plate]:
+    """A plate on some bumper: (luma uint8 h x w, its corners [4, 2] in px of that, the plate), 60 to 280 px wide before it is turned away
+    (130 with stacked characters, abroad a quarter more), by day or in the lamp's infrared."""
     plate = draw_plate(rng, style, text)
     night = rng.random() < 0.5
     face = plate.ir if night else cv2.cvtColor(plate.image, cv2.COLOR_BGR2GRAY)
     ph, pw = face.shape
-    us = pw < 2.5 * ph
-
-    # Onto the sensor: seen from the side and askew, on some bumper.
-    long = float(np.exp(rng.uniform(np.log(72), np.log(280)))) * (1.0 if us else 1.25)
+    least = 130 if plate.style == "stacks" else 60  # small characters are less than half as high
+    long = float(np.exp(rng.uniform(np.log(least), np.log(280)))) * (1.0 if pw < 2.5 * ph else 1.25)
     narrow = np.cos(np.radians(min(55.0, abs(rng.normal(0, 22)))))
     sw, sh = long * narrow, long * ph / pw * np.cos(np.radians(rng.uniform(0, 28)))
     roll, shear = np.radians(rng.normal(0, 4.5)), rng.normal(0, 0.07)
@@ -81,7 +85,7 @@ def render_reader_sample(rng: np.random.Generator, w: int, h: int, style: str | 
     quad *= 1 + unit[:, :1] * rng.normal(0, 0.05)  # nearer side larger
     c, s = np.cos(roll), np.sin(roll)
     quad = quad @ np.array([[c, s], [-s, c]])
-    pad = 0.12 * sw + 4
+    pad = 0.15 * sw + 4
     quad -= quad.min(0) - pad
     size = tuple(int(v) for v in np.ceil(quad.max(0) + pad))
     shrink = min(1.0, 1.3 * long / pw)
@@ -93,20 +97,9 @@ def render_reader_sample(rng: np.random.Generator, w: int, h: int, style: str | 
     bumper = rng.uniform(5, 60) if night else rng.uniform(10, 230)
     luma = cv2.warpPerspective(face, to_sensor, size, flags=cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_CONSTANT, borderValue=bumper)
-    if rng.random() < 0.4:  # something lies just above or below the plate
+    if rng.random() < 0.4:  # something lies just above the plate
         luma[: int(pad * rng.uniform(0.2, 0.9))] = rng.uniform(0, 255)
-    luma = degrade(rng, luma, night)
-
-    text, state, half = plate.text, plate.state, int(rng.integers(3)) if plate.upper else 2
-    if plate.upper:
-        text, state = ((text[: plate.upper], ""), (text[plate.upper :], ""), ("", state))[half]
-
-    # Back, with the corners as well as the detector found them.
-    found = quad + rng.normal(0, jitter * sh, (4, 2)) + rng.normal(0, jitter * sh * 0.7, 2)
-    if half < 2:
-        found = halves(found)[half]
-    mx, my = w * margin / (1 + 2 * margin), h * margin / (1 + 2 * margin)
-    target = np.array([[mx, my], [w - mx, my], [w - mx, h - my], [mx, h - my]], np.float32)
-    back = cv2.getPerspectiveTransform(np.float32(found) - HALF, target - HALF)
-    crop = cv2.warpPerspective(luma, back, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return crop, text, state
+    for side in (np.s_[:, : int(pad * rng.uniform(0.2, 0.9))], np.s_[:, size[0] - int(pad * rng.uniform(0.2, 0.9)) :]):
+        if rng.random() < 0.25:  # or beside it: an upright edge that is no I and no 1
+            luma[side] = rng.uniform(0, 255)
+    return degrade(rng, luma, night, long / plate.metres), quad.astype(np.float32), plate
