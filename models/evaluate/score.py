@@ -43,12 +43,13 @@ def abstaining(plates: list[Outcome], share: float) -> float:
 
 def figures(result: Outcomes) -> dict[str, str]:
     """The row of one set."""
+    false = [photo for photo, seen in result.spare if seen.text]
     if not result.plates:
-        false = [(photo, seen) for photo, seen in result.spare if seen.text]
         return {"photos": str(len(result.photos)), "plates seen where none is, a 1000 photos": f"{1000 * len(result.spare) / max(1, len(result.photos)):.0f}",
-                "photos with a false text": rate(len({photo for photo, _ in false}), len(result.photos))}
+                "photos with a false text": rate(len(set(false)), len(result.photos))}
     row = {"photos": str(len(result.photos)), "recall": rate(sum(o.seen is not None for o in result.plates), len(result.plates)),
-           "plates seen where none is, a 1000 photos": f"{1000 * len(result.spare) / len(result.photos):.0f}"}
+           "plates seen where none is, a 1000 photos": f"{1000 * len(result.spare) / len(result.photos):.0f}",
+           "texts where no plate is labelled": str(len(false))}
     return row | text_figures(result.texts)
 
 

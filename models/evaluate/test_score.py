@@ -49,6 +49,11 @@ class Score(unittest.TestCase):
         row = score.figures(run([], {"a.jpg": [plate("ABC123"), plate("Z9")], "b.jpg": [plate("")]}))
         self.assertEqual(row["photos with a false text"], "50.0 % (1/2)")
 
+    def test_a_text_beside_a_labelled_plate_is_counted(self):
+        beside = [plate("ABC123"), plate("TAXI", (400, 300, 80, 40)), plate("", (10, 10, 80, 40))]
+        row = score.figures(run([("a.jpg", BOX, "ABC123", "us")], {"a.jpg": beside}))
+        self.assertEqual((row["strict"], row["texts where no plate is labelled"]), ("100.0 % (1/1)", "1"))
+
     def test_a_state_is_scored_only_where_the_label_names_one(self):
         row = score.figures(run([("a.jpg", BOX, "ABC123", "ca"), ("b.jpg", BOX, "ABC124", "us")],
                                 {"a.jpg": [plate("ABC123")], "b.jpg": [plate("ABC124")]}))

@@ -16,6 +16,9 @@ from ..data.sources import load_photos
 from .detections import iou, matched
 from .read_photos import HERE, Models
 
+#: Widths that are counted apart: px where a photo is 640 wide. The last are plates of 40 to 60 px in a frame of 1920x1080.
+BANDS = {"plates from 28 px": (28.0, np.inf), "from 14 px": (14.0, np.inf), "13.3 to 20 px": (40 / 3, 20.0)}
+
 
 def main() -> None:
     """Command line."""
@@ -27,24 +30,23 @@ def main() -> None:
     models = Models(options.models)
     photos = load_photos(options.data, True)
     found = [models.detect(photo.grey, 0.1, widths=(options.width,)) for photo in photos]
-    print("| threshold | recall, plates from 28 px | from 14 px | false a photo | mean IoU |\n| ---: | ---: | ---: | ---: | ---: |")
+    print(f"| threshold | recall, {' | '.join(BANDS)} | false a photo | mean IoU |\n| ---:" + " | ---:" * (len(BANDS) + 2) + " |")
     for threshold in (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6):
-        hits, total, false, overlaps = np.zeros(2), np.zeros(2), 0, []
+        hits, total, false, overlaps = np.zeros(len(BANDS)), np.zeros(len(BANDS)), 0, []
         for photo, detections in zip(photos, found):
             kept = [d for d in detections if d.score >= threshold]
-            scale = options.width / photo.grey.shape[1]
+            scale = 640 / photo.grey.shape[1]
             for plate in photo.plates:
                 wide = (plate.box[2] - plate.box[0]) * scale
                 best = max([iou(plate.box, d.box) for d in kept], default=0.0)
                 if best >= 0.5:
                     overlaps.append(best)
-                for k, least in enumerate((28, 14)):
-                    if wide >= least:
-                        total[k] += 1
-                        hits[k] += best >= 0.5
+                inside = [least <= wide < most for least, most in BANDS.values()]
+                total += inside
+                hits += np.array(inside) & (best >= 0.5)
             false += sum(not any(matched(plate, d.box, 0.3) for plate in photo.boxes) for d in kept)
-        print(f"| {threshold} | {hits[0] / total[0]:.3f} ({int(total[0])}) | {hits[1] / total[1]:.3f} ({int(total[1])}) "
-              f"| {false / len(photos):.2f} | {np.mean(overlaps) if overlaps else 0:.3f} |")
+        recall = " | ".join(f"{h / t:.3f} ({int(t)})" for h, t in zip(hits, total))
+        print(f"| {threshold} | {recall} | {false / len(photos):.2f} | {np.mean(overlaps) if overlaps else 0:.3f} |")
 
 
 if __name__ == "__main__":
