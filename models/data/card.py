@@ -91,7 +91,7 @@ the same too, or if next to no bit differs.
   {crops[1]} with a certain text) where they don't, or where our reader saw another text. Of 2,506 other
   labels, of the states that stack characters, 66 were wrong and are corrected there too. Of 80 in a second reading 3 are wrong. Of 5,701
   texts of training crops that rest on agreement alone, 250 at random were read without a look at the label: 248 could be told, and one differs,
-  an O for a 0. Small stacked
+  an O labelled 0. Small stacked
   characters that belong to the serial are part of the text: a list has them too.
 - **Corners of the state crops**: the picture's own. Corners of photos: the sources' polygons, brought to four corners where five or
   more close to a quadrilateral (`sources.py`); boxes alone train the detector's boxes, never its corners alone. Of 50 of these plates at
