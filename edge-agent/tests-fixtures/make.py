@@ -36,8 +36,8 @@ def save(name, nodes, inputs, outputs, constants, opset=None):
     onnx.save(model, HERE / f"{name}.onnx")
 
 
-def detector(name, heat_nodes=(), heat="score", planes=1, corners="corners", opset=None):
-    """heat = 8 * relu(mean of the cell - 0.875), clipped to 1; corners are constant."""
+def detector(name, broken=0.0, planes=1, corners="corners", opset=None):
+    """heat = 8 * relu(mean of the cell - 0.875), clipped to 1; corners are constant. `broken` is added to the 8."""
     node = helper.make_node
     nodes = [
         node("AveragePool", ["luma"], ["mean"], kernel_shape=[8, 8], strides=[8, 8]),
@@ -45,8 +45,7 @@ def detector(name, heat_nodes=(), heat="score", planes=1, corners="corners", ops
         node("Relu", ["above"], ["lit"]),
         node("Mul", ["lit", "gain"], ["raw"]),
         node("Min", ["raw", "one"], ["score"]),
-        *heat_nodes,
-        node("Concat", [heat] * planes, ["heat"], axis=1),
+        node("Concat", ["score"] * planes, ["heat"], axis=1),
         node("Mul", ["mean", "zero"], ["nothing"]),
         node("Add", ["nothing", "quad"], [corners]),
     ]
@@ -59,7 +58,7 @@ def detector(name, heat_nodes=(), heat="score", planes=1, corners="corners", ops
             helper.make_tensor_value_info("heat", FLOAT, ["n", planes, "h8", "w8"]),
             helper.make_tensor_value_info(corners, FLOAT, ["n", 8, "h8", "w8"]),
         ],
-        [constant("level", 0.875), constant("gain", 8.0), constant("one", 1.0), constant("zero", 0.0),
+        [constant("level", 0.875), constant("gain", 8.0 + broken), constant("one", 1.0), constant("zero", 0.0),
          constant("quad", quad)],
         opset,
     )
@@ -133,9 +132,7 @@ def reader(name, broken=0.0):
 
 if __name__ == "__main__":
     detector("toy-detector")
-    detector("nan-detector", [helper.make_node("Sub", ["score", "one"], ["low"]),
-                              helper.make_node("Sub", ["low", "one"], ["lower"]),
-                              helper.make_node("Sqrt", ["lower"], ["nan"])], heat="nan")
+    detector("nan-detector", np.nan)
     detector("wide-detector", planes=2)
     detector("lost-detector", corners="points")
     detector("future-detector", opset=99)
