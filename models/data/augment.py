@@ -55,9 +55,17 @@ def noise(rng: np.random.Generator, image: np.ndarray, sigma: float) -> np.ndarr
 
 def jpeg(rng: np.random.Generator, image: np.ndarray, low: int = 25) -> np.ndarray:
     """Through JPEG at a random quality; image float32 0..1."""
-    data = np.clip(image * 255, 0, 255).astype(np.uint8)
-    _, coded = cv2.imencode(".jpg", data, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(low, 90))])
-    return cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+    return optics.jpeg(as_bytes(image), int(rng.integers(low, 90))).astype(np.float32) / 255
+
+
+def h264(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Through a stream's codec at a random quantiser; image float32 0..1."""
+    return optics.h264(rng, as_bytes(image)).astype(np.float32) / 255
+
+
+def as_bytes(image: np.ndarray) -> np.ndarray:
+    """An image of 0..1 as uint8."""
+    return np.clip(image * 255, 0, 255).astype(np.uint8)
 
 
 def scene_look(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
@@ -78,7 +86,6 @@ def scene_look(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     codec = rng.random()
     if codec < 0.15:
         image = jpeg(rng, image)
-    image = np.clip(image, 0, 1)
-    if codec > 0.9:
-        image = optics.h264(rng, (image * 255).astype(np.uint8)).astype(np.float32) / 255
-    return image
+    elif codec > 0.9:
+        image = h264(rng, image)
+    return np.clip(image, 0, 1)

@@ -89,8 +89,7 @@ def rendered(rng: np.random.Generator, style: str | None = None) -> tuple[np.nda
             serial = alike(rng)
     luma, quad, plate = plate_on_sensor(rng, style, serial)
     quad, text, state = misplaced(rng, quad), plate.text, state_class(plate.state)
-    row = int(rng.integers(3)) if plate.upper else 2
-    if row < 2:
+    if plate.upper and (row := int(rng.integers(3))) < 2:
         text, state, quad = (text[: plate.upper], text[plate.upper :])[row], -1, halves(quad)[row]
     elif plate.upper:
         text = ""

@@ -19,8 +19,8 @@ import numpy as np
 
 from ..data.read import rendered
 from ..data.sources import STATES
-from ..render.sensor import halves
 from ..render.scene import draw_scene
+from ..render.sensor import halves
 from .detections import iou
 from .fixed_set import draw_two_rows
 from .read_photos import HERE, Models, decode_greedy

@@ -125,6 +125,11 @@ class Outcomes:
         """The plates whose text is known."""
         return [o for o in self.plates if o.label.text]
 
+    @property
+    def false_texts(self) -> list[tuple[str, Seen]]:
+        """Plates with a text where none is labelled, with their photo."""
+        return [(photo, seen) for photo, seen in self.spare if seen.text]
+
 
 def read_lines(path: Path) -> dict[str, list[Seen]]:
     """Plates by file name (without folders), best first."""

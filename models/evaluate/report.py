@@ -129,11 +129,10 @@ def page(results: list[Outcomes]) -> str:
             parts.append('<div class="plots">' + "".join(svg(p) for p in plots) + "</div>")
             parts.append(by_condition(result))
         wrong = [o for o in result.plates if o.seen is None or (o.label.text and not o.folded)]
-        false = [(photo, seen) for photo, seen in result.spare if seen.text]
         parts.append(f"<h3>{len(wrong)} plates missed or misread (folded)</h3>" if result.plates else "")
         parts.append('<div class="misses">' + "".join(miss(result, o) for o in wrong) + "</div>")
-        parts.append(f"<h3>{len(false)} texts where no plate is labelled</h3><div class='misses'>")
-        for photo, seen in false:
+        parts.append(f"<h3>{len(result.false_texts)} texts where no plate is labelled</h3><div class='misses'>")
+        for photo, seen in result.false_texts:
             grey = load(result.folder, photo)
             parts.append(f"<figure>{picture(grey, None, seen)}<figcaption><del>{seen.text}</del> {seen.confidence:.2f}<br>"
                          f"{html.escape(photo[:40])}</figcaption></figure>")

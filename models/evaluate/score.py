@@ -43,13 +43,12 @@ def abstaining(plates: list[Outcome], share: float) -> float:
 
 def figures(result: Outcomes) -> dict[str, str]:
     """The row of one set."""
-    false = [photo for photo, seen in result.spare if seen.text]
     if not result.plates:
         return {"photos": str(len(result.photos)), "plates seen where none is, a 1000 photos": f"{1000 * len(result.spare) / max(1, len(result.photos)):.0f}",
-                "photos with a false text": rate(len(set(false)), len(result.photos))}
+                "photos with a false text": rate(len({photo for photo, _ in result.false_texts}), len(result.photos))}
     row = {"photos": str(len(result.photos)), "recall": rate(sum(o.seen is not None for o in result.plates), len(result.plates)),
            "plates seen where none is, a 1000 photos": f"{1000 * len(result.spare) / len(result.photos):.0f}",
-           "texts where no plate is labelled": str(len(false))}
+           "texts where no plate is labelled": str(len(result.false_texts))}
     return row | text_figures(result.texts)
 
 
@@ -102,7 +101,7 @@ def counts(result: Outcomes) -> dict[str, int]:
     """What a baseline holds."""
     return {"plates": len(result.texts), "found": sum(o.seen is not None for o in result.texts),
             "strict": sum(o.strict for o in result.texts), "folded": sum(o.folded for o in result.texts),
-            "state": sum(o.state_right for o in result.texts), "false": sum(bool(seen.text) for _, seen in result.spare)}
+            "state": sum(o.state_right for o in result.texts), "false": len(result.false_texts)}
 
 
 def main() -> None:

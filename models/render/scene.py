@@ -10,6 +10,7 @@ import numpy as np
 from . import body, compose, glyphs, optics, vehicles
 from .parts import EU_M, US_M
 from .plates import draw_plate
+from .styles import scalar
 
 _STOCK = 120  # vehicle faces drawn once and used again; numbered, so a seed stays reproducible
 
@@ -52,7 +53,7 @@ def _colour(rng, low=20, high=230) -> tuple[float, ...]:
     """A colour of the world: little saturation, unrelated IR."""
     grey = rng.uniform(low, high)
     c = np.clip(grey + rng.normal(0, 18, 3), 0, 255)
-    return (*(float(v) for v in c), float(np.clip(grey * rng.uniform(0.3, 1.1), 0, 255)))
+    return (*scalar(c), float(np.clip(grey * rng.uniform(0.3, 1.1), 0, 255)))
 
 
 def _sign(rng, canvas, x, y, w, h) -> None:
@@ -125,9 +126,10 @@ def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 class _Pose:
     """Where a vehicle's face stands: metres on the face (x right, y down, z behind) to px."""
 
-    def __init__(self, rng, w: int, h: int, plate_px: float, eu: bool):
+    def __init__(self, rng, w: int, h: int, plate_px: float, plate_m: tuple[float, float]):
         self.focal = w * rng.uniform(0.7, 2.6)
-        self.depth = self.focal * (EU_M if eu else US_M)[0] / plate_px
+        self.plate_m = plate_m
+        self.depth = self.focal * plate_m[0] / plate_px
         self.r = _rotation(np.radians(np.clip(rng.normal(0, 18), -40, 40)),
                            np.radians(rng.uniform(-4, 30)), np.radians(np.clip(rng.normal(0, 4), -12, 12)))
         u, v = rng.uniform(0.08, 0.92) * w, rng.uniform(0.25, 0.95) * h
@@ -167,7 +169,7 @@ def draw_scene(rng: np.random.Generator, width: int, height: int, night: bool | 
         high = 0.35 if k == 0 else 0.14
         share = float(np.exp(rng.uniform(np.log(0.015), np.log(high))))
         eu = bool(rng.random() < 0.16)
-        cars.append((_Pose(rng, width, height, share * width, eu), eu))
+        cars.append((_Pose(rng, width, height, share * width, EU_M if eu else US_M), eu))
     cars.sort(key=lambda c: -c[0].depth)
 
     found: list[tuple[np.ndarray, str, str]] = []
@@ -191,7 +193,7 @@ def draw_scene(rng: np.random.Generator, width: int, height: int, night: bool | 
             if mask[box[1]:box[3], box[0]:box[2]].mean() < 255 * 0.3:
                 kept.append((quad, text, state))
         found = kept
-        pw, ph = EU_M if eu else US_M
+        pw, ph = pose.plate_m
         lean = np.radians(rng.normal(0, 1.2))
         c, s = np.cos(lean), np.sin(lean)
         offset = rng.uniform(-0.25, 0.25) if rng.random() < 0.12 else 0.0

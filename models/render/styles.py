@@ -70,6 +70,9 @@ class Style:
     symbols: float = 0.0  # of personal plates: a heart, hand, star or plus that stands for no letter
 
 
+#: The dies of looks that are no state's own.
+DIES = ("overpass", "condensed", "semi", "boxy")
+
 _TABLE = (
     Style("ca", "US-CA", serial="navy", name_ink="red", slogan_ink="navy", face="script", dies=("boxy", "semi", "condensed"), stickers=0.8),
     Style("ca-legacy", "US-CA", ("black",), "gold", "gold", face="sans", upper=True, dies=("boxy", "semi"), formats=("9A99999", "AAA999", "1AAA999", "A99999")),
@@ -104,7 +107,7 @@ _TABLE = (
     Style("sc", "US-SC", ("white", "sky"), "navy", "navy", "sun", face="slab", upper=True),
     Style("vt", "US-VT", ("green",), "white", "white", face="sans", name_on_top=0.8),
     Style("any", embossed=0.5, stickers=0.45, personal=0.16, any_format=0.4, name_on_top=0.72,
-          dies=("overpass", "condensed", "semi", "boxy")),
+          dies=DIES),
 )
 STYLES: dict[str, Style] = {s.name: s for s in _TABLE}
 
@@ -120,11 +123,11 @@ _SPECIAL = (
           symbols=0.85),
     Style("ca-legacy-blue", "US-CA", ("blue",), "gold", "gold", face="sans", upper=True, dies=("boxy", "semi"),
           formats=("999AAA", "1AAA999", "9A99999"), personal=0.1),
-    Style("stacks", personal=0, any_format=0, stickers=0.5, dies=("overpass", "condensed", "semi", "boxy"),
+    Style("stacks", personal=0, any_format=0, dies=DIES,
           formats=("{AA}99999", "{AA}9999", "{AA}999", "{AA} 9999", "{AA}999A", "{AA}A999", "{AA}-9999", "{AA}99-999", "*{AA}9999", "{AA}*999",
                    "9999{AA}", "999{AA}", "A999{AA}", "99999{AA}", "*999{AA}", "999A{AA}", "9{AA}9999", "99{AA}99", "9{AA}*999", "99{AA}-999",
                    "{9A}9999", "{9A}9 999", "{9A}A9999", "{99}*9999", "{99}AAA999", "{99}*999", "{A9}9999")),
-    Style("symbols", personal=1.0, symbols=0.8, dies=("overpass", "condensed", "semi", "boxy")),
+    Style("symbols", personal=1.0, symbols=0.8, dies=DIES),
 )
 SPECIAL: dict[str, Style] = {s.name: s for s in _SPECIAL}
 PICTURES = ("", "", "", "mountains", "hills", "bands", "wave", "desert", "flag", "sun", "centre")

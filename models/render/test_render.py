@@ -125,9 +125,9 @@ class Scenes(unittest.TestCase):
             canvas = np.zeros((120, 400, 4), np.float32)
             draw_serial(canvas, rng, marks, "semi", (20, 16, 380, 104), np.full(4, 255, np.float32), 0.0)
             ink = (canvas[..., 0] > 128).astype(np.uint8)
-            self.assertEqual(cv2.connectedComponents(ink)[0] - 1, 7, seed)
-            tops = [stats[3] for stats in cv2.connectedComponentsWithStats(ink)[2][1:]]
-            self.assertGreater(min(tops), 25, seed)
+            count, _, stats, _ = cv2.connectedComponentsWithStats(ink)  # the ground is the first
+            self.assertEqual(count - 1, 7, seed)
+            self.assertGreater(stats[1:, cv2.CC_STAT_HEIGHT].min(), 25, seed)
 
 
 class Optics(unittest.TestCase):
