@@ -18,8 +18,8 @@ pub enum Kind {
     Read,
     /// `unread_passes`.
     UnreadPass,
-    /// `ledger`: what the outbox itself had to give up.
-    Eviction,
+    /// `ledger`: what the pole says of itself, e.g. what it had to give up.
+    Ledger,
 }
 
 /// A photo that a record names; the file is found by the record's id and this kind.

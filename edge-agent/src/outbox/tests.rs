@@ -156,7 +156,7 @@ fn a_full_outbox_gives_up_the_oldest_and_says_which() {
     }
     let records = outbox.records(0, 1000).unwrap();
     let mut accounted: Vec<u64> = records.iter().map(|r| r.sequence).collect();
-    for record in records.iter().filter(|r| r.kind == Kind::Eviction) {
+    for record in records.iter().filter(|r| r.kind == Kind::Ledger) {
         let event = Event::<Eviction>::from_json(&record.body).unwrap();
         assert_eq!(event.data.evicted, Evicted::Records);
         let SequenceRange { from, to } = event.data.sequences[0];
@@ -189,7 +189,7 @@ fn photos_over_their_cap_are_given_up_and_their_records_stay() {
     let records = outbox.records(0, 100).unwrap();
     assert_eq!(records.iter().filter(|r| r.kind == Kind::Read).count(), 15);
     assert!(records[0].photos.is_empty() && !records[0].body.is_empty());
-    assert!(records.iter().any(|r| r.kind == Kind::Eviction));
+    assert!(records.iter().any(|r| r.kind == Kind::Ledger));
     assert_eq!(outbox.photo(records[0].id, PhotoKind::Plate).unwrap(), None);
 }
 

@@ -276,7 +276,7 @@ impl Writer {
         );
         group.evictions += data.records;
         let (id, now) = (Uuid::now_v7(), Timestamp::now());
-        let entry = Entry::event(Kind::Eviction, id, self.source.clone(), now, data, Vec::new());
+        let entry = Entry::event(Kind::Ledger, id, self.source.clone(), now, data, Vec::new());
         self.prepare(entry, at, group).map_err(|e| StoreError::Failed(e.to_string()))?;
         Ok(true)
     }

@@ -430,7 +430,7 @@ const fn event_leaf(kind: Kind) -> Leaf {
     match kind {
         Kind::Read => Leaf::Reads,
         Kind::UnreadPass => Leaf::UnreadPasses,
-        Kind::Eviction => Leaf::Ledger,
+        Kind::Ledger => Leaf::Ledger,
     }
 }
 
