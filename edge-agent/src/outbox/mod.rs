@@ -5,18 +5,28 @@
 //! as the record. A record leaves by [`Outbox::delivered`], or by eviction when the store is full,
 //! which is itself a record.
 //!
-//! - one thread owns every write and commits whatever waits together ([`writer`]);
-//! - small records go into sled ([`sled_store`]), photos are files of their own ([`photos`]),
-//!   written, fsynced and renamed before the record that names them;
-//! - a damaged store is set aside and a new one, with a new epoch, begins ([`open`]).
+//! - one thread owns every write and commits whatever waits together ([`writer`], [`group`]), keeps
+//!   the limits ([`limits`], [`disk`]), and does what is due by itself ([`upkeep`]);
+//! - small records go into sled ([`sled_store`], [`generation`]), photos are files of their own
+//!   ([`photos`]), written, fsynced and renamed before the record that names them; both are sealed;
+//! - the store is opened in a process of its own first ([`probe`]); a damaged one is set aside and a
+//!   new one, with a new epoch, begins ([`open`]); what can be read of the old one comes over
+//!   ([`salvage`]).
 //!
 //! How it fails: a full or broken disk makes `keep` an error (the sequence is not used up) and the
 //! component `fail`; the caller may try again with the same id, which is kept once.
 
+mod disk;
+mod generation;
+mod group;
+mod limits;
 mod open;
 mod photos;
+pub mod probe;
+mod salvage;
 mod sled_store;
 mod store;
+mod upkeep;
 mod writer;
 
 #[cfg(test)]
@@ -25,7 +35,12 @@ mod tests;
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
 };
 
 use jiff::Timestamp;
@@ -34,14 +49,18 @@ use serde::Serialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{config, health::Health};
+use crate::{config, health::Health, identity, sealing::Keyring};
 
 pub use sled_store::SledStore;
-pub use store::{Change, Kind, PhotoRef, Record, Store, StoreError};
+pub use store::{Change, Fact, Kind, PhotoRef, Record, Store, StoreError, Stored};
+pub use upkeep::ManifestRequest;
 
 /// Largest record in bytes, its own bookkeeping included. Above about 6 KB sled puts a value into a
 /// file that it never fsyncs, and a power cut then makes the store unopenable.
 pub const MAX_RECORD_BYTES: usize = 6000;
+
+/// What sealing and the id add to a record: format, key, nonce, tag.
+const SEALED_BYTES: usize = 64;
 
 /// Largest photo in bytes; a 1080p JPEG at quality 100 is about 2 MB.
 pub const MAX_PHOTO_BYTES: usize = 8 << 20;
@@ -81,12 +100,20 @@ pub struct Entry {
     /// Its event without `historical`.
     pub body: Body,
     /// At most one of each kind.
-    pub photos: Vec<Photo>,
+    pub photos: Keeping,
+}
+
+/// The photos of an entry.
+pub enum Keeping {
+    /// To be written.
+    New(Vec<Photo>),
+    /// Files that are there already.
+    There(Vec<PhotoRef>),
 }
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entry({:?} {}, {} photos)", self.kind, self.id, self.photos.len())
+        write!(f, "Entry({:?} {})", self.kind, self.id)
     }
 }
 
@@ -103,6 +130,15 @@ impl Entry {
         Self::event(Kind::UnreadPass, pass.pass_id, source, pass.captured_at, pass, Vec::new())
     }
 
+    /// What the pole says of itself.
+    pub(crate) fn ledger<T: Data + Serialize + Send + 'static>(
+        id: Uuid,
+        source: Source,
+        data: T,
+    ) -> Self {
+        Self::event(Kind::Ledger, id, source, Timestamp::now(), data, Vec::new())
+    }
+
     pub(crate) fn event<T: Data + Serialize + Send + 'static>(
         kind: Kind,
         id: Uuid,
@@ -112,7 +148,7 @@ impl Entry {
         photos: Vec<Photo>,
     ) -> Self {
         let body = move |ledger| Event::new(id, source, captured_at, Some(ledger), data).to_json();
-        Self { id, kind, captured_at, body: Box::new(body), photos }
+        Self { id, kind, captured_at, body: Box::new(body), photos: Keeping::New(photos) }
     }
 }
 
@@ -147,18 +183,87 @@ pub enum OutboxError {
     /// The store failed; whether the record survives is not known, so try again with the same id.
     #[error("the store failed: {0}: check the disk and its free space")]
     Store(String),
+    /// A manifest of a stretch that the ledger does not have, or does not know any more.
+    #[error("no manifest of {0}")]
+    Stretch(String),
+    /// Nothing to sign with.
+    #[error("no key to sign with is configured")]
+    NoIdentity,
+    /// Signing failed.
+    #[error("{0}")]
+    Signature(String),
     /// The writer has ended.
     #[error("the outbox is closed")]
     Closed,
 }
 
-/// A handle on the outbox; clones share it. The writer ends with the last handle.
+/// What an outbox is opened with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Its folder and limits.
+    pub config: config::Outbox,
+    /// Where the key-encryption key comes from.
+    pub sealing: config::Sealing,
+    /// The data keys.
+    pub keyring: Keyring,
+    /// What signs for the ledger.
+    pub identity: Option<identity::Files>,
+    /// The agent's own program, to open the store in a process of its own first; without it the
+    /// store is opened at once, and a panic of sled's is caught only where panics unwind.
+    pub program: Option<PathBuf>,
+    /// Stands in the records that the outbox itself makes.
+    pub source: Source,
+    /// Where it says how it is.
+    pub health: Arc<Health>,
+}
+
+impl Setup {
+    /// With a key file in its own folder, nothing to sign with, and no process of its own: for tests
+    /// and tools.
+    ///
+    /// # Errors
+    /// Where the keys can't be had.
+    pub fn plain(
+        config: config::Outbox,
+        source: Source,
+        health: Arc<Health>,
+    ) -> Result<Self, OutboxError> {
+        let sealing = config::Sealing {
+            key: config::SealingKey::File(config.directory.join("sealing.key")),
+        };
+        let failed = |e: &dyn fmt::Display| OutboxError::Folder {
+            path: config.directory.clone(),
+            why: e.to_string(),
+        };
+        open::make_folder(&config.directory).map_err(|e| failed(&e))?;
+        let keyring = Keyring::open(&sealing, &config.directory.join("sealing"))
+            .map_err(|e| failed(&e))?;
+        Ok(Self { config, sealing, keyring, identity: None, program: None, source, health })
+    }
+}
+
+/// A handle on the outbox; clones share it. The writer ends with the last handle, which waits for it.
 #[derive(Clone)]
 pub struct Outbox {
     store: Arc<dyn Store>,
     photos: Arc<photos::Photos>,
-    writer: mpsc::SyncSender<writer::Command>,
     changed: watch::Receiver<u64>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    writer: mpsc::SyncSender<writer::Command>,
+    thread: Option<thread::JoinHandle<()>>,
+    /// Tells a salvage under way.
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.writer.send(writer::Command::Stop);
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
 }
 
 impl fmt::Debug for Outbox {
@@ -168,18 +273,22 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    /// Opens or makes the outbox in `config.directory` and starts its writer. `source` stands in
-    /// the records that the outbox itself makes (evictions).
+    /// Opens or makes an outbox and starts its writer.
     ///
     /// # Errors
     /// [`OutboxError::InUse`], [`OutboxError::Folder`]. A damaged store is no error: it is set
-    /// aside as `store.damaged-<time>` and reported as a warning of the component.
-    pub fn open(
-        config: &config::Outbox,
-        source: Source,
-        health: Arc<Health>,
-    ) -> Result<Self, OutboxError> {
-        open::open(config, source, health)
+    /// aside and reported as a warning of the component, and a new epoch begins.
+    pub fn open(setup: Setup) -> Result<Self, OutboxError> {
+        open::open(setup)
+    }
+
+    fn ask<T>(
+        &self,
+        command: impl FnOnce(group::Reply<T>) -> writer::Command,
+    ) -> Result<T, OutboxError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.shared.writer.send(command(reply)).map_err(|_| OutboxError::Closed)?;
+        answer.recv().map_err(|_| OutboxError::Closed)?
     }
 
     /// Keeps an entry; durable when this returns. Blocks for about one fsync.
@@ -188,9 +297,7 @@ impl Outbox {
     /// Nothing was kept, except after [`OutboxError::Store`], where it is not known: try again
     /// with the same id.
     pub fn keep(&self, entry: Entry) -> Result<u64, OutboxError> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.writer.send(writer::Command::Keep(entry, reply)).map_err(|_| OutboxError::Closed)?;
-        answer.recv().map_err(|_| OutboxError::Closed)?
+        self.ask(|reply| writer::Command::Keep(entry, reply))
     }
 
     /// Deletes records, and their photos, that the server has. Unknown sequences are ignored. After
@@ -199,19 +306,44 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError::Store`]: they are all still there or all gone.
     pub fn delivered(&self, sequences: Vec<u64>) -> Result<(), OutboxError> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.writer
-            .send(writer::Command::Delivered(sequences, reply))
-            .map_err(|_| OutboxError::Closed)?;
-        answer.recv().map_err(|_| OutboxError::Closed)?
+        self.ask(|reply| writer::Command::Delivered(sequences, reply))
     }
 
-    /// Records from `first` on, oldest first, at most `limit`.
+    /// Puts records on hold (or ends it): they outlive the configured age and the limits, up to two
+    /// years. Ids that are not there are ignored.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn hold(&self, ids: Vec<Uuid>, held: bool) -> Result<(), OutboxError> {
+        self.ask(|reply| writer::Command::Hold(ids, held, reply))
+    }
+
+    /// Signs for a stretch of the ledger; the sequence of the entry that carries it.
+    ///
+    /// # Errors
+    /// [`OutboxError::Stretch`], [`OutboxError::NoIdentity`], [`OutboxError::Signature`],
+    /// [`OutboxError::Store`].
+    pub fn manifest(&self, request: ManifestRequest) -> Result<u64, OutboxError> {
+        self.ask(|reply| writer::Command::Manifest(request, reply))
+    }
+
+    /// Readable records from `first` on, oldest first, at most `limit`; fewer only where there are no
+    /// more.
     ///
     /// # Errors
     /// [`OutboxError::Store`].
     pub fn records(&self, first: u64, limit: usize) -> Result<Vec<Record>, OutboxError> {
-        self.store.records(first, limit).map_err(|e| OutboxError::Store(e.to_string()))
+        let (mut records, mut first) = (Vec::new(), first);
+        while records.len() < limit {
+            let page = self
+                .store
+                .stored(first, limit - records.len())
+                .map_err(|e| OutboxError::Store(e.to_string()))?;
+            let Some(end) = page.last() else { break };
+            first = end.sequence().saturating_add(1);
+            records.extend(page.into_iter().filter_map(Stored::record));
+        }
+        Ok(records)
     }
 
     /// The sequence of a kept record.

@@ -1,156 +1,216 @@
-//! Opening: lock, store, quarantine, photos without a record.
+//! Opening: lock, a look at the store in a process of its own, quarantine, photos without a record.
 //!
-//! `<directory>/lock` keeps a second agent out, `store/` is sled's, `photos/` the photos. A damaged
-//! store is renamed to `store.damaged-<time>` with its photos beside it, and a new epoch begins.
-//! sled was seen to panic on damage; in a release build a panic ends the process, so this catches
-//! it only where panics unwind (opening in a child process is what will hold in both).
+//! `<directory>/lock` keeps a second agent out, `store-<n>/` is sled's, `photos/` the photos,
+//! `sealing/` the data keys. A damaged store is renamed to `store-<n>.damaged-<time>`, a new epoch
+//! begins at once, and what can still be read of the old one comes over while the agent works.
 
 use std::{
-    collections::HashSet,
     fs::{self, DirBuilder, File, TryLockError},
     io,
     os::unix::fs::DirBuilderExt,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    sync::{Arc, mpsc},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::AtomicBool,
+        mpsc,
+    },
     thread,
 };
 
 use jiff::Timestamp;
-use milepost_wire::Source;
+use milepost_wire::PhotoKind;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{
-    MAX_WAITING, Outbox, OutboxError,
+    MAX_WAITING, Outbox, OutboxError, Setup, Shared,
+    disk::{BALLAST_BYTES, Disk},
+    generation::Generation,
     photos::Photos,
+    probe::Probe,
+    salvage::Salvager,
     sled_store::SledStore,
-    store::{Store, StoreError},
-    writer::{Totals, Writer},
+    store::{Store, StoreError, Stored},
+    upkeep::Upkeep,
+    writer::Writer,
 };
-use crate::{
-    config,
-    health::{Component, Health, Status},
-};
-
-/// Records read at a time when the store is looked through.
-const SCAN: usize = 512;
+use crate::health::{Component, Status};
 
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-pub(super) fn open(
-    config: &config::Outbox,
-    source: Source,
-    health: Arc<Health>,
-) -> Result<Outbox, OutboxError> {
-    let result = try_open(config, source, &health);
+pub(super) fn open(setup: Setup) -> Result<Outbox, OutboxError> {
+    let health = setup.health.clone();
+    let result = try_open(setup);
     if let Err(error) = &result {
         health.set(Component::Outbox, Status::Fail, error.to_string());
     }
     result
 }
 
-fn try_open(
-    config: &config::Outbox,
-    source: Source,
-    health: &Arc<Health>,
-) -> Result<Outbox, OutboxError> {
-    let directory = &config.directory;
+/// What was found of the store.
+enum Found {
+    Sound { unreadable: u64 },
+    /// Damaged; where it is now.
+    Quarantined { why: String, aside: PathBuf },
+}
+
+fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
+    let directory = setup.config.directory.clone();
     let folder = |e: io::Error| OutboxError::Folder { path: directory.clone(), why: e.to_string() };
-    make_folder(directory).map_err(folder)?;
+    make_folder(&directory).map_err(folder)?;
     let lock = File::create(directory.join("lock")).map_err(folder)?;
     match lock.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(OutboxError::InUse(directory.clone())),
+        Err(TryLockError::WouldBlock) => return Err(OutboxError::InUse(directory)),
         Err(TryLockError::Error(e)) => return Err(folder(e)),
     }
+    let disk = Disk::new(&directory, setup.config.min_free_bytes);
+    if disk.free().is_ok_and(|free| free < BALLAST_BYTES) && disk.drop_ballast() {
+        tracing::warn!("the disk is full: the ballast was let go of to open the outbox");
+    }
 
-    let (store_folder, photo_folder) = (directory.join("store"), directory.join("photos"));
-    let (store, damage) = match open_store(&store_folder) {
-        Ok(store) => (store, None),
-        Err(StoreError::Damaged(why)) => {
-            let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
-            let aside = directory.join(format!("store.damaged-{stamp}"));
-            fs::rename(&store_folder, &aside).map_err(folder)?;
-            if photo_folder.exists() {
-                let photos = directory.join(format!("photos.damaged-{stamp}"));
-                fs::rename(&photo_folder, photos).map_err(folder)?;
-            }
-            let store = open_store(&store_folder).map_err(|e| OutboxError::Folder {
-                path: store_folder.clone(),
-                why: e.to_string(),
-            })?;
-            tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
-            (store, Some(aside))
-        }
-        Err(StoreError::InUse) => return Err(OutboxError::InUse(directory.clone())),
-        Err(e) => {
-            return Err(OutboxError::Folder { path: store_folder, why: e.to_string() });
-        }
+    let probe = Probe {
+        program: setup.program.clone(),
+        sealing: setup.sealing.clone(),
+        keyring: setup.keyring.clone(),
     };
-
-    let photos = Photos::open(&photo_folder).map_err(folder)?;
-    let (totals, named) = totals(&store).map_err(|e| OutboxError::Store(e.to_string()))?;
-    let orphans = photos.collect(&named).map_err(folder)?;
-    photos.sync().map_err(folder)?;
-    tracing::info!(
-        records = totals.records,
-        photo_bytes = totals.photo_bytes,
-        orphans,
-        "outbox opened"
-    );
-    let standing = match &damage {
-        Some(aside) => {
-            let output = format!(
-                "the store was damaged and set aside as {}; a new one is in use: save that folder, then delete it",
-                aside.display()
-            );
-            (Status::Warn, output)
-        }
-        None => (Status::Pass, "durable".to_owned()),
+    let fault = |e: StoreError| match e {
+        StoreError::InUse => OutboxError::InUse(directory.clone()),
+        e => OutboxError::Folder { path: directory.clone(), why: e.to_string() },
     };
+    let found = look(&probe, &directory).map_err(fault)?;
+    let store: Arc<dyn Store> =
+        Arc::new(SledStore::open(&directory, setup.keyring.clone()).map_err(fault)?);
+    let photos = Photos::open(&directory.join("photos"), setup.keyring.clone()).map_err(folder)?;
+    if matches!(found, Found::Sound { .. }) {
+        let orphans = collect(&photos, &*store).map_err(folder)?;
+        photos.sync().map_err(folder)?;
+        tracing::info!(records = store.count(), photo_bytes = photos.bytes(), orphans, "outbox opened");
+    }
 
-    let (store, photos): (Arc<dyn Store>, _) = (Arc::new(store), Arc::new(photos));
+    let photos = Arc::new(photos);
     let (commands, waiting) = mpsc::sync_channel(MAX_WAITING);
-    let (changed_tx, changed) = watch::channel(store.position().last_sequence);
-    let writer = Writer {
+    let position = store.position();
+    let (changed_tx, changed) = watch::channel(position.last_sequence);
+    let stop = Arc::new(AtomicBool::new(false));
+    let salvager = Salvager {
+        probe,
+        source: setup.source.clone(),
+        writer: commands.clone(),
+        stop: stop.clone(),
+    };
+    let salvage = move |aside: PathBuf| {
+        if let Err(error) = salvager.clone().start(aside) {
+            tracing::error!(%error, "the damaged store can't be salvaged");
+        }
+    };
+    let mut writer = Writer {
         store: store.clone(),
         photos: photos.clone(),
-        source,
-        health: health.clone(),
-        max_records: config.max_records,
-        max_photo_bytes: config.max_photo_bytes,
-        totals,
+        keyring: setup.keyring,
+        disk,
+        limits: (&setup.config).into(),
+        source: setup.source,
+        health: setup.health,
+        upkeep: Upkeep::new(setup.identity),
+        epoch: position.epoch,
+        purge_from: 0,
         changed: changed_tx,
-        standing,
+        standing: standing(&found),
+        salvage: Box::new(salvage),
+        stopping: false,
         _lock: lock,
     };
-    thread::Builder::new()
+    let (damage, aside) = match found {
+        Found::Sound { .. } => (None, None),
+        Found::Quarantined { why, aside } => (Some(why), Some(aside)),
+    };
+    writer.started(damage.as_deref()).map_err(|e| OutboxError::Store(e.to_string()))?;
+    if let Some(aside) = aside {
+        (writer.salvage)(aside);
+    }
+    let thread = thread::Builder::new()
         .name("outbox".into())
         .spawn(move || writer.run(&waiting))
         .map_err(folder)?;
-    Ok(Outbox { store, photos, writer: commands, changed })
+    let shared = Arc::new(Shared { writer: commands, thread: Some(thread), stop });
+    Ok(Outbox { store, photos, changed, shared })
 }
 
-fn open_store(folder: &Path) -> Result<SledStore, StoreError> {
-    catch_unwind(AssertUnwindSafe(|| SledStore::open(folder)))
-        .unwrap_or_else(|_| Err(StoreError::Damaged("sled panicked while opening it".into())))
+/// Goes through the store, without its snapshots where they are what is damaged, and sets it aside
+/// where it can't be used.
+fn look(probe: &Probe, directory: &Path) -> Result<Found, StoreError> {
+    let io = |e: io::Error| StoreError::Io { path: directory.into(), why: e.to_string() };
+    let generation = Generation::current(directory).map_err(io)?;
+    let check = || {
+        let bytes = fs::metadata(generation.folder().join("db")).map_or(0, |f| f.len());
+        let sound = || probe.check(directory, bytes);
+        catch_unwind(AssertUnwindSafe(sound))
+            .unwrap_or_else(|_| Err(StoreError::Damaged("sled panicked while opening it".into())))
+    };
+    let why = match check() {
+        Err(StoreError::Damaged(why)) => why,
+        other => return other.map(|unreadable| Found::Sound { unreadable }),
+    };
+    // sled makes its snapshots again from the log.
+    if remove_snapshots(&generation.folder()).map_err(io)?
+        && let Ok(unreadable) = check()
+    {
+        tracing::warn!(%why, "the store was mended by leaving its snapshot out");
+        return Ok(Found::Sound { unreadable });
+    }
+    let aside = generation.quarantine(Timestamp::now()).map_err(io)?;
+    tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
+    Ok(Found::Quarantined { why, aside })
 }
 
-type Named = HashSet<(uuid::Uuid, milepost_wire::PhotoKind)>;
+fn remove_snapshots(folder: &Path) -> io::Result<bool> {
+    let mut any = false;
+    for file in fs::read_dir(folder)? {
+        let path = file?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")) {
+            fs::remove_file(path)?;
+            any = true;
+        }
+    }
+    Ok(any)
+}
 
-fn totals(store: &dyn Store) -> Result<(Totals, Named), StoreError> {
-    let (mut totals, mut named) = (Totals::default(), Named::new());
-    let mut next = 0;
-    loop {
-        let records = store.records(next, SCAN)?;
-        let Some(last) = records.last() else { return Ok((totals, named)) };
-        next = last.sequence.saturating_add(1);
-        for record in &records {
-            totals.records += 1;
-            totals.photo_bytes += record.photo_bytes();
-            named.extend(record.photos.iter().map(|p| (record.id, p.kind)));
+/// Deletes the photos that no record names.
+fn collect(photos: &Photos, store: &dyn Store) -> io::Result<u64> {
+    photos.collect(|id: Uuid, kind: PhotoKind| {
+        let sequence = store.sequence_of(id).map_err(io::Error::other)?;
+        let stored = sequence.map(|s| store.at(s)).transpose().map_err(io::Error::other)?.flatten();
+        Ok(match stored {
+            Some(Stored::Record(record)) => record.photos.iter().any(|p| p.kind == kind),
+            // Purged together.
+            Some(Stored::Unreadable { .. }) => true,
+            None => false,
+        })
+    })
+}
+
+/// What the component says while all is well.
+fn standing(found: &Found) -> (Status, String) {
+    match found {
+        Found::Sound { unreadable: 0 } => (Status::Pass, "durable".to_owned()),
+        Found::Sound { unreadable } => {
+            let output = format!(
+                "{unreadable} records could not be read and are given up in the ledger: if this \
+                 comes again, exchange the disk"
+            );
+            (Status::Warn, output)
+        }
+        Found::Quarantined { why, aside } => {
+            let output = format!(
+                "the store was damaged ({why}) and set aside as {}; a new one is in use: if this \
+                 comes again, exchange the disk",
+                aside.display()
+            );
+            (Status::Warn, output)
         }
     }
 }

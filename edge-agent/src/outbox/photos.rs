@@ -1,22 +1,25 @@
-//! Photos as files: `<folder>/<record id>-<plate|context>.jpg`.
+//! Photos as files: `<folder>/<record id>-<plate|context>.sealed`.
 //!
-//! Written under another name, fsynced, renamed, and the folder fsynced, all before a record names
-//! them. So a file without a record is left over from a power cut and is deleted at open; a record
-//! without its file is one whose photo was evicted.
+//! Sealed, written under another name, fsynced, renamed, and the folder fsynced, all before a record
+//! names them. So a file without a record is left over from a power cut and is deleted at open; a
+//! record without its file is one whose photo was evicted.
 
 use std::{
-    collections::HashSet,
     fs::{self, File},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use milepost_wire::PhotoKind;
 use uuid::Uuid;
 
 use super::Photo;
+use crate::sealing::{KeyUse, Keyring, SealingError};
 
+/// Ending of a whole photo.
+const WHOLE: &str = "sealed";
 /// Ending of a file that is not yet whole.
 const UNFINISHED: &str = "tmp";
 
@@ -24,35 +27,74 @@ const UNFINISHED: &str = "tmp";
 #[derive(Debug)]
 pub(super) struct Photos {
     folder: PathBuf,
+    keyring: Keyring,
+    /// On disk, as the files' lengths.
+    bytes: AtomicU64,
+}
+
+/// What a sealed photo is bound to.
+fn context(id: Uuid, kind: PhotoKind) -> Vec<u8> {
+    [&b"photo"[..], id.as_bytes(), kind.name().as_bytes()].concat()
 }
 
 impl Photos {
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+    pub(super) fn open(folder: &Path, keyring: Keyring) -> io::Result<Self> {
         super::open::make_folder(folder)?;
-        Ok(Self { folder: folder.into() })
+        let photos = Self { folder: folder.into(), keyring, bytes: AtomicU64::new(0) };
+        photos.recount()?;
+        Ok(photos)
+    }
+
+    /// Takes their size from the disk: the retention watchdog deletes some on its own. Only where
+    /// nothing else is being written.
+    pub(super) fn recount(&self) -> io::Result<()> {
+        let mut bytes = 0;
+        for file in fs::read_dir(&self.folder)? {
+            match file?.metadata() {
+                Ok(file) => bytes += file.len(),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.bytes.store(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     fn path(&self, id: Uuid, kind: PhotoKind) -> PathBuf {
-        self.folder.join(format!("{}-{}.jpg", id.hyphenated(), kind.name()))
+        self.folder.join(format!("{}-{}.{WHOLE}", id.hyphenated(), kind.name()))
     }
 
-    /// Writes one; durable only after [`Self::sync`].
-    pub(super) fn write(&self, id: Uuid, photo: &Photo) -> io::Result<()> {
+    /// Writes one and says how large its file is; durable only after [`Self::sync`].
+    pub(super) fn write(&self, id: Uuid, photo: &Photo, usage: KeyUse) -> io::Result<u64> {
+        let sealed = self
+            .keyring
+            .seal_with(usage, &context(id, photo.kind), &photo.jpeg)
+            .map_err(io::Error::other)?;
         let path = self.path(id, photo.kind);
         let unfinished = path.with_extension(UNFINISHED);
+        let before = fs::metadata(&path).map_or(0, |m| m.len());
         let written = File::options()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
             .open(&unfinished)
-            .and_then(|mut file| file.write_all(&photo.jpeg).and_then(|()| file.sync_all()))
+            .and_then(|mut file| file.write_all(&sealed).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&unfinished, &path));
-        if written.is_err() {
+        if let Err(error) = written {
             // The space is needed; what can't be deleted now is deleted at the next open.
             let _ = fs::remove_file(&unfinished);
+            return Err(error);
         }
-        written
+        let size = sealed.len() as u64;
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+        self.bytes.fetch_sub(before, Ordering::Relaxed);
+        Ok(size)
     }
 
     /// Makes the names of all that was written durable.
@@ -60,24 +102,56 @@ impl Photos {
         File::open(&self.folder)?.sync_all()
     }
 
+    /// The JPEG; `None` where the file is not there, or its key was destroyed.
     pub(super) fn load(&self, id: Uuid, kind: PhotoKind) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.path(id, kind)) {
+        let sealed = match fs::read(self.path(id, kind)) {
+            Ok(sealed) => sealed,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        match self.keyring.unseal(&context(id, kind), &sealed) {
             Ok(jpeg) => Ok(Some(jpeg)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
+            Err(SealingError::KeyGone { .. }) => Ok(None),
+            Err(error) => {
+                tracing::warn!(%id, kind = kind.name(), %error, "a photo can't be read");
+                Ok(None)
+            }
         }
+    }
+
+    /// Size of one's file; 0 where it is not there.
+    pub(super) fn size(&self, id: Uuid, kind: PhotoKind) -> u64 {
+        fs::metadata(self.path(id, kind)).map_or(0, |m| m.len())
     }
 
     /// Deletes one; one that is not there is no error.
     pub(super) fn remove(&self, id: Uuid, kind: PhotoKind) -> io::Result<()> {
-        match fs::remove_file(self.path(id, kind)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
+        self.remove_file(&self.path(id, kind))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let size = match fs::metadata(path) {
+            Ok(file) => file.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        match fs::remove_file(path) {
+            Ok(()) => {
+                self.bytes.fetch_sub(size, Ordering::Relaxed);
+                Ok(())
+            }
+            // The retention watchdog was quicker.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
         }
     }
 
-    /// Deletes every file that no record names; says how many. Files that are not ours stay.
-    pub(super) fn collect(&self, named: &HashSet<(Uuid, PhotoKind)>) -> io::Result<u64> {
+    /// Deletes every file that `named` says no record names, and everything unfinished; says how
+    /// many. Files that are not ours stay.
+    pub(super) fn collect(
+        &self,
+        mut named: impl FnMut(Uuid, PhotoKind) -> io::Result<bool>,
+    ) -> io::Result<u64> {
         let mut deleted = 0;
         for file in fs::read_dir(&self.folder)? {
             let path = file?.path();
@@ -85,9 +159,10 @@ impl Photos {
                 let (id, kind) = stem.rsplit_once('-')?;
                 Some((Uuid::parse_str(id).ok()?, PhotoKind::from_name(kind)?))
             });
-            let whole = path.extension().is_some_and(|e| e == "jpg");
-            if ours.is_some_and(|photo| !whole || !named.contains(&photo)) {
-                fs::remove_file(&path)?;
+            let Some((id, kind)) = ours else { continue };
+            let whole = path.extension().is_some_and(|e| e == WHOLE);
+            if !whole || !named(id, kind)? {
+                self.remove_file(&path)?;
                 deleted += 1;
             }
         }

@@ -4,40 +4,88 @@
 //! after each flush that must count, the file `db` is fsynced by us, and the folders once at open
 //! (measured with simulated power cuts: without it acknowledged records are lost).
 //!
-//! Keys, in one tree so that one batch is atomic: `r` + sequence (8 bytes, big-endian) → record;
-//! `i` + id (16 bytes) → sequence; `m` + name → epoch, last sequence.
+//! Keys, in one tree so that one batch is atomic: `r` + sequence (8 bytes, big-endian) → id and
+//! sealed record; `i` + id (16 bytes) → sequence; `c` + sequence → chain; `m` + name → epoch, last
+//! sequence, count, facts. What a record says is readable with its data key alone, bound to its
+//! epoch and sequence.
+//!
+//! sled gives no space back: a store that is drained and large is copied into a fresh one
+//! ([`super::generation`]).
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    thread,
+    time::{Duration, Instant},
 };
 
-use milepost_wire::LedgerPosition;
+use jiff::Timestamp;
+use milepost_wire::{Chain, LedgerPosition};
 use sled::{Batch, Db};
 use uuid::Uuid;
 
-use super::store::{Change, Record, Store, StoreError};
+use super::{
+    generation::Generation,
+    store::{Change, Fact, Record, Store, StoreError, Stored},
+};
+use crate::sealing::{KeyUse, Keyring, SealingError};
 
 /// sled's cache. Its default of 1 GB is more than the whole agent may have.
 const CACHE_BYTES: u64 = 8 << 20;
+/// A store smaller than this is not worth copying.
+const COMPACT_BYTES: u64 = 64 << 20;
+/// With more records than this the store is not drained.
+const COMPACT_RECORDS: u64 = 1000;
+/// Entries copied in one batch.
+const COPY_BATCH: usize = 1000;
+/// How long a store that was just closed may be in use still.
+const REOPEN_LIMIT: Duration = Duration::from_secs(5);
+/// Between two tries.
+const REOPEN_PAUSE: Duration = Duration::from_millis(5);
+/// Bytes of the id before a sealed record.
+const ID_BYTES: usize = 16;
 
 const EPOCH: &[u8] = b"mepoch";
 const LAST: &[u8] = b"mlast";
+const COUNT: &[u8] = b"mcount";
+
+const fn fact_key(fact: Fact) -> &'static [u8] {
+    match fact {
+        Fact::OrderlyStop => b"mstop",
+        Fact::BootId => b"mboot",
+        Fact::ManifestTo => b"mmanifest",
+    }
+}
 
 /// A store in a folder of its own.
 #[derive(Debug)]
 pub struct SledStore {
+    /// `None` while it could not be opened again after a failure.
+    state: RwLock<Option<State>>,
+    generation: Mutex<Generation>,
+    keyring: Keyring,
+}
+
+#[derive(Debug)]
+struct State {
     db: Db,
     /// `<folder>/db`, to fsync it.
     file: File,
     folder: PathBuf,
     epoch: Uuid,
-    count: AtomicU64,
+    /// As of the last commit; apart, so that asking for them never waits for the disk.
+    numbers: Mutex<Numbers>,
 }
 
-fn record_key(sequence: u64) -> [u8; 9] {
-    let mut key = [b'r'; 9];
+#[derive(Debug, Clone, Copy, Default)]
+struct Numbers {
+    last: u64,
+    count: u64,
+}
+
+fn key(prefix: u8, sequence: u64) -> [u8; 9] {
+    let mut key = [prefix; 9];
     key[1..].copy_from_slice(&sequence.to_be_bytes());
     key
 }
@@ -54,73 +102,221 @@ fn number(bytes: &[u8]) -> Result<u64, StoreError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-impl SledStore {
-    /// Opens or makes the store in `folder`.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] where its content is not what was written; else the disk.
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let io =
-            |e: &dyn std::fmt::Display| StoreError::Io { path: folder.into(), why: e.to_string() };
-        let db = sled::Config::new()
-            .path(folder)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|e| from_sled(folder, &e))?;
-        let file = File::options().write(true).open(folder.join("db")).map_err(|e| io(&e))?;
-        let epoch = match db.get(EPOCH).map_err(|e| from_sled(folder, &e))? {
-            Some(bytes) => {
-                Uuid::from_slice(&bytes).map_err(|e| StoreError::Damaged(format!("epoch: {e}")))?
-            }
-            None => {
-                let epoch = Uuid::now_v7();
-                let mut batch = Batch::default();
-                batch.insert(EPOCH, epoch.as_bytes());
-                batch.insert(LAST, &0u64.to_be_bytes());
-                db.apply_batch(batch).map_err(|e| from_sled(folder, &e))?;
-                epoch
-            }
-        };
-        let store = Self { db, file, folder: folder.into(), epoch, count: AtomicU64::new(0) };
-        store.sync()?;
-        for directory in [Some(folder), folder.parent()].into_iter().flatten() {
-            File::open(directory).and_then(|d| d.sync_all()).map_err(|e| io(&e))?;
+/// What a sealed record is bound to.
+fn context(epoch: Uuid, sequence: u64) -> Vec<u8> {
+    [&b"record"[..], epoch.as_bytes(), &sequence.to_be_bytes()].concat()
+}
+
+fn open_db(folder: &Path) -> Result<(Db, File), StoreError> {
+    let db = sled::Config::new()
+        .path(folder)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None)
+        .open()
+        .map_err(|e| from_sled(folder, &e))?;
+    let file = File::options().write(true).open(folder.join("db")).map_err(|e| io(folder, &e))?;
+    Ok((db, file))
+}
+
+fn io(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Io { path: path.into(), why: error.to_string() }
+}
+
+fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|d| d.sync_all()).map_err(|e| io(folder, &e))
+}
+
+impl State {
+    fn open(generation: &Generation) -> Result<Self, StoreError> {
+        let folder = generation.folder();
+        let (db, file) = open_db(&folder)?;
+        let mut state =
+            Self { db, file, folder, epoch: Uuid::nil(), numbers: Mutex::default() };
+        if state.get(EPOCH)?.is_none() {
+            let mut batch = Batch::default();
+            batch.insert(EPOCH, Uuid::now_v7().as_bytes());
+            batch.insert(LAST, &0u64.to_be_bytes());
+            batch.insert(COUNT, &0u64.to_be_bytes());
+            state.db.apply_batch(batch).map_err(|e| state.error(&e))?;
         }
-        store.count.store(store.check()?, Ordering::Relaxed);
-        Ok(store)
+        state.sync()?;
+        sync_folder(&state.folder)?;
+        let epoch = state.get(EPOCH)?.unwrap_or_default();
+        state.epoch =
+            Uuid::from_slice(&epoch).map_err(|e| StoreError::Damaged(format!("epoch: {e}")))?;
+        state.refresh()?;
+        Ok(state)
     }
 
-    /// Counts the records, and that they and the ledger's position agree.
-    fn check(&self) -> Result<u64, StoreError> {
-        let last = self.last()?;
-        let mut count = 0;
-        for item in self.db.scan_prefix(b"r") {
-            let (key, _) = item.map_err(|e| self.error(&e))?;
-            count += 1;
-            if number(&key[1..])? > last {
-                return Err(StoreError::Damaged("a record beyond the last sequence".into()));
+    /// As [`Self::open`], after another handle on it was dropped: sled's own threads may hold it
+    /// for a moment more.
+    fn open_again(generation: &Generation) -> Result<Self, StoreError> {
+        let until = Instant::now() + REOPEN_LIMIT;
+        loop {
+            match Self::open(generation) {
+                Err(StoreError::InUse) if Instant::now() < until => thread::sleep(REOPEN_PAUSE),
+                other => return other,
             }
         }
-        Ok(count)
     }
 
-    fn last(&self) -> Result<u64, StoreError> {
-        match self.db.get(LAST).map_err(|e| self.error(&e))? {
+    fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<sled::IVec>, StoreError> {
+        self.db.get(key).map_err(|e| self.error(&e))
+    }
+
+    fn meta(&self, name: &[u8]) -> Result<u64, StoreError> {
+        match self.get(name)? {
             Some(bytes) => number(&bytes),
-            None => Err(StoreError::Damaged("the last sequence is missing".into())),
+            None => Err(StoreError::Damaged("the ledger's position is missing".into())),
         }
+    }
+
+    /// Takes position and count from what is there.
+    fn refresh(&self) -> Result<(), StoreError> {
+        self.set_numbers(Numbers { last: self.meta(LAST)?, count: self.meta(COUNT)? });
+        Ok(())
+    }
+
+    fn numbers(&self) -> Numbers {
+        *self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_numbers(&self, numbers: Numbers) {
+        *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = numbers;
     }
 
     fn sync(&self) -> Result<(), StoreError> {
         self.db.flush().map_err(|e| self.error(&e))?;
-        self.file
-            .sync_all()
-            .map_err(|e| StoreError::Io { path: self.folder.join("db"), why: e.to_string() })
+        self.file.sync_all().map_err(|e| io(&self.folder.join("db"), &e))
     }
 
     fn error(&self, error: &sled::Error) -> StoreError {
         from_sled(&self.folder, error)
+    }
+
+    /// Every entry into a fresh store, batch by batch.
+    fn copy_to(&self, db: &Db) -> Result<(), StoreError> {
+        let (mut batch, mut size) = (Batch::default(), 0);
+        for item in self.db.iter() {
+            let (key, value) = item.map_err(|e| self.error(&e))?;
+            batch.insert(key, value);
+            size += 1;
+            if size == COPY_BATCH {
+                db.apply_batch(std::mem::take(&mut batch)).map_err(|e| self.error(&e))?;
+                size = 0;
+            }
+        }
+        db.apply_batch(batch).map_err(|e| self.error(&e))
+    }
+}
+
+impl SledStore {
+    /// Opens or makes the store of an outbox's folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where its content is not what was written; else the disk.
+    pub fn open(place: &Path, keyring: Keyring) -> Result<Self, StoreError> {
+        let generation = Generation::current(place).map_err(|e| io(place, &e))?;
+        let store = Self::open_generation(generation.clone(), keyring)?;
+        generation.select().map_err(|e| io(place, &e))?;
+        generation.remove_others().map_err(|e| io(place, &e))?;
+        Ok(store)
+    }
+
+    /// Opens one that was set aside.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_aside(folder: &Path, keyring: Keyring) -> Result<Self, StoreError> {
+        let generation = Generation::aside(folder)
+            .ok_or_else(|| StoreError::Failed("not a store's folder".into()))?;
+        Self::open_generation(generation, keyring)
+    }
+
+    fn open_generation(generation: Generation, keyring: Keyring) -> Result<Self, StoreError> {
+        let state = RwLock::new(Some(State::open_again(&generation)?));
+        Ok(Self { state, generation: Mutex::new(generation), keyring })
+    }
+
+    /// Goes through everything: that the records, their ids, the chain and the position agree. Says
+    /// how many records can't be read.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where they do not; else the disk.
+    pub fn check(&self) -> Result<u64, StoreError> {
+        let damaged = |why: &str| Err(StoreError::Damaged(why.into()));
+        let (mut next, mut count, mut unreadable) = (0, 0, 0);
+        let position = self.position();
+        loop {
+            let page = self.stored(next, COPY_BATCH)?;
+            let Some(end) = page.last() else { break };
+            next = end.sequence().saturating_add(1);
+            for stored in page {
+                let sequence = stored.sequence();
+                count += 1;
+                if sequence > position.last_sequence {
+                    return damaged("a record beyond the last sequence");
+                }
+                if self.chain_after(sequence)?.is_none() {
+                    return damaged("a record without its link of the chain");
+                }
+                let id = match stored {
+                    Stored::Record(record) => record.id,
+                    Stored::Unreadable { id, .. } => {
+                        unreadable += 1;
+                        id
+                    }
+                };
+                if self.sequence_of(id)? != Some(sequence) {
+                    return damaged("an id that leads to another record");
+                }
+            }
+        }
+        if count != self.count() {
+            return damaged("records are missing");
+        }
+        if self.chain_after(position.last_sequence)?.is_none() {
+            return damaged("the last link of the chain is missing");
+        }
+        Ok(unreadable)
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&State) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        work(state.as_ref().ok_or_else(|| StoreError::Failed("the store is not open".into()))?)
+    }
+
+    fn set(&self, state: Option<State>) -> Option<State> {
+        let mut slot = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *slot, state)
+    }
+
+    fn generation(&self) -> MutexGuard<'_, Generation> {
+        self.generation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sealed(&self, epoch: Uuid, record: &Record) -> Result<Vec<u8>, StoreError> {
+        let usage = if record.held { KeyUse::Hold } else { KeyUse::Data };
+        let sealed = self
+            .keyring
+            .seal_for(usage, &context(epoch, record.sequence), &record.encode()?)
+            .map_err(|e| StoreError::Failed(e.to_string()))?;
+        Ok([record.id.as_bytes(), &sealed[..]].concat())
+    }
+
+    fn unsealed(&self, epoch: Uuid, sequence: u64, value: &[u8]) -> Result<Stored, StoreError> {
+        let (id, sealed) = value
+            .split_at_checked(ID_BYTES)
+            .ok_or_else(|| StoreError::Damaged(format!("record {sequence}: too short")))?;
+        let id = Uuid::from_slice(id).map_err(|e| StoreError::Damaged(e.to_string()))?;
+        let unreadable = |key_gone| Stored::Unreadable { sequence, id, key_gone };
+        Ok(match self.keyring.unseal(&context(epoch, sequence), sealed) {
+            Ok(plain) => Record::decode(sequence, &plain)
+                .ok()
+                .filter(|r| r.id == id)
+                .map_or(unreadable(false), Stored::Record),
+            Err(error) => unreadable(matches!(error, SealingError::KeyGone { .. })),
+        })
     }
 }
 
@@ -142,70 +338,145 @@ fn from_sled(folder: &Path, error: &sled::Error) -> StoreError {
 
 impl Store for SledStore {
     fn commit(&self, change: &Change) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
-        let (mut added, mut last) = (0_i64, None);
-        let known = self.last()?;
-        for (sequence, id) in &change.delete {
-            let key = record_key(*sequence);
-            if self.db.contains_key(key).map_err(|e| self.error(&e))? {
-                added -= 1;
+        self.read(|state| {
+            let mut batch = Batch::default();
+            let before = state.numbers();
+            let Numbers { mut last, mut count } = before;
+            for (sequence, id) in &change.delete {
+                let key = key(b'r', *sequence);
+                if state.get(key)?.is_some() {
+                    count = count.saturating_sub(1);
+                }
+                batch.remove(&key);
+                batch.remove(&id_key(*id));
             }
-            batch.remove(&key);
-            batch.remove(&id_key(*id));
-        }
-        for record in &change.put {
-            batch.insert(&record_key(record.sequence), record.encode()?);
-            batch.insert(&id_key(record.id), &record.sequence.to_be_bytes());
-            if record.sequence > known {
-                added += 1;
-                last = last.max(Some(record.sequence));
+            for record in &change.put {
+                batch.insert(&key(b'r', record.sequence), self.sealed(state.epoch, record)?);
+                batch.insert(&id_key(record.id), &record.sequence.to_be_bytes());
+                if record.sequence > before.last {
+                    count += 1;
+                    last = last.max(record.sequence);
+                }
             }
-        }
-        if let Some(last) = last {
+            for (sequence, chain) in &change.links {
+                batch.insert(&key(b'c', *sequence), chain.as_bytes());
+            }
+            for item in state.db.range(key(b'c', 0)..key(b'c', change.unlink_below)).keys() {
+                batch.remove(item.map_err(|e| state.error(&e))?);
+            }
+            for (fact, value) in &change.facts {
+                match value {
+                    Some(value) => batch.insert(fact_key(*fact), value.as_slice()),
+                    None => batch.remove(fact_key(*fact)),
+                }
+            }
             batch.insert(LAST, &last.to_be_bytes());
-        }
-        self.db.apply_batch(batch).map_err(|e| self.error(&e))?;
-        self.count.fetch_add_signed(added);
-        if change.put.is_empty() {
-            self.db.flush().map(drop).map_err(|e| self.error(&e))
-        } else {
-            self.sync()
-        }
+            batch.insert(COUNT, &count.to_be_bytes());
+            state.db.apply_batch(batch).map_err(|e| state.error(&e))?;
+            if change.must_last() {
+                state.sync()?;
+            } else {
+                state.db.flush().map_err(|e| state.error(&e))?;
+            }
+            state.set_numbers(Numbers { last, count });
+            Ok(())
+        })
     }
 
-    fn records(&self, first: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        let range = record_key(first)..=record_key(u64::MAX);
-        self.db
-            .range(range)
-            .take(limit)
-            .map(|item| {
-                let (key, value) = item.map_err(|e| self.error(&e))?;
-                Record::decode(number(&key[1..])?, &value)
-            })
-            .collect()
+    fn stored(&self, first: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
+        self.read(|state| {
+            let range = key(b'r', first)..=key(b'r', u64::MAX);
+            let entries = state.db.range(range).take(limit);
+            entries
+                .map(|item| {
+                    let (key, value) = item.map_err(|e| state.error(&e))?;
+                    self.unsealed(state.epoch, number(&key[1..])?, &value)
+                })
+                .collect()
+        })
     }
 
     fn sequence_of(&self, id: Uuid) -> Result<Option<u64>, StoreError> {
-        let found = self.db.get(id_key(id)).map_err(|e| self.error(&e))?;
-        found.map(|bytes| number(&bytes)).transpose()
+        self.read(|state| state.get(id_key(id))?.map(|bytes| number(&bytes)).transpose())
+    }
+
+    fn chain_after(&self, sequence: u64) -> Result<Option<Chain>, StoreError> {
+        self.read(|state| {
+            if sequence == 0 {
+                return Ok(Some(Chain::start(state.epoch)));
+            }
+            let found = state.get(key(b'c', sequence))?;
+            let chain = found.map(|bytes| <[u8; 32]>::try_from(&bytes[..]).map(Chain::from));
+            chain.transpose().map_err(|_| StoreError::Damaged("a link of wrong size".into()))
+        })
+    }
+
+    fn fact(&self, fact: Fact) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|state| Ok(state.get(fact_key(fact))?.map(|bytes| bytes.to_vec())))
     }
 
     fn position(&self) -> LedgerPosition {
-        LedgerPosition { epoch: self.epoch, last_sequence: self.last().unwrap_or_default() }
+        let position = |state: &State| LedgerPosition {
+            epoch: state.epoch,
+            last_sequence: state.numbers().last,
+        };
+        let nothing = LedgerPosition { epoch: Uuid::nil(), last_sequence: 0 };
+        self.read(|state| Ok(position(state))).unwrap_or(nothing)
     }
 
     fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
+        self.read(|state| Ok(state.numbers().count)).unwrap_or_default()
     }
-}
 
-/// `fetch_add` of a signed number, wrapping as two's complement does.
-trait FetchAddSigned {
-    fn fetch_add_signed(&self, n: i64);
-}
+    fn bytes(&self) -> u64 {
+        let folder = self.generation().folder();
+        fs::metadata(folder.join("db")).map_or(0, |file| file.len())
+    }
 
-impl FetchAddSigned for AtomicU64 {
-    fn fetch_add_signed(&self, n: i64) {
-        self.fetch_add(n.cast_unsigned(), Ordering::Relaxed);
+    fn compact(&self) -> Result<bool, StoreError> {
+        if self.bytes() < COMPACT_BYTES || self.count() > COMPACT_RECORDS {
+            return Ok(false);
+        }
+        let next = self.generation().next();
+        let failed = |e: std::io::Error| io(&next.folder(), &e);
+        next.remove().map_err(failed)?;
+        let fresh = self.read(|state| {
+            let fresh = State {
+                epoch: state.epoch,
+                numbers: Mutex::new(state.numbers()),
+                ..State::open(&next)?
+            };
+            state.copy_to(&fresh.db)?;
+            fresh.sync()?;
+            sync_folder(&fresh.folder)?;
+            Ok(fresh)
+        })?;
+        next.select().map_err(failed)?;
+        drop(self.set(Some(fresh)));
+        let old = std::mem::replace(&mut *self.generation(), next);
+        if let Err(error) = old.remove() {
+            tracing::warn!(%error, "the store before could not be deleted; done at the next start");
+        }
+        Ok(true)
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let generation = self.generation().clone();
+        drop(self.set(None));
+        self.set(Some(State::open_again(&generation)?));
+        Ok(())
+    }
+
+    fn replace(&self) -> Result<PathBuf, StoreError> {
+        let mut generation = self.generation();
+        let failed = |e: std::io::Error| io(&generation.folder(), &e);
+        drop(self.set(None));
+        let aside = generation.quarantine(Timestamp::now()).map_err(failed)?;
+        let next = generation.next();
+        next.remove().map_err(failed)?;
+        self.set(Some(State::open_again(&next)?));
+        next.select().map_err(failed)?;
+        *generation = next;
+        Ok(aside)
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use milepost_wire::{LedgerPosition, PhotoKind};
+use milepost_wire::{Chain, LedgerPosition, PhotoKind};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -44,6 +44,8 @@ pub struct Record {
     pub captured_at: Timestamp,
     /// Photos that are kept with it.
     pub photos: Vec<PhotoRef>,
+    /// The server has put it on hold: it outlives the configured age and the store's limits.
+    pub held: bool,
     /// Its event without `historical`.
     pub body: Vec<u8>,
 }
@@ -54,6 +56,8 @@ struct Head {
     kind: Kind,
     captured_at: Timestamp,
     photos: Vec<PhotoRef>,
+    #[serde(default)]
+    held: bool,
 }
 
 impl Record {
@@ -68,8 +72,9 @@ impl Record {
     /// # Errors
     /// Only where the head can't be JSON or is longer than 65 535 bytes.
     pub fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        let Self { sequence: _, id, kind, captured_at, photos, body } = self;
-        let head = Head { id: *id, kind: *kind, captured_at: *captured_at, photos: photos.clone() };
+        let Self { sequence: _, id, kind, captured_at, photos, held, body } = self;
+        let (photos, captured_at) = (photos.clone(), *captured_at);
+        let head = Head { id: *id, kind: *kind, captured_at, photos, held: *held };
         let head = serde_json::to_vec(&head).map_err(|e| StoreError::Failed(e.to_string()))?;
         let length = u16::try_from(head.len()).map_err(|e| StoreError::Failed(e.to_string()))?;
         Ok([&[FORMAT][..], &length.to_be_bytes(), &head, body].concat())
@@ -87,10 +92,57 @@ impl Record {
         }
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let (head, body) = rest.split_at_checked(length).ok_or_else(|| damaged("too short"))?;
-        let Head { id, kind, captured_at, photos } =
+        let Head { id, kind, captured_at, photos, held } =
             serde_json::from_slice(head).map_err(|e| damaged(&e.to_string()))?;
-        Ok(Self { sequence, id, kind, captured_at, photos, body: body.into() })
+        Ok(Self { sequence, id, kind, captured_at, photos, held, body: body.into() })
     }
+}
+
+/// What stands at a sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// A record.
+    Record(Record),
+    /// One that nobody can read any more.
+    Unreadable {
+        /// Its place in the ledger.
+        sequence: u64,
+        /// Its event's id.
+        id: Uuid,
+        /// Its data key was destroyed, as its time had ended; else it is damaged.
+        key_gone: bool,
+    },
+}
+
+impl Stored {
+    /// Its place in the ledger.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        match self {
+            Self::Record(record) => record.sequence,
+            Self::Unreadable { sequence, .. } => *sequence,
+        }
+    }
+
+    /// The record, where it can be read.
+    #[must_use]
+    pub fn record(self) -> Option<Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}
+
+/// Small facts that the store keeps beside the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fact {
+    /// There while the agent was stopped in order.
+    OrderlyStop,
+    /// The kernel's id of the boot that the agent last started in, as text.
+    BootId,
+    /// The last sequence that an hourly manifest covers, 8 bytes, big-endian.
+    ManifestTo,
 }
 
 /// One atomic change.
@@ -100,6 +152,20 @@ pub struct Change {
     pub put: Vec<Record>,
     /// Records to delete.
     pub delete: Vec<(u64, Uuid)>,
+    /// The ledger's chain after each new record.
+    pub links: Vec<(u64, Chain)>,
+    /// Links below this sequence are not needed any more.
+    pub unlink_below: u64,
+    /// Facts to set, or to delete (`None`).
+    pub facts: Vec<(Fact, Option<Vec<u8>>)>,
+}
+
+impl Change {
+    /// Whether it must survive a power cut: deletions alone may be undone by one.
+    #[must_use]
+    pub fn must_last(&self) -> bool {
+        !self.put.is_empty() || !self.facts.is_empty()
+    }
 }
 
 /// Why a store failed.
@@ -124,27 +190,28 @@ pub enum StoreError {
     Failed(String),
 }
 
-/// A durable map from sequence to record that also knows its ids and the ledger's position.
+/// A durable map from sequence to record that also knows its ids, the ledger's position and its
+/// chain.
 pub trait Store: Send + Sync {
-    /// Makes a change, all or nothing. A change that puts records is durable when this returns; one
-    /// that only deletes may be undone by a power cut. `position` moves to the last record put.
+    /// Makes a change, all or nothing; durable when this returns if it [must last](Change::must_last).
+    /// `position` moves to the last record put.
     ///
     /// # Errors
     /// The change may have been made, or not; [`Self::position`] then tells.
     fn commit(&self, change: &Change) -> Result<(), StoreError>;
 
-    /// Records from `first` on, in order, at most `limit`.
+    /// What is there from sequence `first` on, in order, at most `limit`.
     ///
     /// # Errors
-    /// The disk or a damaged record.
-    fn records(&self, first: u64, limit: usize) -> Result<Vec<Record>, StoreError>;
+    /// The disk.
+    fn stored(&self, first: u64, limit: usize) -> Result<Vec<Stored>, StoreError>;
 
-    /// One record.
+    /// What is at one sequence.
     ///
     /// # Errors
-    /// The disk or a damaged record.
-    fn record(&self, sequence: u64) -> Result<Option<Record>, StoreError> {
-        Ok(self.records(sequence, 1)?.pop().filter(|r| r.sequence == sequence))
+    /// The disk.
+    fn at(&self, sequence: u64) -> Result<Option<Stored>, StoreError> {
+        Ok(self.stored(sequence, 1)?.pop().filter(|s| s.sequence() == sequence))
     }
 
     /// The sequence of an id.
@@ -153,11 +220,47 @@ pub trait Store: Send + Sync {
     /// The disk.
     fn sequence_of(&self, id: Uuid) -> Result<Option<u64>, StoreError>;
 
+    /// The ledger's chain after a sequence, from the epoch's start (0) on; `None` where it is not
+    /// known any more or not yet.
+    ///
+    /// # Errors
+    /// The disk.
+    fn chain_after(&self, sequence: u64) -> Result<Option<Chain>, StoreError>;
+
+    /// A fact.
+    ///
+    /// # Errors
+    /// The disk.
+    fn fact(&self, fact: Fact) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// Epoch and last sequence given.
     fn position(&self) -> LedgerPosition;
 
-    /// Records in it.
+    /// Records in it, readable or not.
     fn count(&self) -> u64;
+
+    /// Bytes on disk.
+    fn bytes(&self) -> u64;
+
+    /// Gives back disk space where that is worth its cost; says whether it did. Not while a commit
+    /// runs.
+    ///
+    /// # Errors
+    /// The store is as it was.
+    fn compact(&self) -> Result<bool, StoreError>;
+
+    /// Opens it again after a failure: what is on the disk counts. Not while a commit runs.
+    ///
+    /// # Errors
+    /// As opening; nothing can be read or kept until another try succeeds.
+    fn reopen(&self) -> Result<(), StoreError>;
+
+    /// Sets what is there aside and begins anew, with a new epoch; where it is now. Not while a
+    /// commit runs.
+    ///
+    /// # Errors
+    /// As opening; nothing can be read or kept until another try succeeds.
+    fn replace(&self) -> Result<PathBuf, StoreError>;
 }
 
 #[cfg(test)]
@@ -175,6 +278,7 @@ mod tests {
                 kind: Kind::Read,
                 captured_at: Timestamp::UNIX_EPOCH,
                 photos: photo.then_some(PhotoRef { kind: PhotoKind::Plate, bytes: 3 }).into_iter().collect(),
+                held: photo,
                 body,
             };
             prop_assert_eq!(Record::decode(7, &record.encode().unwrap()), Ok(record));

@@ -1,145 +1,205 @@
 //! The one thread that writes: whatever waits is committed together, with one fsync.
 //!
 //! Invariants: sequences are given in the order of arrival; a sequence is used up only by a record
-//! that was committed; a photo is on disk before the record that names it; the caps hold after each
+//! that was committed; a photo is on disk before the record that names it; the limits hold after each
 //! commit, and what was given up for them is in the ledger before it is deleted.
+//!
+//! After a failure the store is opened again, with the ballast let go of; one that turns out to be
+//! damaged is set aside, and a new epoch begins while the agent goes on.
 
 use std::{
-    collections::HashMap,
     fs::File,
+    path::PathBuf,
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender},
+        mpsc::{Receiver, RecvTimeoutError},
     },
+    time::Instant,
 };
 
-use jiff::Timestamp;
-use milepost_wire::{
-    Evicted, Eviction, EvictionCause, Ledger, PhotoKind, SequenceRange, Source,
-    ledger::MAX_EVICTED_RANGES,
-};
+use milepost_wire::{Ledger, Source};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Entry, MAX_PHOTO_BYTES, MAX_PHOTOS, MAX_RECORD_BYTES, OutboxError,
+    Entry, Keeping, MAX_PHOTO_BYTES, MAX_PHOTOS, MAX_RECORD_BYTES, OutboxError, SEALED_BYTES,
+    disk::Disk,
+    group::{Group, Reply},
+    limits::Limits,
     photos::Photos,
-    store::{Change, Kind, PhotoRef, Record, Store, StoreError},
+    store::{PhotoRef, Record, Store, StoreError, Stored},
+    upkeep::{ManifestRequest, Upkeep},
 };
-use crate::health::{Component, Health, Status};
+use crate::{
+    health::{Component, Health, Status},
+    sealing::{KeyUse, Keyring},
+};
 
 /// Most commands in one commit.
 const MAX_GROUP: usize = 64;
 
-/// Share of a cap that one eviction gives up, so that evictions stay few among the records.
-const EVICT_SHARE: u64 = 100;
-
-/// Records looked at in one step of an eviction.
-const EVICT_SCAN: usize = 256;
-
-type Reply<T> = SyncSender<Result<T, OutboxError>>;
-
 pub(super) enum Command {
     Keep(Entry, Reply<u64>),
     Delivered(Vec<u64>, Reply<()>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Totals {
-    pub(super) records: u64,
-    pub(super) photo_bytes: u64,
+    Hold(Vec<Uuid>, bool, Reply<()>),
+    Manifest(ManifestRequest, Reply<u64>),
+    Stop,
 }
 
 pub(super) struct Writer {
     pub(super) store: Arc<dyn Store>,
     pub(super) photos: Arc<Photos>,
+    pub(super) keyring: Keyring,
+    pub(super) disk: Disk,
+    pub(super) limits: Limits,
     pub(super) source: Source,
     pub(super) health: Arc<Health>,
-    pub(super) max_records: u64,
-    pub(super) max_photo_bytes: u64,
-    pub(super) totals: Totals,
+    pub(super) upkeep: Upkeep,
+    pub(super) epoch: Uuid,
+    /// Nothing before this sequence is to be purged.
+    pub(super) purge_from: u64,
     pub(super) changed: watch::Sender<u64>,
     /// What the component says while all is well.
     pub(super) standing: (Status, String),
+    /// Takes what was set aside, to bring over what can be read of it.
+    pub(super) salvage: Box<dyn Fn(PathBuf) + Send>,
+    pub(super) stopping: bool,
     /// Held as long as the store may be written.
     pub(super) _lock: File,
-}
-
-/// What one commit will do, and what is to be done after it.
-#[derive(Default)]
-struct Group {
-    change: Change,
-    /// Ids put in this group, which the store does not know yet.
-    ids: HashMap<Uuid, u64>,
-    kept: Vec<(Reply<u64>, u64)>,
-    delivered: Vec<Reply<()>>,
-    remove_photos: Vec<(Uuid, PhotoKind)>,
-    photos_written: bool,
-    evictions: u64,
 }
 
 impl Writer {
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         self.report(None);
-        while let Ok(first) = commands.recv() {
-            let more = commands.try_iter().take(MAX_GROUP - 1);
-            let group: Vec<_> = std::iter::once(first).chain(more).collect();
-            self.commit(group);
+        while !self.stopping {
+            let wait = self.upkeep.next().saturating_duration_since(Instant::now());
+            match commands.recv_timeout(wait) {
+                Ok(first) => {
+                    let more = commands.try_iter().take(MAX_GROUP - 1);
+                    let group: Vec<_> = std::iter::once(first).chain(more).collect();
+                    self.commit(group);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.upkeep.next() <= Instant::now() {
+                self.keep_up();
+            }
         }
+        self.stop();
+    }
+
+    /// A group whose first record follows the last one kept.
+    pub(super) fn group(&self) -> Result<Group, StoreError> {
+        let position = self.store.position();
+        let chain = self.store.chain_after(position.last_sequence)?.ok_or_else(|| {
+            StoreError::Damaged(format!("no link of the chain at {}", position.last_sequence))
+        })?;
+        let next = Ledger { epoch: position.epoch, sequence: position.last_sequence + 1 };
+        Ok(Group::new(next, chain))
     }
 
     fn commit(&mut self, commands: Vec<Command>) {
-        let mut group = Group::default();
-        let before = self.totals;
-        let position = self.store.position();
-        let mut next = position.last_sequence + 1;
+        let mut group = match self.sound_group() {
+            Ok(group) => group,
+            Err(error) => {
+                let error = self.failed(&error);
+                self.stopping |= commands.iter().any(|c| matches!(c, Command::Stop));
+                return commands.into_iter().for_each(|c| c.refuse(&error));
+            }
+        };
         for command in commands {
             match command {
-                Command::Keep(entry, reply) => {
-                    let ledger = Ledger { epoch: position.epoch, sequence: next };
-                    match self.prepare(entry, ledger, &mut group) {
-                        Ok(sequence) => {
-                            next = next.max(sequence + 1);
-                            group.kept.push((reply, sequence));
-                        }
-                        // A caller that has gone does not want the answer.
+                Command::Keep(entry, reply) => match self.prepare(entry, &mut group) {
+                    Ok(sequence) => group.kept.push((reply, sequence)),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
+                Command::Delivered(sequences, reply) => {
+                    match self.delete(&sequences, &mut group) {
+                        Ok(()) => group.done.push(reply),
+                        Err(error) => drop(reply.send(Err(store_error(&error)))),
+                    }
+                }
+                Command::Hold(ids, held, reply) => match self.hold(&ids, held, &mut group) {
+                    Ok(()) => group.done.push(reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
+                Command::Manifest(request, reply) => {
+                    match self.manifest(&request, &mut group) {
+                        Ok(sequence) => group.kept.push((reply, sequence)),
                         Err(error) => drop(reply.send(Err(error))),
                     }
                 }
-                Command::Delivered(sequences, reply) => match self.delete(&sequences, &mut group) {
-                    Ok(()) => group.delivered.push(reply),
-                    Err(error) => drop(reply.send(Err(store_error(&error)))),
-                },
+                Command::Stop => self.stopping = true,
             }
         }
-        let result = self
-            .evict(&mut group, Ledger { epoch: position.epoch, sequence: next })
-            .and_then(|()| if group.photos_written { self.sync_photos() } else { Ok(()) })
-            .and_then(|()| self.store.commit(&group.change));
+        self.carry_out(group);
+    }
+
+    /// Keeps the limits, commits, and answers.
+    pub(super) fn carry_out(&mut self, mut group: Group) {
+        let result = self.keep_limits(&mut group).and_then(|()| self.write(&group));
         match result {
             Ok(()) => self.finish(group),
             Err(error) => {
-                tracing::error!(%error, "outbox commit failed");
-                self.totals = before;
-                self.report(Some(&error));
-                let error = store_error(&error);
-                group.kept.into_iter().for_each(|(r, _)| drop(r.send(Err(error.clone()))));
-                group.delivered.into_iter().for_each(|r| drop(r.send(Err(error.clone()))));
+                let error = self.failed(&error);
+                group.fail(&error);
             }
         }
     }
 
-    fn sync_photos(&self) -> Result<(), StoreError> {
-        self.photos.sync().map_err(|e| StoreError::Failed(e.to_string()))
+    fn write(&self, group: &Group) -> Result<(), StoreError> {
+        if group.photos_written {
+            self.photos.sync().map_err(|e| StoreError::Failed(e.to_string()))?;
+        }
+        if group.is_empty() { Ok(()) } else { self.store.commit(&group.change) }
+    }
+
+    /// A group on a store that works: after a failure it is opened again, or set aside.
+    fn sound_group(&mut self) -> Result<Group, StoreError> {
+        match self.group() {
+            Err(StoreError::Damaged(why)) => self.set_aside(&why)?,
+            // Not there since a failure.
+            Err(_) => self.open_again()?,
+            Ok(_) => {}
+        }
+        if self.store.position().epoch != self.epoch {
+            self.begin_epoch("the store was not there any more")?;
+        }
+        self.group()
+    }
+
+    /// Notes a failure, makes room and opens the store again for the next try.
+    fn failed(&mut self, error: &StoreError) -> OutboxError {
+        tracing::error!(%error, "outbox commit failed");
+        let ballast = self.disk.drop_ballast();
+        if ballast {
+            tracing::warn!("the ballast was let go of to make room");
+        }
+        if let Err(error) = self.open_again() {
+            tracing::error!(%error, "the store could not be opened again; tried again");
+        }
+        self.report(Some(error));
+        store_error(error)
+    }
+
+    fn open_again(&mut self) -> Result<(), StoreError> {
+        match self.store.reopen() {
+            Err(StoreError::Damaged(why)) => self.set_aside(&why),
+            other => other,
+        }
+    }
+
+    fn set_aside(&mut self, why: &str) -> Result<(), StoreError> {
+        let aside = self.store.replace()?;
+        tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
+        self.begin_epoch(why)?;
+        (self.salvage)(aside);
+        Ok(())
     }
 
     /// Writes an entry's photos and puts its record into the group.
-    fn prepare(
-        &mut self,
-        entry: Entry,
-        ledger: Ledger,
-        group: &mut Group,
-    ) -> Result<u64, OutboxError> {
+    pub(super) fn prepare(&self, entry: Entry, group: &mut Group) -> Result<u64, OutboxError> {
         let Entry { id, kind, captured_at, body, photos } = entry;
         let known = match group.ids.get(&id) {
             Some(&sequence) => Some(sequence),
@@ -148,137 +208,80 @@ impl Writer {
         if let Some(sequence) = known {
             return Ok(sequence);
         }
-        let twice = photos.len() == 2 && photos[0].kind == photos[1].kind;
-        if photos.len() > MAX_PHOTOS || twice {
-            return Err(OutboxError::Photos("more than one of a kind".into()));
+        if let Keeping::New(photos) = &photos {
+            check_photos(photos)?;
         }
-        if let Some(photo) = photos.iter().find(|p| !(1..=MAX_PHOTO_BYTES).contains(&p.jpeg.len()))
-        {
-            let why = format!("{} bytes; 1 to {MAX_PHOTO_BYTES} are kept", photo.jpeg.len());
-            return Err(OutboxError::Photos(why));
-        }
-        let body = body(ledger).map_err(|e| OutboxError::Body(e.to_string()))?;
-        let references =
-            photos.iter().map(|p| PhotoRef { kind: p.kind, bytes: p.jpeg.len() as u64 }).collect();
-        let record =
-            Record { sequence: ledger.sequence, id, kind, captured_at, photos: references, body };
-        let bytes = record.encode().map_err(|e| store_error(&e))?.len();
+        let sequence = group.next.sequence;
+        let body = body(group.next).map_err(|e| OutboxError::Body(e.to_string()))?;
+        let photos = match photos {
+            Keeping::New(photos) => {
+                let mut references = Vec::with_capacity(photos.len());
+                for photo in photos {
+                    group.photos_written = true;
+                    let bytes = self.photos.write(id, &photo, KeyUse::Data).map_err(|e| {
+                        OutboxError::Store(format!("photo could not be written: {e}"))
+                    })?;
+                    references.push(PhotoRef { kind: photo.kind, bytes });
+                }
+                references
+            }
+            Keeping::There(references) => references,
+        };
+        let record = Record { sequence, id, kind, captured_at, photos, held: false, body };
+        let bytes = record.encode().map_err(|e| store_error(&e))?.len() + SEALED_BYTES;
         if bytes > MAX_RECORD_BYTES {
+            for photo in &record.photos {
+                group.remove_photos.push((id, photo.kind));
+            }
             return Err(OutboxError::TooLarge { bytes });
         }
-        for photo in &photos {
-            self.photos
-                .write(id, photo)
-                .map_err(|e| OutboxError::Store(format!("photo could not be written: {e}")))?;
-            group.photos_written = true;
-        }
-        self.totals.records += 1;
-        self.totals.photo_bytes += record.photo_bytes();
-        group.ids.insert(id, record.sequence);
-        group.change.put.push(record);
-        Ok(ledger.sequence)
+        group.put(record);
+        Ok(sequence)
     }
 
-    fn delete(&mut self, sequences: &[u64], group: &mut Group) -> Result<(), StoreError> {
+    /// As [`Self::prepare`], for what the outbox itself says.
+    pub(super) fn put(&self, group: &mut Group, entry: Entry) -> Result<(), StoreError> {
+        self.prepare(entry, group).map(drop).map_err(|e| StoreError::Failed(e.to_string()))
+    }
+
+    fn delete(&self, sequences: &[u64], group: &mut Group) -> Result<(), StoreError> {
         for &sequence in sequences {
-            let twice = group.change.delete.iter().any(|(s, _)| *s == sequence);
-            if let Some(record) = self.store.record(sequence)?
-                && !twice
-            {
-                self.drop_record(&record, group);
+            match self.store.at(sequence)? {
+                Some(Stored::Record(record)) => group.drop_record(&record),
+                Some(Stored::Unreadable { id, .. }) => {
+                    group.drop_unreadable(&self.photos, sequence, id);
+                }
+                None => {}
             }
         }
         Ok(())
     }
 
-    fn drop_record(&mut self, record: &Record, group: &mut Group) {
-        self.totals.records = self.totals.records.saturating_sub(1);
-        self.drop_photos(record, group);
-        group.change.delete.push((record.sequence, record.id));
-    }
-
-    fn drop_photos(&mut self, record: &Record, group: &mut Group) {
-        self.totals.photo_bytes = self.totals.photo_bytes.saturating_sub(record.photo_bytes());
-        group.remove_photos.extend(record.photos.iter().map(|p| (record.id, p.kind)));
-    }
-
-    /// Gives up the oldest until the caps hold, and puts what was given up into the ledger. What is
-    /// put in this very group is not given up in it.
-    fn evict(&mut self, group: &mut Group, mut at: Ledger) -> Result<(), StoreError> {
-        if self.totals.records > self.max_records {
-            let target = self.max_records - self.max_records / EVICT_SHARE - 1;
-            at.sequence += u64::from(self.evict_some(group, at, Evicted::Records, target)?);
-        }
-        if self.totals.photo_bytes > self.max_photo_bytes {
-            let target = self.max_photo_bytes - self.max_photo_bytes / EVICT_SHARE;
-            self.evict_some(group, at, Evicted::Photos, target)?;
-        }
-        Ok(())
-    }
-
-    fn evict_some(
-        &mut self,
-        group: &mut Group,
-        at: Ledger,
-        evicted: Evicted,
-        target: u64,
-    ) -> Result<bool, StoreError> {
-        let (mut given_up, mut bytes, mut first) = (Vec::new(), 0, 0);
-        'scan: loop {
-            let records = self.store.records(first, EVICT_SCAN)?;
-            let Some(last) = records.last() else { break };
-            first = last.sequence + 1;
-            for mut record in records {
-                let (over, cause_left) = match evicted {
-                    Evicted::Records => (self.totals.records > target, true),
-                    Evicted::Photos => {
-                        (self.totals.photo_bytes > target, !record.photos.is_empty())
-                    }
-                };
-                let ranges = SequenceRange::cover(&given_up).len();
-                if !over || ranges >= MAX_EVICTED_RANGES {
-                    break 'scan;
-                }
-                let leaving = group.change.delete.iter().any(|(s, _)| *s == record.sequence);
-                if leaving || !cause_left {
-                    continue;
-                }
-                given_up.push(record.sequence);
-                bytes += record.photo_bytes();
-                match evicted {
-                    Evicted::Records => self.drop_record(&record, group),
-                    Evicted::Photos => {
-                        self.drop_photos(&record, group);
-                        record.photos.clear();
-                        group.change.put.push(record);
-                    }
+    /// Puts records on hold or ends it: they and their photos are sealed again, under keys that
+    /// live as long.
+    fn hold(&self, ids: &[Uuid], held: bool, group: &mut Group) -> Result<(), OutboxError> {
+        let usage = if held { KeyUse::Hold } else { KeyUse::Data };
+        for &id in ids {
+            let stored = match self.store.sequence_of(id).map_err(|e| store_error(&e))? {
+                Some(sequence) => self.store.at(sequence).map_err(|e| store_error(&e))?,
+                None => None,
+            };
+            let Some(mut record) = stored.and_then(Stored::record) else { continue };
+            if record.held == held || group.deletes(record.sequence) {
+                continue;
+            }
+            for photo in &mut record.photos {
+                let failed = |e: std::io::Error| OutboxError::Store(e.to_string());
+                if let Some(jpeg) = self.photos.load(id, photo.kind).map_err(failed)? {
+                    let again = super::Photo { kind: photo.kind, jpeg };
+                    photo.bytes = self.photos.write(id, &again, usage).map_err(failed)?;
+                    group.photos_written = true;
                 }
             }
+            record.held = held;
+            group.change.put.push(record);
         }
-        if given_up.is_empty() {
-            return Ok(false);
-        }
-        let data = Eviction {
-            evicted,
-            cause: match evicted {
-                Evicted::Records => EvictionCause::MaxRecords,
-                Evicted::Photos => EvictionCause::MaxPhotoBytes,
-            },
-            sequences: SequenceRange::cover(&given_up),
-            records: given_up.len() as u64,
-            photo_bytes: bytes,
-        };
-        tracing::warn!(
-            records = data.records,
-            bytes,
-            ?evicted,
-            "the outbox is full: oldest given up"
-        );
-        group.evictions += data.records;
-        let (id, now) = (Uuid::now_v7(), Timestamp::now());
-        let entry = Entry::event(Kind::Ledger, id, self.source.clone(), now, data, Vec::new());
-        self.prepare(entry, at, group).map_err(|e| StoreError::Failed(e.to_string()))?;
-        Ok(true)
+        Ok(())
     }
 
     fn finish(&mut self, group: Group) {
@@ -292,33 +295,75 @@ impl Writer {
         self.report(None);
         self.changed.send_replace(self.store.position().last_sequence);
         group.kept.into_iter().for_each(|(reply, sequence)| drop(reply.send(Ok(sequence))));
-        group.delivered.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+        group.done.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
     }
 
-    fn report(&self, error: Option<&StoreError>) {
+    pub(super) fn report(&self, error: Option<&StoreError>) {
+        let (records, photo_bytes) = (self.store.count(), self.photos.bytes());
+        let store_bytes = self.store.bytes();
         let metrics = &self.health.metrics;
-        metrics.outbox_records.set(self.totals.records.cast_signed());
-        metrics.outbox_photo_bytes.set(self.totals.photo_bytes.cast_signed());
+        metrics.outbox_records.set(records.cast_signed());
+        metrics.outbox_photo_bytes.set(photo_bytes.cast_signed());
+        metrics.outbox_store_bytes.set(store_bytes.cast_signed());
         let near = |n: u64, max: u64| n >= max - max / 5;
+        let shortage = self.disk.shortage();
+        let limits = &self.limits;
         let (status, output) = match error {
             Some(e) => {
                 let output =
                     format!("records can't be kept: {e}: check the disk and its free space");
                 (Status::Fail, output)
             }
-            None if near(self.totals.records, self.max_records)
-                || near(self.totals.photo_bytes, self.max_photo_bytes) =>
+            None if shortage > 0 => {
+                let output = format!(
+                    "the disk is nearly full ({shortage} bytes below outbox.min_free_bytes): the \
+                     oldest are given up; make room on it"
+                );
+                (Status::Warn, output)
+            }
+            None if near(records, limits.records)
+                || near(photo_bytes, limits.photo_bytes)
+                || near(photo_bytes + store_bytes, limits.bytes) =>
             {
                 let output = "over 80 % full, the oldest are given up when it is full: check the \
                               uplink and that the server gives receipts";
                 (Status::Warn, output.to_owned())
             }
-            None => self.standing.clone(),
+            None => match &self.upkeep.complaint {
+                Some(complaint) => (Status::Warn, complaint.clone()),
+                None => self.standing.clone(),
+            },
         };
         self.health.set(Component::Outbox, status, output);
     }
 }
 
-fn store_error(error: &StoreError) -> OutboxError {
+impl Command {
+    fn refuse(self, error: &OutboxError) {
+        match self {
+            Self::Keep(_, reply) | Self::Manifest(_, reply) => drop(reply.send(Err(error.clone()))),
+            Self::Delivered(_, reply) | Self::Hold(_, _, reply) => {
+                drop(reply.send(Err(error.clone())));
+            }
+            Self::Stop => {}
+        }
+    }
+}
+
+fn check_photos(photos: &[super::Photo]) -> Result<(), OutboxError> {
+    let twice = photos.len() == 2 && photos[0].kind == photos[1].kind;
+    if photos.len() > MAX_PHOTOS || twice {
+        return Err(OutboxError::Photos("more than one of a kind".into()));
+    }
+    match photos.iter().find(|p| !(1..=MAX_PHOTO_BYTES).contains(&p.jpeg.len())) {
+        Some(photo) => {
+            let why = format!("{} bytes; 1 to {MAX_PHOTO_BYTES} are kept", photo.jpeg.len());
+            Err(OutboxError::Photos(why))
+        }
+        None => Ok(()),
+    }
+}
+
+pub(super) fn store_error(error: &StoreError) -> OutboxError {
     OutboxError::Store(error.to_string())
 }

@@ -184,7 +184,7 @@ impl<T: Data> Event<T> {
             kind: T::TYPE.into(),
             time,
             datacontenttype: "application/json".into(),
-            sequence: ledger.map(|l| format!("{:0SEQUENCE_DIGITS$}", l.sequence)),
+            sequence: ledger.map(|l| sequence_text(l.sequence)),
             epoch: ledger.map(|l| l.epoch),
             data,
             historical: None,
@@ -280,6 +280,32 @@ pub fn with_historical(body: &[u8], historical: bool) -> Vec<u8> {
     }
 }
 
+/// A kept body with another place in the ledger: what a record gets that comes over from a damaged
+/// store.
+///
+/// # Errors
+/// Where the body is not an event in JSON.
+pub fn in_ledger(body: &[u8], ledger: Ledger) -> Result<Vec<u8>, serde_json::Error> {
+    let mut event: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)?;
+    event.insert("sequence".into(), sequence_text(ledger.sequence).into());
+    event.insert("epoch".into(), ledger.epoch.to_string().into());
+    serde_json::to_vec(&event)
+}
+
+fn sequence_text(sequence: u64) -> String {
+    format!("{sequence:0SEQUENCE_DIGITS$}")
+}
+
+/// The kept body of a sending: the inverse of [`with_historical`], and what the ledger's chain is
+/// over. `None` where the payload does not end as a sending does.
+#[must_use]
+pub fn without_historical(payload: &[u8]) -> Option<Vec<u8>> {
+    [true, false].into_iter().find_map(|historical| {
+        let open = payload.strip_suffix(format!(",\"historical\":{historical}}}").as_bytes())?;
+        Some([open, b"}"].concat())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,7 +318,19 @@ mod tests {
         for historical in [true, false] {
             let sent = Event::from_json(&with_historical(&body, historical)).unwrap();
             assert_eq!(sent, Event { historical: Some(historical), ..kept.clone() });
+            assert_eq!(without_historical(&with_historical(&body, historical)), Some(body.clone()));
         }
+    }
+
+    #[test]
+    fn a_record_that_comes_over_differs_in_its_place_alone() {
+        let kept = examples::read();
+        let ledger = Ledger { epoch: Uuid::max(), sequence: 7 };
+        let moved = in_ledger(&kept.to_json().unwrap(), ledger).unwrap();
+        let moved = Event::<crate::Read>::from_json(&moved).unwrap();
+        assert_eq!(moved.ledger(), Some(ledger));
+        assert_eq!(Event { sequence: kept.sequence.clone(), epoch: kept.epoch, ..moved }, kept);
+        assert!(in_ledger(b"[]", ledger).is_err());
     }
 
     #[test]

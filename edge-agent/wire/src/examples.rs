@@ -4,9 +4,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
+    chain::Chain,
     event::{Event, Ledger},
     health::{CheckStatus, ComponentCheck, Heartbeat, Status, StatusState},
-    ledger::{Evicted, Eviction, EvictionCause, LedgerPosition, SequenceRange},
+    ledger::{
+        Epoch, EpochCause, Evicted, Eviction, EvictionCause, LedgerPosition, Manifest,
+        ManifestClaims, Restart, RestartCause, Salvage, SequenceRange,
+    },
     read::{
         Character, Direction, Evidence, Models, PhotoInfo, Position, Read, State, TextAlternative,
         TimeSource, UnreadPass, UnreadReason,
@@ -115,11 +119,71 @@ pub fn eviction() -> Event<Eviction> {
     let data = Eviction {
         evicted: Evicted::Records,
         cause: EvictionCause::MaxRecords,
+        epoch: EPOCH,
         sequences: vec![SequenceRange { from: 3, to: 11 }, SequenceRange { from: 14, to: 14 }],
+        chain_sha256: [11, 14].map(|n| Chain::from([n; 32])).into(),
         records: 10,
         photo_bytes: 1_544_250,
     };
     Event::new(id(3), root().source(), at(6_000), ledger(43), data)
+}
+
+/// The beginning of a ledger after its store was damaged.
+#[must_use]
+pub fn epoch() -> Event<Epoch> {
+    let before = Uuid::from_u128(0x0199_3b1b_0000_7000_8000_0000_0000_0007);
+    let data = Epoch {
+        cause: EpochCause::StoreDamaged,
+        why: Some("the store is damaged: record 3: too short".into()),
+        previous: Some(LedgerPosition { epoch: before, last_sequence: 9_120 }),
+    };
+    Event::new(id(6), root().source(), at(-90_000), ledger(1), data)
+}
+
+/// What came over from the store before.
+#[must_use]
+pub fn salvage() -> Event<Salvage> {
+    let data = Salvage {
+        previous: epoch().data.previous,
+        records: 31,
+        photos: 60,
+        failed: 1,
+        complete: true,
+    };
+    Event::new(id(7), root().source(), at(-80_000), ledger(33), data)
+}
+
+/// A start after the power had gone.
+#[must_use]
+pub fn restart() -> Event<Restart> {
+    let data = Restart {
+        after: RestartCause::MachineRestarted,
+        software_version: "0.1.0".into(),
+        boot_id: Some(Uuid::from_u128(0x5ad1_93f1_9b1e_4c55_8d2b_0f0c_5b0e_77aa)),
+    };
+    Event::new(id(8), root().source(), at(-89_000), ledger(2), data)
+}
+
+/// The claims of [`manifest`].
+#[must_use]
+pub fn manifest_claims() -> ManifestClaims {
+    ManifestClaims {
+        source: root().source(),
+        epoch: EPOCH,
+        from: 1,
+        to: 43,
+        chain_before_sha256: Chain::start(EPOCH),
+        chain_after_sha256: Chain::from([43; 32]),
+        issued_at: at(6_500),
+    }
+}
+
+/// An hourly manifest; its JWS is cut short here.
+#[must_use]
+pub fn manifest() -> Event<Manifest> {
+    let jws = "eyJ0eXAiOiJtaWxlcG9zdC1tYW5pZmVzdCtqd3MiLCJhbGciOiJFUzI1NiIsIng1YyI6WyLigKYiXX0.…";
+    let data = Manifest { from: 1, to: 43, command_id: None, jws: jws.into() };
+    Event::new(id(9), root().source(), at(6_500), ledger(44), data)
 }
 
 /// A birth.

@@ -1,13 +1,15 @@
-//! The ledger: the gap-free sequence of everything the pole produced or had to give up.
+//! The ledger: the gap-free sequence of everything the pole produced or had to give up, and what
+//! the pole says of the ledger itself.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{event::Data, schema};
+use crate::{chain::Chain, event::Data, schema, topics::Root};
 
 /// Most ranges in one eviction; a store with more holes gives up less at a time.
-pub const MAX_EVICTED_RANGES: usize = 64;
+pub const MAX_EVICTED_RANGES: usize = 32;
 
 /// Sequences from `from` to `to`, both included.
 #[derive(
@@ -47,17 +49,25 @@ pub struct LedgerPosition {
     pub last_sequence: u64,
 }
 
-/// What the pole gave up because its store was full. Nothing disappears silently: this is itself
-/// in the ledger, and the sequences that it names will not come any more.
+/// What the pole gave up, because a limit of its store was reached or the records' time on it had
+/// ended. Nothing disappears silently: this is itself in the ledger, and the sequences that it
+/// names will not come any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Eviction {
     /// Whole records, or only their photos.
     pub evicted: Evicted,
     /// Which limit was reached.
     pub cause: EvictionCause,
+    /// The ledger that `sequences` counts in.
+    #[schemars(schema_with = "schema::uuid")]
+    pub epoch: Uuid,
     /// The records concerned.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 32))]
     pub sequences: Vec<SequenceRange>,
+    /// For records: the ledger's chain after the last of each range, so that a server without their
+    /// bodies can go on computing it. Empty for photos, whose records still come.
+    #[schemars(length(max = 32))]
+    pub chain_sha256: Vec<Chain>,
     /// How many records that is.
     pub records: u64,
     /// Bytes of photos given up.
@@ -87,6 +97,151 @@ pub enum EvictionCause {
     MaxRecords,
     /// `outbox.max_photo_bytes`.
     MaxPhotoBytes,
+    /// `outbox.max_bytes`.
+    MaxBytes,
+    /// `outbox.min_free_bytes`: the disk was nearly full.
+    FreeDisk,
+    /// `retention.max_age_h`: purged, as the time of the records on the pole had ended.
+    MaxAge,
+    /// What lies on the disk is no longer what was written, and can not be read.
+    Damaged,
+}
+
+/// The first record of every ledger: where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Epoch {
+    /// Why there is a new ledger.
+    pub cause: EpochCause,
+    /// What was wrong with the store before, for `store_damaged`.
+    pub why: Option<String>,
+    /// The ledger before and the last sequence that is known of it (more may have been given); null
+    /// where there was none or nothing of it can be read.
+    pub previous: Option<LedgerPosition>,
+}
+
+impl Data for Epoch {
+    const TYPE: &'static str = "org.milepost.alpr.epoch.v1";
+    const IN_LEDGER: bool = true;
+}
+
+/// Why there is a new ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EpochCause {
+    /// The pole's first start, or the first one after it was erased.
+    FirstStart,
+    /// The store was damaged and has been quarantined. What can still be read of it comes again with
+    /// its own ids and new sequences; a [`Salvage`] says how much that was.
+    StoreDamaged,
+}
+
+/// What could still be read of a quarantined store: these records come in the new ledger, under the
+/// ids that they had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Salvage {
+    /// The quarantined ledger, where it could be told, and the last sequence found in it.
+    pub previous: Option<LedgerPosition>,
+    /// Records brought over.
+    pub records: u64,
+    /// Photos brought over with them.
+    pub photos: u64,
+    /// Records that were found and could not be brought over.
+    pub failed: u64,
+    /// Whether the whole store could be gone through; false where reading it broke off.
+    pub complete: bool,
+}
+
+impl Data for Salvage {
+    const TYPE: &'static str = "org.milepost.alpr.salvage.v1";
+    const IN_LEDGER: bool = true;
+}
+
+/// The agent started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Restart {
+    /// How it had ended before.
+    pub after: RestartCause,
+    /// The agent's version.
+    pub software_version: String,
+    /// The kernel's id of this boot, where it tells.
+    #[schemars(with = "Option<String>")]
+    pub boot_id: Option<Uuid>,
+}
+
+impl Data for Restart {
+    const TYPE: &'static str = "org.milepost.alpr.restart.v1";
+    const IN_LEDGER: bool = true;
+}
+
+/// How the agent had ended before it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartCause {
+    /// Never started before on this store.
+    FirstStart,
+    /// It was stopped in order.
+    OrderlyStop,
+    /// Its process ended by itself or was killed; the machine went on.
+    ProcessEnded,
+    /// The machine went down under it: power, kernel, reset.
+    MachineRestarted,
+}
+
+/// The pole's signed word on a stretch of its ledger, every hour and on request.
+///
+/// `jws` is a JSON Web Signature in compact form (RFC 7515), algorithm ES256, `typ`
+/// [`Manifest::JWS_TYPE`], over [`ManifestClaims`]; its `x5c` is the pole's certificate, to be checked
+/// against the authority that signs poles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Manifest {
+    /// First sequence of the stretch.
+    pub from: u64,
+    /// Last one.
+    pub to: u64,
+    /// The id of the server's command that asked for it; null for the hourly one.
+    #[schemars(with = "Option<String>")]
+    pub command_id: Option<Uuid>,
+    /// The signed claims.
+    pub jws: String,
+}
+
+impl Manifest {
+    /// The JWS's `typ`.
+    pub const JWS_TYPE: &'static str = "milepost-manifest+jws";
+}
+
+impl Data for Manifest {
+    const TYPE: &'static str = "org.milepost.alpr.manifest.v1";
+    const IN_LEDGER: bool = true;
+}
+
+/// What a manifest's signature is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ManifestClaims {
+    /// `urn:milepost:<agency>:<site>:<camera>`
+    pub source: crate::event::Source,
+    /// Which ledger.
+    #[schemars(schema_with = "schema::uuid")]
+    pub epoch: Uuid,
+    /// First sequence of the stretch.
+    pub from: u64,
+    /// Last one. Every number between has been given, and to one record only.
+    pub to: u64,
+    /// The chain after `from - 1`.
+    pub chain_before_sha256: Chain,
+    /// The chain after `to`.
+    pub chain_after_sha256: Chain,
+    /// When it was signed, by the pole's clock.
+    #[schemars(schema_with = "schema::date_time")]
+    pub issued_at: Timestamp,
+}
+
+impl ManifestClaims {
+    /// Whether it speaks of this camera.
+    #[must_use]
+    pub fn is_of(&self, root: &Root) -> bool {
+        self.source.root() == root
+    }
 }
 
 #[cfg(test)]

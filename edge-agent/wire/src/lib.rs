@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod asyncapi;
+pub mod chain;
 pub mod event;
 pub mod examples;
 pub mod health;
@@ -24,9 +25,13 @@ pub mod receipt;
 pub mod schema;
 pub mod topics;
 
+pub use chain::Chain;
 pub use event::{Data, Event, EventError, Header, Ledger, Source, SpecVersion};
 pub use health::{CheckStatus, ComponentCheck, Heartbeat, Status, StatusState};
-pub use ledger::{Evicted, Eviction, EvictionCause, LedgerPosition, SequenceRange};
+pub use ledger::{
+    Epoch, EpochCause, Evicted, Eviction, EvictionCause, LedgerPosition, Manifest, ManifestClaims,
+    Restart, RestartCause, Salvage, SequenceRange,
+};
 pub use read::{
     Character, Direction, Evidence, Models, PhotoInfo, PhotoKind, Position, Read, State,
     TextAlternative, TimeSource, UnreadPass, UnreadReason,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     event::{Data, Event},
     health::{Heartbeat, Status},
-    ledger::Eviction,
+    ledger::{Epoch, Eviction, Manifest, ManifestClaims, Restart, Salvage},
     read::{Read, UnreadPass},
     receipt::Receipt,
 };
@@ -77,6 +77,17 @@ pub fn all() -> Vec<Named> {
         event::<Read>("read", "A read: the one result of a vehicle's pass"),
         event::<UnreadPass>("unread_pass", "A pass whose plate could not be read"),
         event::<Eviction>("eviction", "Records or photos that the pole had to give up"),
+        event::<Epoch>("epoch", "The first record of a ledger: where it comes from"),
+        event::<Salvage>("salvage", "What could still be read of a quarantined store"),
+        event::<Restart>("restart", "The agent started"),
+        event::<Manifest>("manifest", "The pole's signed word on a stretch of its ledger"),
+        Named {
+            name: "manifest_claims",
+            schema: generate::<ManifestClaims>(
+                "manifest_claims",
+                "What a manifest's signature is over",
+            ),
+        },
         event::<Status>("status", "Whether the pole is connected; retained"),
         event::<Heartbeat>("heartbeat", "How the pole is"),
         Named {

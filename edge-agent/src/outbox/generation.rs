@@ -1,0 +1,172 @@
+//! Which folder holds the store: `store-<n>`, named by the file `store.current`.
+//!
+//! A fresh store is built beside the one in use and becomes the one in use by renaming one small
+//! file, so that a power cut leaves either. What is left of another is deleted at the next open. A
+//! name that can't be read means the oldest folder: a younger one may be half built.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+
+/// Names the folder in use.
+const POINTER: &str = "store.current";
+/// What the folders' names begin with.
+const PREFIX: &str = "store-";
+/// What stands in the name of one that was set aside.
+const QUARANTINED: &str = ".damaged-";
+/// So many that were set aside are kept to be looked at.
+const MAX_QUARANTINED: usize = 2;
+
+/// One generation of the store of an outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Generation {
+    place: PathBuf,
+    name: String,
+}
+
+impl Generation {
+    /// The one in use in an outbox's folder; the first where there is none yet.
+    pub(super) fn current(place: &Path) -> io::Result<Self> {
+        let named = fs::read_to_string(place.join(POINTER)).ok().and_then(|text| parse(text.trim()));
+        let there = all(place)?;
+        let number = match named {
+            Some(number) if there.contains(&number) || there.is_empty() => number,
+            _ => there.into_iter().min().unwrap_or(1),
+        };
+        Ok(Self::numbered(place, number))
+    }
+
+    fn numbered(place: &Path, number: u64) -> Self {
+        Self { place: place.into(), name: format!("{PREFIX}{number}") }
+    }
+
+    /// One that was set aside, by its folder.
+    pub(super) fn aside(folder: &Path) -> Option<Self> {
+        let name = folder.file_name()?.to_str()?.to_owned();
+        Some(Self { place: folder.parent()?.into(), name })
+    }
+
+    pub(super) fn folder(&self) -> PathBuf {
+        self.place.join(&self.name)
+    }
+
+    /// The one after it.
+    pub(super) fn next(&self) -> Self {
+        Self::numbered(&self.place, parse(&self.name).unwrap_or_default() + 1)
+    }
+
+    /// Sets it aside under another name, durably; where it is now.
+    pub(super) fn quarantine(&self, at: Timestamp) -> io::Result<PathBuf> {
+        let stamp = at.strftime("%Y%m%dT%H%M%S%3fZ");
+        // The clock may stand still or go back: a number makes the name new.
+        let names = (1..).map(|n| format!("{}{QUARANTINED}{stamp}-{n}", self.name));
+        let fresh = names.map(|name| self.place.join(name)).find(|path| !path.exists());
+        let aside = fresh.unwrap_or_default();
+        fs::rename(self.folder(), &aside)?;
+        File::open(&self.place)?.sync_all()?;
+        let mut all = quarantined(&self.place)?;
+        let extra = all.len().saturating_sub(MAX_QUARANTINED);
+        for path in all.drain(..extra).filter(|path| *path != aside) {
+            fs::remove_dir_all(path)?;
+        }
+        Ok(aside)
+    }
+
+    /// Makes it the one in use, durably.
+    pub(super) fn select(&self) -> io::Result<()> {
+        let (pointer, unfinished) =
+            (self.place.join(POINTER), self.place.join(format!("{POINTER}.tmp")));
+        let text = format!("{}\n", self.name);
+        if fs::read_to_string(&pointer).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        let mut file = File::create(&unfinished)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &pointer)?;
+        File::open(&self.place)?.sync_all()
+    }
+
+    /// Deletes it; one that is not there is no error.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        match fs::remove_dir_all(self.folder()) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes every other generation.
+    pub(super) fn remove_others(&self) -> io::Result<()> {
+        let others = all(&self.place)?.into_iter().map(|n| Self::numbered(&self.place, n));
+        others.filter(|other| other != self).try_for_each(|other| other.remove())
+    }
+}
+
+/// Stores that were set aside, oldest first.
+fn quarantined(place: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(place)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().contains(QUARANTINED) {
+            found.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+fn parse(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.parse().ok()
+}
+
+fn all(place: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(place)? {
+        numbers.extend(entry?.file_name().to_str().and_then(parse));
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_half_built_generation_is_never_taken_for_the_one_in_use() {
+        let place = tempfile::tempdir().unwrap();
+        let first = Generation::current(place.path()).unwrap();
+        assert_eq!(first.folder().file_name().unwrap(), "store-1");
+        fs::create_dir(first.folder()).unwrap();
+        first.select().unwrap();
+        let second = first.next();
+        fs::create_dir(second.folder()).unwrap();
+        assert_eq!(Generation::current(place.path()).unwrap(), first);
+        fs::write(place.path().join(POINTER), "\0\0\0").unwrap();
+        assert_eq!(Generation::current(place.path()).unwrap(), first, "an unreadable name");
+        second.select().unwrap();
+        assert_eq!(Generation::current(place.path()).unwrap(), second);
+        second.remove_others().unwrap();
+        assert!(!first.folder().exists() && second.folder().exists());
+        assert_eq!(Generation::current(place.path()).unwrap(), second);
+    }
+
+    #[test]
+    fn damaged_ones_are_set_aside_under_new_names_and_only_the_last_are_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let mut aside = Vec::new();
+        for _ in 0..5 {
+            let generation = Generation::current(place.path()).unwrap();
+            fs::create_dir(generation.folder()).unwrap();
+            generation.select().unwrap();
+            aside.push(generation.quarantine(Timestamp::UNIX_EPOCH).unwrap());
+            assert!(!generation.folder().exists());
+        }
+        assert_eq!(quarantined(place.path()).unwrap().len(), MAX_QUARANTINED);
+        assert!(aside[4].exists());
+        assert_eq!(all(place.path()).unwrap(), Vec::<u64>::new());
+    }
+}

@@ -1,0 +1,110 @@
+//! What one commit will do, and what is to be done after it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::mpsc::SyncSender,
+};
+
+use milepost_wire::{Chain, Ledger, PhotoKind};
+use uuid::Uuid;
+
+use super::{
+    OutboxError,
+    photos::Photos,
+    store::{Change, Record},
+};
+
+pub(super) type Reply<T> = SyncSender<Result<T, OutboxError>>;
+
+pub(super) struct Group {
+    pub(super) change: Change,
+    /// Place of the next record.
+    pub(super) next: Ledger,
+    /// The chain before it.
+    pub(super) chain: Chain,
+    /// Ids put in this group, which the store does not know yet.
+    pub(super) ids: HashMap<Uuid, u64>,
+    pub(super) kept: Vec<(Reply<u64>, u64)>,
+    pub(super) done: Vec<Reply<()>>,
+    pub(super) remove_photos: Vec<(Uuid, PhotoKind)>,
+    pub(super) photos_written: bool,
+    pub(super) freed_photo_bytes: u64,
+    pub(super) evictions: u64,
+    deleted: HashSet<u64>,
+}
+
+impl Group {
+    pub(super) fn new(next: Ledger, chain: Chain) -> Self {
+        Self {
+            change: Change::default(),
+            next,
+            chain,
+            ids: HashMap::new(),
+            kept: Vec::new(),
+            done: Vec::new(),
+            remove_photos: Vec::new(),
+            photos_written: false,
+            freed_photo_bytes: 0,
+            evictions: 0,
+            deleted: HashSet::new(),
+        }
+    }
+
+    /// Gives the next place to a record.
+    pub(super) fn put(&mut self, record: Record) {
+        self.chain = self.chain.then(&record.body);
+        self.change.links.push((record.sequence, self.chain));
+        self.ids.insert(record.id, record.sequence);
+        self.next.sequence = record.sequence + 1;
+        self.change.put.push(record);
+    }
+
+    pub(super) fn added(&self) -> u64 {
+        self.ids.len() as u64
+    }
+
+    pub(super) fn removed(&self) -> u64 {
+        self.deleted.len() as u64
+    }
+
+    pub(super) fn deletes(&self, sequence: u64) -> bool {
+        self.deleted.contains(&sequence)
+    }
+
+    /// Deletes a record with its photos, once.
+    pub(super) fn drop_record(&mut self, record: &Record) {
+        if self.deleted.insert(record.sequence) {
+            self.drop_photos(record);
+            self.change.delete.push((record.sequence, record.id));
+        }
+    }
+
+    /// Deletes a record's photos.
+    pub(super) fn drop_photos(&mut self, record: &Record) {
+        self.freed_photo_bytes += record.photo_bytes();
+        self.remove_photos.extend(record.photos.iter().map(|p| (record.id, p.kind)));
+    }
+
+    /// Deletes a record that nobody can read, and whatever photos it has; their size.
+    pub(super) fn drop_unreadable(&mut self, photos: &Photos, sequence: u64, id: Uuid) -> u64 {
+        if !self.deleted.insert(sequence) {
+            return 0;
+        }
+        self.change.delete.push((sequence, id));
+        self.remove_photos.extend(PhotoKind::ALL.map(|kind| (id, kind)));
+        let bytes = PhotoKind::ALL.map(|kind| photos.size(id, kind)).iter().sum();
+        self.freed_photo_bytes += bytes;
+        bytes
+    }
+
+    /// Whether there is anything to commit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.change == Change::default()
+    }
+
+    pub(super) fn fail(self, error: &OutboxError) {
+        // A caller that has gone does not want the answer.
+        self.kept.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
+        self.done.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
+    }
+}

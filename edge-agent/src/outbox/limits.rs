@@ -1,0 +1,261 @@
+//! What is given up when a limit is reached: photos before reads before what the pole says of
+//! itself, the oldest first, each eviction in the ledger before anything is deleted.
+
+use milepost_wire::{Chain, Evicted, Eviction, EvictionCause, SequenceRange, ledger::MAX_EVICTED_RANGES};
+use uuid::Uuid;
+
+use super::{
+    Entry,
+    group::Group,
+    store::{Kind, Record, StoreError, Stored},
+    writer::Writer,
+};
+use crate::config;
+
+/// Share of a limit that one eviction gives up beyond it, so that evictions stay few among records.
+const SHARE: u64 = 100;
+/// Records looked at in one step.
+const SCAN: usize = 256;
+
+/// What may be given up, in the order in which it is.
+const ORDER: [&[Kind]; 2] = [&[Kind::Read, Kind::UnreadPass], &[Kind::Ledger]];
+
+/// The limits in force.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) records: u64,
+    pub(super) photo_bytes: u64,
+    /// Photos and store together.
+    pub(super) bytes: u64,
+}
+
+impl From<&config::Outbox> for Limits {
+    fn from(config: &config::Outbox) -> Self {
+        Self {
+            records: config.max_records,
+            photo_bytes: config.max_photo_bytes,
+            bytes: config.max_bytes,
+        }
+    }
+}
+
+/// What the store will hold after a group.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    records: u64,
+    /// Records that the group puts.
+    added: u64,
+    photo_bytes: u64,
+    store_bytes: u64,
+}
+
+/// What is over a limit: how much has to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Excess {
+    cause: EvictionCause,
+    evicted: Evicted,
+    /// Records, or bytes of photos.
+    amount: u64,
+}
+
+impl Limits {
+    /// What has to be given up first, with what the store holds after a group.
+    fn excess(
+        &self,
+        Held { records, added, photo_bytes, store_bytes }: Held,
+        shortage: u64,
+    ) -> Option<Excess> {
+        let photos = |cause, over: u64, limit: u64| {
+            let amount = (over + limit / SHARE).min(photo_bytes);
+            (over > 0 && photo_bytes > 0).then_some(Excess { cause, evicted: Evicted::Photos, amount })
+        };
+        let over = photo_bytes.saturating_sub(self.photo_bytes);
+        let all = (photo_bytes + store_bytes).saturating_sub(self.bytes);
+        photos(EvictionCause::MaxPhotoBytes, over, self.photo_bytes)
+            .or_else(|| photos(EvictionCause::MaxBytes, all, self.bytes))
+            .or_else(|| photos(EvictionCause::FreeDisk, shortage, shortage))
+            .or_else(|| {
+                let over = records.saturating_sub(self.records);
+                let amount = over + self.records / SHARE + 1;
+                let cause = EvictionCause::MaxRecords;
+                (over > 0).then_some(Excess { cause, evicted: Evicted::Records, amount })
+            })
+            .or_else(|| {
+                // No photo is left to give up. The store does not shrink, it uses the room of what
+                // went: as many go as come.
+                let cause = if all > 0 { EvictionCause::MaxBytes } else { EvictionCause::FreeDisk };
+                (added > 0 && (all > 0 || shortage > 0))
+                    .then_some(Excess { cause, evicted: Evicted::Records, amount: added })
+            })
+    }
+}
+
+impl Writer {
+    /// Gives up what is over the limits, one eviction for each reason. What is put in this very group
+    /// is not given up in it.
+    pub(super) fn keep_limits(&mut self, group: &mut Group) -> Result<(), StoreError> {
+        let mut done: Vec<(EvictionCause, Evicted)> = Vec::new();
+        loop {
+            let held = Held {
+                records: (self.store.count() + group.added()).saturating_sub(group.removed()),
+                added: group.added(),
+                photo_bytes: self.photos.bytes().saturating_sub(group.freed_photo_bytes),
+                store_bytes: self.store.bytes(),
+            };
+            let shortage = self.disk.shortage().saturating_sub(group.freed_photo_bytes);
+            let excess = self.limits.excess(held, shortage);
+            let Some(excess) = excess.filter(|e| !done.contains(&(e.cause, e.evicted))) else {
+                return Ok(());
+            };
+            done.push((excess.cause, excess.evicted));
+            for kinds in ORDER {
+                if self.give_up(group, excess, kinds)? {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Gives up as much as `excess` asks for of these kinds; says whether there was anything.
+    fn give_up(&mut self, group: &mut Group, excess: Excess, kinds: &[Kind]) -> Result<bool, StoreError> {
+        let mut lot = Lot::default();
+        let mut first = 0;
+        'scan: loop {
+            let page = self.store.stored(first, SCAN)?;
+            let Some(end) = page.last() else { break };
+            first = end.sequence() + 1;
+            for record in page.into_iter().filter_map(Stored::record) {
+                let enough = match excess.evicted {
+                    Evicted::Records => lot.sequences.len() as u64 >= excess.amount,
+                    Evicted::Photos => lot.photo_bytes >= excess.amount,
+                };
+                if enough || lot.is_full() {
+                    break 'scan;
+                }
+                let gives = excess.evicted == Evicted::Records || !record.photos.is_empty();
+                if gives && !record.held && kinds.contains(&record.kind) && !group.deletes(record.sequence) {
+                    self.take(&mut lot, group, record, excess.evicted);
+                }
+            }
+        }
+        self.enter(lot, group, excess.cause, excess.evicted)
+    }
+
+    fn take(&self, lot: &mut Lot, group: &mut Group, mut record: Record, evicted: Evicted) {
+        lot.sequences.push(record.sequence);
+        lot.photo_bytes += record.photo_bytes();
+        match evicted {
+            Evicted::Records => group.drop_record(&record),
+            Evicted::Photos => {
+                group.drop_photos(&record);
+                record.photos.clear();
+                group.change.put.push(record);
+            }
+        }
+    }
+
+    /// Deletes records whose time on the pole has ended, or that can't be read; says whether there
+    /// are more.
+    pub(super) fn purge(&mut self, group: &mut Group) -> Result<bool, StoreError> {
+        let (mut aged, mut damaged) = (Lot::default(), Lot::default());
+        let mut first = self.purge_from;
+        let mut more = false;
+        'scan: loop {
+            let page = self.store.stored(first, SCAN)?;
+            let Some(end) = page.last() else { break };
+            first = end.sequence() + 1;
+            let mut any = false;
+            for stored in page {
+                let Stored::Unreadable { sequence, id, key_gone } = stored else { continue };
+                any = true;
+                let lot = if key_gone { &mut aged } else { &mut damaged };
+                if lot.is_full() {
+                    more = true;
+                    break 'scan;
+                }
+                lot.sequences.push(sequence);
+                lot.photo_bytes += group.drop_unreadable(&self.photos, sequence, id);
+            }
+            // Keys end in the order of the records: behind a readable page there is nothing aged,
+            // and what is damaged is met when the page comes first.
+            if !any {
+                break;
+            }
+        }
+        self.enter(aged, group, EvictionCause::MaxAge, Evicted::Records)?;
+        self.enter(damaged, group, EvictionCause::Damaged, Evicted::Records)?;
+        Ok(more)
+    }
+
+    /// Enters what was given up into the ledger; says whether there was anything.
+    fn enter(
+        &mut self,
+        lot: Lot,
+        group: &mut Group,
+        cause: EvictionCause,
+        evicted: Evicted,
+    ) -> Result<bool, StoreError> {
+        let Lot { sequences, photo_bytes } = lot;
+        if sequences.is_empty() {
+            return Ok(false);
+        }
+        let records = sequences.len() as u64;
+        let ranges = SequenceRange::cover(&sequences);
+        let chain_sha256 = match evicted {
+            Evicted::Photos => Vec::new(),
+            Evicted::Records => {
+                let link = |range: &SequenceRange| self.store.chain_after(range.to);
+                ranges.iter().map(link).collect::<Result<Option<Vec<Chain>>, _>>()?.unwrap_or_default()
+            }
+        };
+        tracing::warn!(records, photo_bytes, ?evicted, ?cause, "oldest given up");
+        let epoch = self.store.position().epoch;
+        let data =
+            Eviction { evicted, cause, epoch, sequences: ranges, chain_sha256, records, photo_bytes };
+        self.put(group, Entry::ledger(Uuid::now_v7(), self.source.clone(), data))?;
+        group.evictions += records;
+        Ok(true)
+    }
+}
+
+/// What one eviction gives up.
+#[derive(Debug, Default)]
+struct Lot {
+    /// Going up.
+    sequences: Vec<u64>,
+    photo_bytes: u64,
+}
+
+impl Lot {
+    fn is_full(&self) -> bool {
+        SequenceRange::cover(&self.sequences).len() >= MAX_EVICTED_RANGES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { records: 1000, photo_bytes: 10_000, bytes: 20_000 };
+
+    proptest! {
+        #[test]
+        fn photos_go_first_and_nothing_goes_while_all_limits_hold(
+            records in 0u64..3000, photo_bytes in 0u64..30_000, store_bytes in 0u64..30_000, shortage in 0u64..3,
+        ) {
+            let bytes = photo_bytes + store_bytes;
+            let over = records > 1000 || photo_bytes > 10_000 || bytes > 20_000 || shortage > 0;
+            let held = Held { records, added: 1, photo_bytes, store_bytes };
+            let excess = LIMITS.excess(held, shortage);
+            prop_assert_eq!(excess.is_some(), over);
+            if let Some(excess) = excess {
+                prop_assert!(excess.amount > 0);
+                let photos_help = photo_bytes > 0 && !(records > 1000 && photo_bytes <= 10_000
+                    && bytes <= 20_000 && shortage == 0);
+                prop_assert_eq!(excess.evicted == Evicted::Photos, photos_help);
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Opening a store in a process of its own first.
+//!
+//! sled was seen to panic and to hang for minutes on damage. So the agent starts itself with a hidden
+//! verb that opens the store and goes through it; a process that panics, hangs or is killed says as
+//! much as one that names the damage. The same way, what can still be read of a store that was set
+//! aside comes over a pipe.
+
+use std::{
+    io::{self, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    MAX_RECORD_BYTES,
+    sled_store::SledStore,
+    store::{Record, Store, StoreError, Stored},
+};
+use crate::{
+    config::{Sealing, SealingKey},
+    sealing::Keyring,
+};
+
+/// The hidden verb.
+pub const VERB: &str = "store-probe";
+/// Longest that going through a small store may take.
+const LIMIT: Duration = Duration::from_secs(6);
+/// More for each byte of it: 20 MB a second.
+const NS_PER_BYTE: u64 = 50;
+/// How often the child is looked after.
+const POLL: Duration = Duration::from_millis(5);
+/// Longest answer that is read.
+const MAX_ANSWER_BYTES: u64 = 64 << 10;
+/// Records asked for at once.
+const PAGE: usize = 64;
+
+/// What the child is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Task {
+    /// Open the store of this outbox's folder and go through it.
+    Check(PathBuf),
+    /// Write every record of this store that can be read to the standard output.
+    Salvage(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Request {
+    task: Task,
+    /// The folder of the data keys.
+    keys: PathBuf,
+    credential: Option<String>,
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Sound { unreadable: u64 },
+    InUse,
+    Damaged(String),
+    Io { path: PathBuf, why: String },
+    Failed(String),
+}
+
+/// Starts the children.
+#[derive(Debug, Clone)]
+pub(super) struct Probe {
+    /// The agent's own program; without it everything is done in this process.
+    pub(super) program: Option<PathBuf>,
+    pub(super) sealing: Sealing,
+    pub(super) keyring: Keyring,
+}
+
+impl Probe {
+    /// Goes through the store of an outbox's folder; says how many records can't be read.
+    pub(super) fn check(&self, place: &Path, bytes: u64) -> Result<u64, StoreError> {
+        let Some(program) = &self.program else { return check(place, self.keyring.clone()) };
+        let mut child = self.start(program, Task::Check(place.into()))?;
+        let limit = LIMIT + Duration::from_nanos(bytes.saturating_mul(NS_PER_BYTE));
+        let ended = wait(&mut child, limit).map_err(|e| failed(&e))?;
+        let mut answer = Vec::new();
+        if let Some(out) = child.stdout.take() {
+            out.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).map_err(|e| failed(&e))?;
+        }
+        let answer = serde_json::from_slice(&answer).ok();
+        match (ended, answer) {
+            (None, _) => {
+                let why = format!("opening it took longer than {} s", limit.as_secs());
+                Err(StoreError::Damaged(why))
+            }
+            (Some(_), Some(Answer::Sound { unreadable })) => Ok(unreadable),
+            (Some(_), Some(Answer::InUse)) => Err(StoreError::InUse),
+            (Some(_), Some(Answer::Damaged(why))) => Err(StoreError::Damaged(why)),
+            (Some(_), Some(Answer::Io { path, why })) => Err(StoreError::Io { path, why }),
+            (Some(_), Some(Answer::Failed(why))) => Err(StoreError::Failed(why)),
+            (Some(status), None) => {
+                Err(StoreError::Damaged(format!("opening it ended with {status}")))
+            }
+        }
+    }
+
+    /// Gives every record of a store that was set aside to `take`, until it says stop; whether the
+    /// whole of it could be gone through.
+    pub(super) fn salvage(&self, aside: &Path, mut take: impl FnMut(Record) -> bool) -> bool {
+        let Some(program) = &self.program else {
+            return SledStore::open_aside(aside, self.keyring.clone())
+                .is_ok_and(|store| each(&store, |record| Ok(take(record))).unwrap_or(false));
+        };
+        let Ok(mut child) = self.start(program, Task::Salvage(aside.into())) else { return false };
+        let whole = child.stdout.take().is_some_and(|out| receive(out, take));
+        let _ = child.kill();
+        let ended = child.wait();
+        whole && ended.is_ok_and(|status| status.success())
+    }
+
+    fn start(&self, program: &Path, task: Task) -> Result<Child, StoreError> {
+        let (credential, key_file) = match &self.sealing.key {
+            SealingKey::Credential(name) => (Some(name.clone()), None),
+            SealingKey::File(path) => (None, Some(path.clone())),
+        };
+        let request = Request { task, keys: self.keyring.folder().into(), credential, key_file };
+        let request = serde_json::to_vec(&request).map_err(|e| StoreError::Failed(e.to_string()))?;
+        let mut child = Command::new(program)
+            .arg(VERB)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| StoreError::Failed(format!("{}: {e}", program.display())))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(&request).map_err(|e| failed(&e))?;
+        }
+        Ok(child)
+    }
+}
+
+fn failed(error: &io::Error) -> StoreError {
+    StoreError::Failed(format!("the process that opens the store first: {error}"))
+}
+
+fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<std::process::ExitStatus>> {
+    let until = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= until {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Records as the child writes them: sequence (8 bytes), length (4 bytes), both big-endian, record.
+fn receive(out: ChildStdout, mut take: impl FnMut(Record) -> bool) -> bool {
+    let mut out = BufReader::new(out);
+    loop {
+        let mut head = [0; 12];
+        match out.read_exact(&mut head) {
+            Ok(()) => {}
+            Err(e) => return e.kind() == io::ErrorKind::UnexpectedEof,
+        }
+        let (sequence, length) = head.split_at(8);
+        let sequence = u64::from_be_bytes(sequence.try_into().unwrap_or_default());
+        let length = u32::from_be_bytes(length.try_into().unwrap_or_default()) as usize;
+        let mut bytes = vec![0; length.min(MAX_RECORD_BYTES)];
+        let record = out.read_exact(&mut bytes).ok().map(|()| Record::decode(sequence, &bytes));
+        match record {
+            Some(Ok(record)) if take(record) => {}
+            _ => return false,
+        }
+    }
+}
+
+fn check(place: &Path, keyring: Keyring) -> Result<u64, StoreError> {
+    SledStore::open(place, keyring)?.check()
+}
+
+/// Every readable record; `Ok(false)` where `take` stopped it.
+fn each(
+    store: &SledStore,
+    mut take: impl FnMut(Record) -> io::Result<bool>,
+) -> Result<bool, StoreError> {
+    let mut next = 0;
+    loop {
+        let page = store.stored(next, PAGE)?;
+        let Some(end) = page.last() else { return Ok(true) };
+        next = end.sequence().saturating_add(1);
+        for record in page.into_iter().filter_map(Stored::record) {
+            if !take(record).map_err(|e| failed(&e))? {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// The child: reads its request from `input`, answers on `output`; whether all went well.
+///
+/// # Errors
+/// Where it can't answer.
+pub fn child(input: impl Read, mut output: impl Write) -> io::Result<bool> {
+    let request: Request = serde_json::from_reader(input.take(MAX_ANSWER_BYTES))?;
+    let key = match (request.credential, request.key_file) {
+        (Some(name), _) => SealingKey::Credential(name),
+        (None, file) => SealingKey::File(file.unwrap_or_default()),
+    };
+    let keyring = Keyring::open(&Sealing { key }, &request.keys).map_err(io::Error::other);
+    match request.task {
+        Task::Check(place) => {
+            let answer = match keyring.map(|keyring| check(&place, keyring)) {
+                Ok(Ok(unreadable)) => Answer::Sound { unreadable },
+                Ok(Err(StoreError::InUse)) => Answer::InUse,
+                Ok(Err(StoreError::Damaged(why))) => Answer::Damaged(why),
+                Ok(Err(StoreError::Io { path, why })) => Answer::Io { path, why },
+                Ok(Err(StoreError::Failed(why))) => Answer::Failed(why),
+                Err(error) => Answer::Failed(error.to_string()),
+            };
+            serde_json::to_writer(&mut output, &answer)?;
+            output.flush()?;
+            Ok(matches!(answer, Answer::Sound { .. }))
+        }
+        Task::Salvage(aside) => {
+            let store = SledStore::open_aside(&aside, keyring?).map_err(io::Error::other)?;
+            let whole = each(&store, |record| {
+                let bytes = record.encode().map_err(io::Error::other)?;
+                let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+                output.write_all(&record.sequence.to_be_bytes())?;
+                output.write_all(&length.to_be_bytes())?;
+                output.write_all(&bytes)?;
+                Ok(true)
+            });
+            output.flush()?;
+            whole.map_err(io::Error::other)
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What the writer does by itself: the ledger's own entries, manifests every hour, what is due to be
+//! purged, keys, ballast, disk space.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use milepost_wire::{
+    Epoch, EpochCause, LedgerPosition, Manifest, ManifestClaims, Restart, RestartCause,
+};
+use uuid::Uuid;
+
+use super::{
+    Entry, OutboxError,
+    group::Group,
+    store::{Fact, StoreError},
+    writer::{Writer, store_error},
+};
+use crate::identity::{self, Identity};
+
+/// How often the writer looks after its store.
+const EVERY: Duration = Duration::from_secs(10);
+/// How often it signs for what was added to the ledger.
+const MANIFEST_EVERY: Duration = Duration::from_secs(3600);
+/// Links of the chain that are kept behind the last sequence, so that a manifest of any stretch of
+/// them can be made.
+const MAX_LINKS: u64 = 100_000;
+/// Links that may be more before they are deleted together.
+const LINKS_SLACK: u64 = 1000;
+
+/// Which stretch of the ledger to sign for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ManifestRequest {
+    /// First sequence.
+    pub from: u64,
+    /// Last one.
+    pub to: u64,
+    /// The command that asked.
+    pub command_id: Option<Uuid>,
+}
+
+/// When what is due.
+pub(super) struct Upkeep {
+    next: Instant,
+    manifest_at: Instant,
+    unlinked_to: u64,
+    /// What signs; `None` where nothing does.
+    identity: Option<identity::Files>,
+    /// What is wrong with it.
+    pub(super) complaint: Option<String>,
+}
+
+impl Upkeep {
+    pub(super) fn new(identity: Option<identity::Files>) -> Self {
+        let now = Instant::now();
+        Self { next: now, manifest_at: now + MANIFEST_EVERY, unlinked_to: 0, identity, complaint: None }
+    }
+
+    pub(super) const fn next(&self) -> Instant {
+        self.next
+    }
+}
+
+/// The kernel's id of this boot.
+fn boot_id() -> Option<Uuid> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().parse().ok()
+}
+
+impl Writer {
+    /// The first entries of this run: where the ledger comes from where it is new, and the start.
+    pub(super) fn started(&mut self, damage: Option<&str>) -> Result<(), StoreError> {
+        let mut group = self.group()?;
+        if group.next.sequence == 1 {
+            let cause = damage.map_or(EpochCause::FirstStart, |_| EpochCause::StoreDamaged);
+            let data = Epoch { cause, why: damage.map(str::to_owned), previous: None };
+            self.put(&mut group, Entry::ledger(Uuid::now_v7(), self.source.clone(), data))?;
+        }
+        let boot_id = boot_id();
+        let before = self.store.fact(Fact::BootId)?;
+        let now = boot_id.map(|id| id.to_string().into_bytes());
+        let after = match before {
+            None => RestartCause::FirstStart,
+            Some(_) if self.store.fact(Fact::OrderlyStop)?.is_some() => RestartCause::OrderlyStop,
+            Some(before) if Some(&before) == now.as_ref() => RestartCause::ProcessEnded,
+            Some(_) => RestartCause::MachineRestarted,
+        };
+        let software_version = env!("CARGO_PKG_VERSION").into();
+        let data = Restart { after, software_version, boot_id };
+        self.put(&mut group, Entry::ledger(Uuid::now_v7(), self.source.clone(), data))?;
+        group.change.facts = vec![
+            (Fact::BootId, Some(now.unwrap_or_default())),
+            (Fact::OrderlyStop, None),
+        ];
+        self.store.commit(&group.change)
+    }
+
+    /// The first entry of a ledger that began while the agent runs.
+    pub(super) fn begin_epoch(&mut self, why: &str) -> Result<(), StoreError> {
+        let last_sequence = *self.changed.borrow();
+        let previous = LedgerPosition { epoch: self.epoch, last_sequence };
+        let mut group = self.group()?;
+        if group.next.sequence == 1 {
+            let cause = EpochCause::StoreDamaged;
+            let data = Epoch { cause, why: Some(why.into()), previous: Some(previous) };
+            self.put(&mut group, Entry::ledger(Uuid::now_v7(), self.source.clone(), data))?;
+            self.store.commit(&group.change)?;
+        }
+        (self.epoch, self.purge_from) = (self.store.position().epoch, 0);
+        self.upkeep.unlinked_to = 0;
+        Ok(())
+    }
+
+    /// Everything that is due. What fails is logged and due again.
+    pub(super) fn keep_up(&mut self) {
+        self.upkeep.next = Instant::now() + EVERY;
+        if let Err(error) = self.keyring.rotate_if_due() {
+            tracing::warn!(%error, "the next data key could not be made");
+        }
+        let steps: [(&str, fn(&mut Self) -> Result<(), OutboxError>); 5] = [
+            ("purge", Self::purge_all),
+            ("manifest", Self::hourly_manifest),
+            ("links", Self::unlink),
+            ("ballast", |w| {
+                w.disk.take_ballast().map_err(|e| OutboxError::Store(e.to_string()))
+            }),
+            ("compaction", |w| {
+                if w.store.compact().map_err(|e| store_error(&e))? {
+                    tracing::info!("the drained store was replaced by a small one");
+                }
+                Ok(())
+            }),
+        ];
+        for (what, step) in steps {
+            if let Err(error) = step(self) {
+                tracing::warn!(what, %error, "upkeep failed; tried again");
+            }
+        }
+        if let Err(error) = self.photos.recount() {
+            tracing::warn!(%error, "photos could not be counted");
+        }
+        self.oldest();
+        self.report(None);
+    }
+
+    fn purge_all(&mut self) -> Result<(), OutboxError> {
+        loop {
+            let mut group = self.group().map_err(|e| store_error(&e))?;
+            let more = self.purge(&mut group).map_err(|e| store_error(&e))?;
+            if group.is_empty() {
+                return Ok(());
+            }
+            self.carry_out(group);
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn hourly_manifest(&mut self) -> Result<(), OutboxError> {
+        if self.upkeep.manifest_at > Instant::now() || self.upkeep.identity.is_none() {
+            return Ok(());
+        }
+        self.upkeep.manifest_at = Instant::now() + MANIFEST_EVERY;
+        let covered = self.store.fact(Fact::ManifestTo).map_err(|e| store_error(&e))?;
+        let covered = covered.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
+        let request = ManifestRequest {
+            from: covered + 1,
+            to: self.store.position().last_sequence,
+            command_id: None,
+        };
+        if request.from > request.to {
+            return Ok(());
+        }
+        let mut group = self.group().map_err(|e| store_error(&e))?;
+        let made = self.manifest(&request, &mut group);
+        self.upkeep.complaint =
+            made.as_ref().err().map(|e| format!("the ledger can't be signed for: {e}"));
+        made?;
+        group.change.facts.push((Fact::ManifestTo, Some(request.to.to_be_bytes().into())));
+        self.carry_out(group);
+        Ok(())
+    }
+
+    /// Signs for a stretch of the ledger.
+    pub(super) fn manifest(
+        &self,
+        request: &ManifestRequest,
+        group: &mut Group,
+    ) -> Result<u64, OutboxError> {
+        let &ManifestRequest { from, to, command_id } = request;
+        let position = self.store.position();
+        if from == 0 || from > to || to > position.last_sequence {
+            let last = position.last_sequence;
+            return Err(OutboxError::Stretch(format!("{from} to {to} is not within 1 to {last}")));
+        }
+        let link = |sequence| {
+            let chain = self.store.chain_after(sequence).map_err(|e| store_error(&e))?;
+            chain.ok_or_else(|| {
+                let why = "it begins before what the pole still knows: ask for a later one";
+                OutboxError::Stretch(format!("{from} to {to}: {why}"))
+            })
+        };
+        let files = self.upkeep.identity.as_ref().ok_or(OutboxError::NoIdentity)?;
+        let claims = ManifestClaims {
+            source: self.source.clone(),
+            epoch: position.epoch,
+            from,
+            to,
+            chain_before_sha256: link(from - 1)?,
+            chain_after_sha256: link(to)?,
+            issued_at: Timestamp::now(),
+        };
+        // The files as they are now: a renewed certificate needs no restart.
+        let jws = Identity::load(files)
+            .and_then(|identity| identity.sign_jws(Manifest::JWS_TYPE, &claims))
+            .map_err(|e| OutboxError::Signature(e.to_string()))?;
+        let data = Manifest { from, to, command_id, jws };
+        self.prepare(Entry::ledger(Uuid::now_v7(), self.source.clone(), data), group)
+    }
+
+    /// Deletes the links that are neither among the last ones nor needed for a record that is there.
+    fn unlink(&mut self) -> Result<(), OutboxError> {
+        let last = self.store.position().last_sequence;
+        let oldest = self.store.stored(0, 1).map_err(|e| store_error(&e))?;
+        let oldest = oldest.first().map_or(last, |s| s.sequence());
+        let below = last.saturating_sub(MAX_LINKS).min(oldest.saturating_sub(1));
+        if below < self.upkeep.unlinked_to + LINKS_SLACK {
+            return Ok(());
+        }
+        let mut group = self.group().map_err(|e| store_error(&e))?;
+        group.change.unlink_below = below;
+        self.carry_out(group);
+        self.upkeep.unlinked_to = below;
+        Ok(())
+    }
+
+    fn oldest(&self) {
+        let oldest = self.store.stored(0, 1).ok().and_then(|mut s| s.pop()?.record());
+        let age = oldest.map_or(0, |r| Timestamp::now().duration_since(r.captured_at).as_secs());
+        self.health.metrics.outbox_oldest_record_seconds.set(age.max(0));
+    }
+
+    /// Notes that this end is meant.
+    pub(super) fn stop(&mut self) {
+        let noted = self.group().and_then(|mut group| {
+            group.change.facts.push((Fact::OrderlyStop, Some(Vec::new())));
+            self.store.commit(&group.change)
+        });
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the orderly stop could not be noted");
+        }
+    }
+}
