@@ -20,6 +20,7 @@ pub mod config;
 pub mod evidence;
 pub mod geometry;
 pub mod health;
+pub mod identity;
 pub mod local;
 pub mod outbox;
 pub mod pass;
