@@ -26,6 +26,7 @@ pub mod outbox;
 pub mod pass;
 pub mod recognise;
 pub mod report;
+pub mod sealing;
 pub mod supervise;
 pub mod uplink;
 pub mod vision;
