@@ -17,6 +17,11 @@ const MAX_PIPELINE_CHARS: usize = 4096;
 /// Longest host name (RFC 1035, 2.3.4).
 const MAX_HOST_CHARS: usize = 253;
 
+/// Longest name of a systemd credential.
+const MAX_CREDENTIAL_CHARS: usize = 64;
+/// What a systemd credential's name stands behind.
+pub(super) const CREDENTIAL: &str = "credential:";
+
 /// Parameters that carry credentials, as cameras and GStreamer elements call them.
 const SECRET_PARAMETERS: [&str; 12] = [
     "password=",
@@ -50,6 +55,22 @@ pub(super) fn name(text: &str) -> Option<Fault> {
         }
         None => None,
     }
+}
+
+/// `credential:` and a name that is a plain file name: systemd lays each out as a file.
+pub(super) fn credential(text: &str) -> Option<Fault> {
+    let name = text.strip_prefix(CREDENTIAL).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let good = (1..=MAX_CREDENTIAL_CHARS).contains(&name.len())
+        && name.chars().all(plain)
+        && !name.starts_with('.');
+    if good {
+        return None;
+    }
+    fault(
+        format!("is not `{CREDENTIAL}` and a name of letters, digits, `-`, `_` and `.`"),
+        "write e.g. \"credential:milepost-sealing\", the name in the unit's LoadCredentialEncrypted= (never the key itself)",
+    )
 }
 
 /// `rtsp://` or `rtsps://`, a host, no credentials anywhere.

@@ -1,11 +1,15 @@
 //! Checked values → [`Config`], and what must hold between them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::{reader::Reader, settings::*};
+use super::{addresses, reader::Reader, settings::*};
 
 /// The whole of the settings; only good if the reader noted no problem.
 pub(super) fn config(r: &mut Reader<'_>) -> Config {
+    let outbox_directory = path(r, "outbox", "directory");
     let config = Config {
         site: Site {
             agency: r.text("site", "agency").unwrap_or_default(),
@@ -52,9 +56,13 @@ pub(super) fn config(r: &mut Reader<'_>) -> Config {
             context_width: r.whole("evidence", "context_width_px"),
         },
         outbox: Outbox {
-            directory: path(r, "outbox", "directory"),
+            directory: outbox_directory.clone(),
             max_records: r.whole("outbox", "max_records"),
             max_photo_bytes: r.whole("outbox", "max_photo_bytes"),
+        },
+        sealing: Sealing { key: sealing_key(r, &outbox_directory) },
+        retention: Retention {
+            max_age: Duration::from_secs(r.whole::<u64>("retention", "max_age_h") * 3600),
         },
         uplink: Uplink {
             broker: r.text("uplink", "broker").unwrap_or_default(),
@@ -114,6 +122,26 @@ fn source(r: &mut Reader<'_>) -> Source {
             repeat: r.flag("capture", "repeat"),
             realtime: r.flag("capture", "realtime"),
         },
+    }
+}
+
+fn sealing_key(r: &mut Reader<'_>, outbox: &Path) -> SealingKey {
+    let credential = r.text("sealing", "key");
+    let file = r.path("sealing", "key_file");
+    if credential.is_some() && file.is_some() {
+        r.note_at(
+            "sealing",
+            "key_file",
+            "stands beside `key`: one key wraps the data keys".into(),
+            "keep `key`, and remove `key_file`; `milepost rekey` goes from one to the other".into(),
+        );
+    }
+    match (credential, file) {
+        (Some(text), _) => {
+            SealingKey::Credential(text.trim_start_matches(addresses::CREDENTIAL).into())
+        }
+        (None, Some(file)) => SealingKey::File(file),
+        (None, None) => SealingKey::File(outbox.join("sealing.key")),
     }
 }
 

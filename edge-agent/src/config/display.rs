@@ -18,7 +18,19 @@ fn bare(f: &mut Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {
 
 impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { site, capture, vision, pass, evidence, outbox, uplink, local, lamp } = self;
+        let Self {
+            site,
+            capture,
+            vision,
+            pass,
+            evidence,
+            outbox,
+            sealing,
+            retention,
+            uplink,
+            local,
+            lamp,
+        } = self;
         writeln!(f, "[site]")?;
         text(f, "agency", &site.agency)?;
         text(f, "site", &site.site)?;
@@ -73,6 +85,15 @@ impl Display for Config {
         text(f, "directory", outbox.directory.display())?;
         bare(f, "max_records", outbox.max_records)?;
         bare(f, "max_photo_bytes", outbox.max_photo_bytes)?;
+
+        writeln!(f, "\n[sealing]")?;
+        match &sealing.key {
+            SealingKey::Credential(name) => text(f, "key", format_args!("credential:{name}"))?,
+            SealingKey::File(path) => text(f, "key_file", path.display())?,
+        }
+
+        writeln!(f, "\n[retention]")?;
+        bare(f, "max_age_h", retention.max_age.as_secs() / 3600)?;
 
         writeln!(f, "\n[uplink]")?;
         text(f, "broker", &uplink.broker)?;

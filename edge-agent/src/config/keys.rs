@@ -54,6 +54,8 @@ pub enum Kind {
     StreamUrl,
     /// A `gst-launch` line, without credentials.
     Pipeline,
+    /// `credential:NAME`, a systemd credential.
+    Credential,
     /// `host:port`.
     HostPort,
     /// `address:port`, the address in figures; without the key, this one.
@@ -88,13 +90,15 @@ pub struct Section {
 }
 
 /// The tables, in the order of [`super::Config`].
-pub const SECTIONS: [Section; 9] = [
+pub const SECTIONS: [Section; 11] = [
     Section { name: "site", meaning: "who and where; the names stand in every topic and event" },
     Section { name: "capture", meaning: "where frames come from" },
     Section { name: "vision", meaning: "models, execution providers, regions" },
     Section { name: "pass", meaning: "when a track is a pass and when its text is certain" },
     Section { name: "evidence", meaning: "the two photos of a read" },
     Section { name: "outbox", meaning: "the durable queue" },
+    Section { name: "sealing", meaning: "what encrypts the queue; at most one of the two keys" },
+    Section { name: "retention", meaning: "how long a pole keeps what the server has not taken" },
     Section { name: "uplink", meaning: "the central server's broker" },
     Section { name: "local", meaning: "the local endpoint" },
     Section { name: "lamp", meaning: "the infrared lamp's wiring" },
@@ -196,6 +200,11 @@ pub const KEYS: &[Key] = &[
     key("outbox", "max_records", whole(100, 10_000_000, 100_000), "Above this the oldest records are evicted (counted, and in the ledger)."),
     key("outbox", "max_photo_bytes", whole(10_000_000, 1 << 44, 1 << 31), "Above this the oldest photos are evicted (counted, and in the ledger)."),
 
+    key("sealing", "key", Kind::Credential, "A systemd credential of 32 bytes that wraps the data keys; systemd unseals it with the TPM or the machine's own key."),
+    key("sealing", "key_file", Kind::Path, "A file of 32 bytes instead, made on first use; not readable by others. Weak: who takes the box has it. Without both keys, `sealing.key` in `outbox.directory`."),
+
+    key("retention", "max_age_h", whole(2, 17_520, 168), "Records and photos this old can't be read any more, delivered or not; two years at most. Those on hold stay, two years at most."),
+
     required(key("uplink", "broker", Kind::HostPort, "`host:port` of the MQTT broker; the host is checked against its certificate.")),
     required(key("uplink", "ca_file", Kind::Path, "PEM of the authority that signed the broker's certificate.")),
     required(key("uplink", "certificate_file", Kind::Path, "PEM, this pole's own certificate.")),
@@ -271,6 +280,7 @@ impl Kind {
                     .into()
             }
             Self::Pipeline => "a `gst-launch` line in quotes, without credentials".into(),
+            Self::Credential => "\"credential:NAME\", e.g. \"credential:milepost-sealing\"".into(),
             Self::HostPort => "\"host:port\", e.g. \"broker.example.org:8883\"".into(),
             Self::Listen(example) => {
                 format!("\"address:port\" with the address in figures, e.g. \"{example}\"")
@@ -292,6 +302,7 @@ impl Kind {
             Self::Regions => "[[[0, 400], [1920, 400], [1920, 1080], [0, 1080]]]".into(),
             Self::StreamUrl => "\"rtsp://192.0.2.10/stream1\"".into(),
             Self::Pipeline => "\"videotestsrc ! video/x-raw,format=NV12\"".into(),
+            Self::Credential => "\"credential:milepost-sealing\"".into(),
             Self::HostPort => "\"broker.example.org:8883\"".into(),
             Self::Flag(_) | Self::Providers | Self::Listen(_) => {
                 self.default_text().unwrap_or_default()

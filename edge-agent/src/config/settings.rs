@@ -20,6 +20,10 @@ pub struct Config {
     pub evidence: Evidence,
     /// `[outbox]`: the durable queue.
     pub outbox: Outbox,
+    /// `[sealing]`: what encrypts the queue.
+    pub sealing: Sealing,
+    /// `[retention]`: how long a pole keeps what the server has not taken.
+    pub retention: Retention,
     /// `[uplink]`: the central server.
     pub uplink: Uplink,
     /// `[local]`: the local endpoint.
@@ -43,6 +47,14 @@ pub struct Site {
     pub longitude_deg: f64,
     /// Compass direction that the camera looks to, degrees clockwise from north, 0 to 360.
     pub heading_deg: f64,
+}
+
+impl Config {
+    /// The folder of the data keys, within the outbox's.
+    #[must_use]
+    pub fn sealing_folder(&self) -> PathBuf {
+        self.outbox.directory.join("sealing")
+    }
 }
 
 impl Site {
@@ -304,6 +316,29 @@ pub struct Outbox {
     pub max_records: u64,
     /// `max_photo_bytes`: oldest photos evicted above. Default 2 GiB, at least 10 MB.
     pub max_photo_bytes: u64,
+}
+
+/// What encrypts the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealing {
+    /// Where the key-encryption key comes from.
+    pub key: SealingKey,
+}
+
+/// Where the key that wraps the data keys comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealingKey {
+    /// `key = "credential:NAME"`: a systemd credential, unsealed with the TPM or the machine's key.
+    Credential(String),
+    /// `key_file`: a file, made on first use. Without any key: `sealing.key` in the outbox's folder.
+    File(PathBuf),
+}
+
+/// How long a pole keeps what the server has not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// `max_age_h`: records and photos this old can't be read any more. Default 168, 2 to 17 520.
+    pub max_age: Duration,
 }
 
 /// The central server's broker.

@@ -152,6 +152,7 @@ impl<'t> Reader<'t> {
             Kind::StreamUrl => addresses::stream_url(text),
             Kind::Pipeline => addresses::pipeline(text),
             Kind::HostPort => addresses::host_port(text),
+            Kind::Credential => addresses::credential(text),
             Kind::Path | Kind::Device => addresses::path(text, MAX_PATH_CHARS),
             Kind::Text(max) if text.is_empty() || text.chars().count() > max => Some((
                 format!("{} characters long", text.chars().count()),

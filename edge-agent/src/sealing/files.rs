@@ -1,0 +1,90 @@
+//! Small files that survive a power cut, and files that are destroyed.
+//!
+//! Fails by `io::Error`; after a failed write the old file is whole, after a failed destruction the
+//! file may be there, overwritten.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+/// Ending of a file that is not yet whole.
+pub(super) const UNFINISHED: &str = "tmp";
+
+/// Larger files than this are none of ours.
+pub(super) const MAX_BYTES: u64 = 4096;
+
+/// Makes a folder for one user; durable with its parents' names where it was made.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    match path.parent() {
+        Some(parent) => sync_folder(parent),
+        None => Ok(()),
+    }
+}
+
+/// Makes a folder's names durable.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The bytes of a small file.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("larger than {MAX_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Writes a file as a whole: under another name, fsynced, renamed, the folder fsynced. Mode 0600.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension(UNFINISHED);
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&unfinished)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&unfinished, path));
+    if written.is_err() {
+        let _ = destroy(&unfinished);
+    }
+    written?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Overwrites a file in place and deletes its name; durable after [`sync_folder`]. One that is not
+/// there is no error. On flash the old blocks may outlive this (docs/decisions/sealing.md).
+pub(super) fn destroy(path: &Path) -> io::Result<()> {
+    let overwritten = overwrite(path);
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        // Gone by name even where overwriting failed (a full disk allows the one, not the other).
+        _ => match overwritten {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), error = %e, "deleted, but not overwritten");
+                Ok(())
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+fn overwrite(path: &Path) -> io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    let mut left = file.metadata()?.len().min(MAX_BYTES);
+    let zeros = [0; 512];
+    while left > 0 {
+        let part = left.min(zeros.len() as u64);
+        file.write_all(&zeros[..usize::try_from(part).unwrap_or(zeros.len())])?;
+        left -= part;
+    }
+    file.sync_all()
+}
