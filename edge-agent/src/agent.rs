@@ -26,9 +26,10 @@ use crate::{
     config::Config,
     health::{Component, Health, Status},
     local,
-    outbox::{Entry, Outbox, Photo},
+    outbox::{Entry, Outbox, OutboxError, Photo, Setup, Signer},
     recognise::{Finished, Recogniser},
     report::{self, Origin, Report},
+    sealing::Keyring,
     supervise::Backoff,
     uplink,
     vision::VisionError,
@@ -199,7 +200,8 @@ fn keep(
     stop: &CancellationToken,
 ) {
     let outbox = again(Component::Outbox, health, stop, || {
-        Outbox::open(&config.outbox, root.source(), health.clone())
+        let setup = setup(config, root.source(), health.clone())?;
+        Outbox::open(setup)
     });
     let Some(outbox) = outbox else { return };
     let _ = opened.send(outbox.clone());
@@ -222,6 +224,30 @@ fn keep(
             }
         }
     }
+}
+
+/// What the outbox is opened with.
+fn setup(
+    config: &Config,
+    source: wire::Source,
+    health: Arc<Health>,
+) -> Result<Setup, OutboxError> {
+    let keys = config.sealing_folder();
+    let keyring = Keyring::open(&config.sealing, &keys)
+        .map_err(|e| OutboxError::Folder { path: keys, why: e.to_string() })?;
+    Ok(Setup {
+        config: config.outbox.clone(),
+        sealing: config.sealing.clone(),
+        keyring,
+        signer: Some(Signer {
+            certificate_file: config.uplink.certificate_file.clone(),
+            key_file: config.uplink.key_file.clone(),
+        }),
+        // The program as it runs, even where its file has been replaced by an update.
+        program: Some("/proc/self/exe".into()),
+        source,
+        health,
+    })
 }
 
 /// The record of a report.

@@ -11,6 +11,8 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::outbox::probe;
+
 pub mod check;
 pub mod read;
 pub mod replay;
@@ -68,6 +70,9 @@ pub enum Verb {
     Replay(replay::ReplayArgs),
     /// Show reads as they arrive, as a central server would receive them
     Watch(watch::WatchArgs),
+    /// What the agent starts itself with, to open a store that may be damaged
+    #[command(name = probe::VERB, hide = true)]
+    StoreProbe,
 }
 
 /// The whole program.
@@ -81,6 +86,14 @@ pub fn main() -> ExitCode {
         Verb::Read(args) => read::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Watch(args) => watch::run(&args),
+        Verb::StoreProbe => match probe::child(io::stdin(), io::stdout().lock()) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("milepost {}: {error}", probe::VERB);
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
@@ -122,7 +135,7 @@ mod tests {
         cli.build();
         for verb in cli.get_subcommands_mut() {
             let name = verb.get_name().to_owned();
-            if name != "help" {
+            if name != "help" && name != probe::VERB {
                 let help = verb.render_long_help().to_string();
                 assert!(help.contains(&format!("milepost {name}")), "{help}");
                 assert!(help.contains("Example"), "{name} has no examples");

@@ -59,6 +59,8 @@ pub(super) fn config(r: &mut Reader<'_>) -> Config {
             directory: outbox_directory.clone(),
             max_records: r.whole("outbox", "max_records"),
             max_photo_bytes: r.whole("outbox", "max_photo_bytes"),
+            max_bytes: r.whole("outbox", "max_bytes"),
+            min_free_bytes: r.whole("outbox", "min_free_bytes"),
         },
         sealing: Sealing { key: sealing_key(r, &outbox_directory) },
         retention: Retention {

@@ -85,6 +85,8 @@ impl Display for Config {
         text(f, "directory", outbox.directory.display())?;
         bare(f, "max_records", outbox.max_records)?;
         bare(f, "max_photo_bytes", outbox.max_photo_bytes)?;
+        bare(f, "max_bytes", outbox.max_bytes)?;
+        bare(f, "min_free_bytes", outbox.min_free_bytes)?;
 
         writeln!(f, "\n[sealing]")?;
         match &sealing.key {

@@ -199,6 +199,8 @@ pub const KEYS: &[Key] = &[
     required(key("outbox", "directory", Kind::Path, "Where the queue lives; made if missing, mode 0700.")),
     key("outbox", "max_records", whole(100, 10_000_000, 100_000), "Above this the oldest records are evicted (counted, and in the ledger)."),
     key("outbox", "max_photo_bytes", whole(10_000_000, 1 << 44, 1 << 31), "Above this the oldest photos are evicted (counted, and in the ledger)."),
+    key("outbox", "max_bytes", whole(20_000_000, 1 << 44, 1 << 32), "Of photos and store together; above this the oldest photos are evicted, then the oldest records."),
+    key("outbox", "min_free_bytes", whole(0, 1 << 40, 64 << 20), "Of the disk, left free; below this the oldest photos are evicted, then the oldest records."),
 
     key("sealing", "key", Kind::Credential, "A systemd credential of 32 bytes that wraps the data keys; systemd unseals it with the TPM or the machine's own key."),
     key("sealing", "key_file", Kind::Path, "A file of 32 bytes instead, made on first use; not readable by others. Weak: who takes the box has it. Without both keys, `sealing.key` in `outbox.directory`."),

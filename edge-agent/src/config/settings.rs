@@ -316,6 +316,12 @@ pub struct Outbox {
     pub max_records: u64,
     /// `max_photo_bytes`: oldest photos evicted above. Default 2 GiB, at least 10 MB.
     pub max_photo_bytes: u64,
+    /// `max_bytes`: of photos and store together; oldest photos, then records, evicted above. Default
+    /// 4 GiB, at least 20 MB.
+    pub max_bytes: u64,
+    /// `min_free_bytes`: of the disk, left free; oldest photos, then records, evicted below. Default
+    /// 64 MiB, 0 to 1 TiB.
+    pub min_free_bytes: u64,
 }
 
 /// What encrypts the queue.

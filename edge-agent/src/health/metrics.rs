@@ -25,6 +25,8 @@ pub struct Metrics {
     pub evidence_withheld: Counter,
     pub outbox_records: Gauge,
     pub outbox_photo_bytes: Gauge,
+    pub outbox_store_bytes: Gauge,
+    pub outbox_oldest_record_seconds: Gauge,
     pub outbox_evictions: Counter,
     pub uplink_connected: Gauge,
     pub uplink_connections: Counter,
@@ -64,6 +66,8 @@ impl Default for Metrics {
             evidence_withheld: Counter::default(),
             outbox_records: Gauge::default(),
             outbox_photo_bytes: Gauge::default(),
+            outbox_store_bytes: Gauge::default(),
+            outbox_oldest_record_seconds: Gauge::default(),
             outbox_evictions: Counter::default(),
             uplink_connected: Gauge::default(),
             uplink_connections: Counter::default(),
@@ -143,6 +147,12 @@ impl Metrics {
         let mut gauge = |name: &str, help: &str, g: &Gauge| r.register(name, help, g.clone());
         gauge("outbox_records", "Records waiting for the server", &self.outbox_records);
         gauge("outbox_photo_bytes", "Photos waiting for the server", &self.outbox_photo_bytes);
+        gauge("outbox_store_bytes", "Records on disk", &self.outbox_store_bytes);
+        gauge(
+            "outbox_oldest_record_seconds",
+            "Age of the oldest record waiting for the server",
+            &self.outbox_oldest_record_seconds,
+        );
         gauge("uplink_connected", "1 while connected to the broker", &self.uplink_connected);
         gauge("process_resident_bytes", "Memory of this process", &self.process_resident_bytes);
         gauge("process_open_fds", "Open files of this process", &self.process_open_fds);

@@ -30,10 +30,13 @@ mod upkeep;
 mod writer;
 
 #[cfg(test)]
+mod ledger_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     path::PathBuf,
     sync::{
         Arc,
@@ -49,18 +52,15 @@ use serde::Serialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{config, health::Health, identity, sealing::Keyring};
+use crate::{config, health::Health, sealing::Keyring};
 
 pub use sled_store::SledStore;
 pub use store::{Change, Fact, Kind, PhotoRef, Record, Store, StoreError, Stored};
-pub use upkeep::ManifestRequest;
+pub use upkeep::{ManifestRequest, Signer};
 
 /// Largest record in bytes, its own bookkeeping included. Above about 6 KB sled puts a value into a
 /// file that it never fsyncs, and a power cut then makes the store unopenable.
 pub const MAX_RECORD_BYTES: usize = 6000;
-
-/// What sealing and the id add to a record: format, key, nonce, tag.
-const SEALED_BYTES: usize = 64;
 
 /// Largest photo in bytes; a 1080p JPEG at quality 100 is about 2 MB.
 pub const MAX_PHOTO_BYTES: usize = 8 << 20;
@@ -207,7 +207,7 @@ pub struct Setup {
     /// The data keys.
     pub keyring: Keyring,
     /// What signs for the ledger.
-    pub identity: Option<identity::Files>,
+    pub signer: Option<Signer>,
     /// The agent's own program, to open the store in a process of its own first; without it the
     /// store is opened at once, and a panic of sled's is caught only where panics unwind.
     pub program: Option<PathBuf>,
@@ -238,7 +238,7 @@ impl Setup {
         open::make_folder(&config.directory).map_err(|e| failed(&e))?;
         let keyring = Keyring::open(&sealing, &config.directory.join("sealing"))
             .map_err(|e| failed(&e))?;
-        Ok(Self { config, sealing, keyring, identity: None, program: None, source, health })
+        Ok(Self { config, sealing, keyring, signer: None, program: None, source, health })
     }
 }
 
@@ -344,6 +344,37 @@ impl Outbox {
             records.extend(page.into_iter().filter_map(Stored::record));
         }
         Ok(records)
+    }
+
+    /// Readable records of a range, newest first, at most `limit`; fewer are all that the range has.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn newest(
+        &self,
+        sequences: RangeInclusive<u64>,
+        limit: usize,
+    ) -> Result<Vec<Record>, OutboxError> {
+        let (mut records, (first, mut last)) = (Vec::new(), sequences.into_inner());
+        while records.len() < limit && first <= last {
+            let page = self
+                .store
+                .newest(first..=last, limit - records.len())
+                .map_err(|e| OutboxError::Store(e.to_string()))?;
+            let Some(end) = page.last() else { break };
+            last = end.sequence().saturating_sub(1);
+            records.extend(page.into_iter().filter_map(Stored::record));
+        }
+        Ok(records)
+    }
+
+    /// One record; `None` where it is not there (any more) or can't be read.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn record(&self, sequence: u64) -> Result<Option<Record>, OutboxError> {
+        let stored = self.store.at(sequence).map_err(|e| OutboxError::Store(e.to_string()))?;
+        Ok(stored.and_then(Stored::record))
     }
 
     /// The sequence of a kept record.

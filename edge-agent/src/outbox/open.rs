@@ -115,7 +115,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         limits: (&setup.config).into(),
         source: setup.source,
         health: setup.health,
-        upkeep: Upkeep::new(setup.identity),
+        upkeep: Upkeep::new(setup.signer),
         epoch: position.epoch,
         purge_from: 0,
         changed: changed_tx,

@@ -73,7 +73,7 @@ impl Photos {
     pub(super) fn write(&self, id: Uuid, photo: &Photo, usage: KeyUse) -> io::Result<u64> {
         let sealed = self
             .keyring
-            .seal_with(usage, &context(id, photo.kind), &photo.jpeg)
+            .seal_for(usage, &context(id, photo.kind), &photo.jpeg)
             .map_err(io::Error::other)?;
         let path = self.path(id, photo.kind);
         let unfinished = path.with_extension(UNFINISHED);

@@ -170,10 +170,10 @@ fn receive(out: ChildStdout, mut take: impl FnMut(Record) -> bool) -> bool {
         let sequence = u64::from_be_bytes(sequence.try_into().unwrap_or_default());
         let length = u32::from_be_bytes(length.try_into().unwrap_or_default()) as usize;
         let mut bytes = vec![0; length.min(MAX_RECORD_BYTES)];
-        let record = out.read_exact(&mut bytes).ok().map(|()| Record::decode(sequence, &bytes));
-        match record {
-            Some(Ok(record)) if take(record) => {}
-            _ => return false,
+        let record = out.read_exact(&mut bytes).ok();
+        let record = record.and_then(|()| Record::decode(sequence, &bytes).ok());
+        if !record.is_some_and(&mut take) {
+            return false;
         }
     }
 }

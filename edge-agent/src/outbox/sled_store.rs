@@ -14,6 +14,7 @@
 
 use std::{
     fs::{self, File},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, RwLock},
     thread,
@@ -33,8 +34,6 @@ use crate::sealing::{KeyUse, Keyring, SealingError};
 
 /// sled's cache. Its default of 1 GB is more than the whole agent may have.
 const CACHE_BYTES: u64 = 8 << 20;
-/// A store smaller than this is not worth copying.
-const COMPACT_BYTES: u64 = 64 << 20;
 /// With more records than this the store is not drained.
 const COMPACT_RECORDS: u64 = 1000;
 /// Entries copied in one batch.
@@ -44,7 +43,7 @@ const REOPEN_LIMIT: Duration = Duration::from_secs(5);
 /// Between two tries.
 const REOPEN_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of the id before a sealed record.
-const ID_BYTES: usize = 16;
+pub(super) const ID_BYTES: usize = 16;
 
 const EPOCH: &[u8] = b"mepoch";
 const LAST: &[u8] = b"mlast";
@@ -254,9 +253,6 @@ impl SledStore {
             for stored in page {
                 let sequence = stored.sequence();
                 count += 1;
-                if sequence > position.last_sequence {
-                    return damaged("a record beyond the last sequence");
-                }
                 if self.chain_after(sequence)?.is_none() {
                     return damaged("a record without its link of the chain");
                 }
@@ -271,6 +267,10 @@ impl SledStore {
                     return damaged("an id that leads to another record");
                 }
             }
+        }
+        let beyond = key(b'r', position.last_sequence.saturating_add(1))..=key(b'r', u64::MAX);
+        if self.read(|state| Ok(state.db.range(beyond).next().is_some()))? {
+            return damaged("a record beyond the last sequence");
         }
         if count != self.count() {
             return damaged("records are missing");
@@ -302,6 +302,19 @@ impl SledStore {
             .seal_for(usage, &context(epoch, record.sequence), &record.encode()?)
             .map_err(|e| StoreError::Failed(e.to_string()))?;
         Ok([record.id.as_bytes(), &sealed[..]].concat())
+    }
+
+    fn page(
+        &self,
+        state: &State,
+        entries: impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
+    ) -> Result<Vec<Stored>, StoreError> {
+        entries
+            .map(|item| {
+                let (key, value) = item.map_err(|e| state.error(&e))?;
+                self.unsealed(state.epoch, number(&key[1..])?, &value)
+            })
+            .collect()
     }
 
     fn unsealed(&self, epoch: Uuid, sequence: u64, value: &[u8]) -> Result<Stored, StoreError> {
@@ -385,14 +398,24 @@ impl Store for SledStore {
 
     fn stored(&self, first: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
         self.read(|state| {
-            let range = key(b'r', first)..=key(b'r', u64::MAX);
-            let entries = state.db.range(range).take(limit);
-            entries
-                .map(|item| {
-                    let (key, value) = item.map_err(|e| state.error(&e))?;
-                    self.unsealed(state.epoch, number(&key[1..])?, &value)
-                })
-                .collect()
+            // What is not durable yet is not there yet: it could be sent, lost, and its number given
+            // again.
+            let range = key(b'r', first)..=key(b'r', state.numbers().last.max(first));
+            let durable = if first <= state.numbers().last { limit } else { 0 };
+            self.page(state, state.db.range(range).take(durable))
+        })
+    }
+
+    fn newest(
+        &self,
+        sequences: RangeInclusive<u64>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.read(|state| {
+            let last = state.numbers().last.min(*sequences.end());
+            let durable = if *sequences.start() <= last { limit } else { 0 };
+            let range = key(b'r', *sequences.start())..=key(b'r', last.max(*sequences.start()));
+            self.page(state, state.db.range(range).rev().take(durable))
         })
     }
 
@@ -433,8 +456,8 @@ impl Store for SledStore {
         fs::metadata(folder.join("db")).map_or(0, |file| file.len())
     }
 
-    fn compact(&self) -> Result<bool, StoreError> {
-        if self.bytes() < COMPACT_BYTES || self.count() > COMPACT_RECORDS {
+    fn compact(&self, min_bytes: u64) -> Result<bool, StoreError> {
+        if self.bytes() < min_bytes || self.count() > COMPACT_RECORDS {
             return Ok(false);
         }
         let next = self.generation().next();

@@ -1,6 +1,6 @@
 //! What the outbox needs of a store, and the shape of a record in it.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
 use jiff::Timestamp;
 use milepost_wire::{Chain, LedgerPosition, PhotoKind};
@@ -206,6 +206,13 @@ pub trait Store: Send + Sync {
     /// The disk.
     fn stored(&self, first: u64, limit: usize) -> Result<Vec<Stored>, StoreError>;
 
+    /// What is there of a range, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The disk.
+    fn newest(&self, sequences: RangeInclusive<u64>, limit: usize)
+    -> Result<Vec<Stored>, StoreError>;
+
     /// What is at one sequence.
     ///
     /// # Errors
@@ -242,12 +249,12 @@ pub trait Store: Send + Sync {
     /// Bytes on disk.
     fn bytes(&self) -> u64;
 
-    /// Gives back disk space where that is worth its cost; says whether it did. Not while a commit
-    /// runs.
+    /// Gives back disk space where it has at least `min_bytes` and few records; says whether it did.
+    /// Not while a commit runs.
     ///
     /// # Errors
     /// The store is as it was.
-    fn compact(&self) -> Result<bool, StoreError>;
+    fn compact(&self, min_bytes: u64) -> Result<bool, StoreError>;
 
     /// Opens it again after a failure: what is on the disk counts. Not while a commit runs.
     ///

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -18,12 +19,14 @@ use super::{
     store::{Fact, StoreError},
     writer::{Writer, store_error},
 };
-use crate::identity::{self, Identity};
+use crate::identity::Identity;
 
 /// How often the writer looks after its store.
 const EVERY: Duration = Duration::from_secs(10);
 /// How often it signs for what was added to the ledger.
 const MANIFEST_EVERY: Duration = Duration::from_secs(3600);
+/// A store smaller than this is not worth copying.
+const COMPACT_BYTES: u64 = 64 << 20;
 /// Links of the chain that are kept behind the last sequence, so that a manifest of any stretch of
 /// them can be made.
 const MAX_LINKS: u64 = 100_000;
@@ -41,21 +44,30 @@ pub struct ManifestRequest {
     pub command_id: Option<Uuid>,
 }
 
+/// Whose key signs for the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    /// PEM, the pole's certificate and its chain.
+    pub certificate_file: PathBuf,
+    /// PEM, its key: EC P-256.
+    pub key_file: PathBuf,
+}
+
 /// When what is due.
 pub(super) struct Upkeep {
     next: Instant,
     manifest_at: Instant,
     unlinked_to: u64,
     /// What signs; `None` where nothing does.
-    identity: Option<identity::Files>,
+    signer: Option<Signer>,
     /// What is wrong with it.
     pub(super) complaint: Option<String>,
 }
 
 impl Upkeep {
-    pub(super) fn new(identity: Option<identity::Files>) -> Self {
+    pub(super) fn new(signer: Option<Signer>) -> Self {
         let now = Instant::now();
-        Self { next: now, manifest_at: now + MANIFEST_EVERY, unlinked_to: 0, identity, complaint: None }
+        Self { next: now, manifest_at: now + MANIFEST_EVERY, unlinked_to: 0, signer, complaint: None }
     }
 
     pub(super) const fn next(&self) -> Instant {
@@ -126,7 +138,7 @@ impl Writer {
                 w.disk.take_ballast().map_err(|e| OutboxError::Store(e.to_string()))
             }),
             ("compaction", |w| {
-                if w.store.compact().map_err(|e| store_error(&e))? {
+                if w.store.compact(COMPACT_BYTES).map_err(|e| store_error(&e))? {
                     tracing::info!("the drained store was replaced by a small one");
                 }
                 Ok(())
@@ -159,7 +171,7 @@ impl Writer {
     }
 
     fn hourly_manifest(&mut self) -> Result<(), OutboxError> {
-        if self.upkeep.manifest_at > Instant::now() || self.upkeep.identity.is_none() {
+        if self.upkeep.manifest_at > Instant::now() || self.upkeep.signer.is_none() {
             return Ok(());
         }
         self.upkeep.manifest_at = Instant::now() + MANIFEST_EVERY;
@@ -202,7 +214,7 @@ impl Writer {
                 OutboxError::Stretch(format!("{from} to {to}: {why}"))
             })
         };
-        let files = self.upkeep.identity.as_ref().ok_or(OutboxError::NoIdentity)?;
+        let signer = self.upkeep.signer.as_ref().ok_or(OutboxError::NoIdentity)?;
         let claims = ManifestClaims {
             source: self.source.clone(),
             epoch: position.epoch,
@@ -213,7 +225,7 @@ impl Writer {
             issued_at: Timestamp::now(),
         };
         // The files as they are now: a renewed certificate needs no restart.
-        let jws = Identity::load(files)
+        let jws = Identity::load(&signer.certificate_file, &signer.key_file)
             .and_then(|identity| identity.sign_jws(Manifest::JWS_TYPE, &claims))
             .map_err(|e| OutboxError::Signature(e.to_string()))?;
         let data = Manifest { from, to, command_id, jws };

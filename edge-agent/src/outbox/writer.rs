@@ -22,17 +22,18 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Entry, Keeping, MAX_PHOTO_BYTES, MAX_PHOTOS, MAX_RECORD_BYTES, OutboxError, SEALED_BYTES,
+    Entry, Keeping, MAX_PHOTO_BYTES, MAX_PHOTOS, MAX_RECORD_BYTES, OutboxError,
     disk::Disk,
     group::{Group, Reply},
     limits::Limits,
     photos::Photos,
+    sled_store::ID_BYTES,
     store::{PhotoRef, Record, Store, StoreError, Stored},
     upkeep::{ManifestRequest, Upkeep},
 };
 use crate::{
     health::{Component, Health, Status},
-    sealing::{KeyUse, Keyring},
+    sealing::{KeyUse, Keyring, blob},
 };
 
 /// Most commands in one commit.
@@ -208,32 +209,32 @@ impl Writer {
         if let Some(sequence) = known {
             return Ok(sequence);
         }
-        if let Keeping::New(photos) = &photos {
-            check_photos(photos)?;
-        }
+        let (new, photos) = match photos {
+            Keeping::New(photos) => {
+                check_photos(&photos)?;
+                let refer = |p: &super::Photo| {
+                    let bytes = (p.jpeg.len() + blob::OVERHEAD_BYTES) as u64;
+                    PhotoRef { kind: p.kind, bytes }
+                };
+                let references = photos.iter().map(refer).collect();
+                (photos, references)
+            }
+            Keeping::There(references) => (Vec::new(), references),
+        };
         let sequence = group.next.sequence;
         let body = body(group.next).map_err(|e| OutboxError::Body(e.to_string()))?;
-        let photos = match photos {
-            Keeping::New(photos) => {
-                let mut references = Vec::with_capacity(photos.len());
-                for photo in photos {
-                    group.photos_written = true;
-                    let bytes = self.photos.write(id, &photo, KeyUse::Data).map_err(|e| {
-                        OutboxError::Store(format!("photo could not be written: {e}"))
-                    })?;
-                    references.push(PhotoRef { kind: photo.kind, bytes });
-                }
-                references
-            }
-            Keeping::There(references) => references,
-        };
         let record = Record { sequence, id, kind, captured_at, photos, held: false, body };
-        let bytes = record.encode().map_err(|e| store_error(&e))?.len() + SEALED_BYTES;
+        let bytes =
+            record.encode().map_err(|e| store_error(&e))?.len() + ID_BYTES + blob::OVERHEAD_BYTES;
         if bytes > MAX_RECORD_BYTES {
-            for photo in &record.photos {
-                group.remove_photos.push((id, photo.kind));
-            }
             return Err(OutboxError::TooLarge { bytes });
+        }
+        for photo in new {
+            group.photos_written = true;
+            if let Err(error) = self.photos.write(id, &photo, KeyUse::Data) {
+                group.remove_photos.extend(record.photos.iter().map(|p| (id, p.kind)));
+                return Err(OutboxError::Store(format!("photo could not be written: {error}")));
+            }
         }
         group.put(record);
         Ok(sequence)

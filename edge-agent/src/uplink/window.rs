@@ -361,6 +361,7 @@ mod tests {
             kind: Kind::Read,
             captured_at: Timestamp::UNIX_EPOCH,
             photos: photos.into_iter().take(sequence as usize % 3).collect(),
+            held: false,
             body: Vec::new(),
         }
     }

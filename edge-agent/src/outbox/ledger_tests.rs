@@ -1,0 +1,261 @@
+//! The ledger's promises: chain, manifests, restarts, holds, purges, and what comes over from a
+//! damaged store.
+
+use std::{fs, path::Path, process::Command, time::Instant};
+
+use milepost_wire::{
+    Chain, Epoch, EpochCause, Eviction, EvictionCause, Header, Manifest, ManifestClaims, Restart,
+    RestartCause, Salvage, SequenceRange,
+};
+
+use super::{
+    tests::{entry, open, open_with, settings, source},
+    *,
+};
+use crate::{identity, sealing::KeyUse};
+
+fn ledger_events<T: Data>(outbox: &Outbox) -> Vec<Event<T>> {
+    let records = outbox.records(0, 10_000).unwrap();
+    records.iter().filter_map(|r| Event::from_json(&r.body).ok()).collect()
+}
+
+/// The chain over every body in order, by nothing but the contract.
+fn chain_over(outbox: &Outbox) -> Chain {
+    let start = Chain::start(outbox.position().epoch);
+    outbox.records(0, 10_000).unwrap().iter().fold(start, |chain, r| chain.then(&r.body))
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed().as_secs() < 60, "never came: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+fn pki(folder: &Path) -> Signer {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/pki.sh");
+    assert!(Command::new(script).arg(folder).status().unwrap().success());
+    Signer { certificate_file: folder.join("pole.crt"), key_file: folder.join("pole.key") }
+}
+
+#[test]
+fn a_manifest_signs_for_exactly_the_bodies_of_its_stretch() {
+    let scratch = tempfile::tempdir().unwrap();
+    let keys = scratch.path().join("pki");
+    let plain = Setup::plain(settings(scratch.path()), source(), Arc::default()).unwrap();
+    let outbox = Outbox::open(Setup { signer: Some(pki(&keys)), ..plain }).unwrap();
+    for n in 0..20 {
+        outbox.keep(entry(n, 10, &[])).unwrap();
+    }
+    let bodies: Vec<_> = outbox.records(0, 100).unwrap().into_iter().map(|r| r.body).collect();
+    let epoch = outbox.position().epoch;
+    let over = |n: usize| bodies[..n].iter().fold(Chain::start(epoch), |c, b| c.then(b));
+    let command_id = Some(Uuid::now_v7());
+    // Delivered records are signed for all the same.
+    outbox.delivered((3..=9).collect()).unwrap();
+    for (from, to) in [(1, 22), (5, 9), (22, 22)] {
+        let at = outbox.manifest(ManifestRequest { from, to, command_id }).unwrap();
+        let event =
+            Event::<Manifest>::from_json(&outbox.record(at).unwrap().unwrap().body).unwrap();
+        assert_eq!((event.data.from, event.data.to, event.data.command_id), (from, to, command_id));
+        let roots = identity::certificates("ca_file", &keys.join("ca.crt")).unwrap();
+        let verified = identity::verify_jws::<ManifestClaims>(
+            &event.data.jws,
+            Manifest::JWS_TYPE,
+            &roots,
+            Timestamp::now(),
+        );
+        let claims = verified.unwrap().payload;
+        assert_eq!(claims.chain_before_sha256, over(from as usize - 1));
+        assert_eq!(claims.chain_after_sha256, over(to as usize));
+        assert_eq!((claims.epoch, claims.source), (epoch, source()));
+    }
+    for (from, to) in [(0, 3), (5, 4), (1, 1000)] {
+        let refused = outbox.manifest(ManifestRequest { from, to, command_id });
+        assert!(matches!(refused, Err(OutboxError::Stretch(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn the_chain_goes_through_what_was_given_up() {
+    let scratch = tempfile::tempdir().unwrap();
+    let limits = config::Outbox { max_records: 100, ..settings(scratch.path()) };
+    let outbox = open_with(&limits, &Arc::default());
+    for n in 0..130 {
+        outbox.keep(entry(n, 10, &[])).unwrap();
+    }
+    let records = outbox.records(0, 1000).unwrap();
+    let evictions = ledger_events::<Eviction>(&outbox);
+    let mut chain = Chain::start(outbox.position().epoch);
+    let mut at = 0;
+    for record in records {
+        while record.sequence > at + 1 {
+            let (range, after) = evictions
+                .iter()
+                .flat_map(|e| e.data.sequences.iter().zip(&e.data.chain_sha256))
+                .find(|(r, _)| r.from <= at + 1 && at < r.to)
+                .expect("every missing number is in an eviction");
+            (at, chain) = (range.to, *after);
+        }
+        (at, chain) = (record.sequence, chain.then(&record.body));
+    }
+    assert_eq!(at, outbox.position().last_sequence);
+    assert_eq!(outbox.store.chain_after(at).unwrap(), Some(chain));
+}
+
+#[test]
+fn how_the_agent_ended_before_is_in_the_ledger() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (first, copy) = (scratch.path().join("first"), scratch.path().join("copy"));
+    let outbox = open(&first);
+    outbox.keep(entry(1, 10, &[])).unwrap();
+    // What a process that is killed leaves.
+    let copied = Command::new("cp").arg("-r").args([&first, &copy]).status().unwrap();
+    assert!(copied.success());
+    drop(outbox);
+    let causes = |outbox: &Outbox| -> Vec<_> {
+        ledger_events::<Restart>(outbox).iter().map(|e| e.data.after).collect()
+    };
+    use RestartCause::{FirstStart, OrderlyStop, ProcessEnded};
+    assert_eq!(causes(&open(&first)), [FirstStart, OrderlyStop]);
+    let killed = open(&copy);
+    assert_eq!(causes(&killed), [FirstStart, ProcessEnded]);
+    assert_eq!(ledger_events::<Epoch>(&killed)[0].data.cause, EpochCause::FirstStart);
+    let last = killed.position().last_sequence;
+    assert_eq!(killed.store.chain_after(last).unwrap(), Some(chain_over(&killed)));
+}
+
+#[test]
+fn what_is_past_its_time_is_purged_on_the_ledger_and_what_is_on_hold_stays() {
+    let scratch = tempfile::tempdir().unwrap();
+    let plain = Setup::plain(settings(scratch.path()), source(), Arc::default()).unwrap();
+    let keyring = plain.keyring.clone();
+    let outbox = Outbox::open(plain).unwrap();
+    for n in 1..=6 {
+        outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 8)])).unwrap();
+    }
+    outbox.hold(vec![Uuid::from_u128(2), Uuid::from_u128(5), Uuid::from_u128(99)], true).unwrap();
+    outbox.hold(vec![Uuid::from_u128(5)], false).unwrap();
+    let aged: Vec<_> =
+        keyring.keys().into_iter().filter(|k| k.key_use == KeyUse::Data).map(|k| k.id).collect();
+    keyring.destroy(&aged).unwrap();
+    let gone = [1, 2, 3, 4, 5, 6, 7, 8].map(|s| outbox.record(s).unwrap().is_none());
+    assert_eq!(gone, [true, true, true, false, true, true, true, true], "only the held one opens");
+    until("the purge", || !ledger_events::<Eviction>(&outbox).is_empty());
+    let purge = ledger_events::<Eviction>(&outbox).remove(0).data;
+    assert_eq!((purge.cause, purge.records), (EvictionCause::MaxAge, 7));
+    let ranges = [(1, 3), (5, 8)].map(|(from, to)| SequenceRange { from, to });
+    assert_eq!(purge.sequences, ranges);
+    let held = Uuid::from_u128(2);
+    assert_eq!(outbox.photo(held, PhotoKind::Plate).unwrap(), Some(vec![2; 8]));
+    until("its end", || outbox.len() == 2);
+    assert_eq!(fs::read_dir(scratch.path().join("photos")).unwrap().count(), 1);
+}
+
+#[test]
+fn what_can_be_read_of_a_damaged_store_comes_over_with_its_ids_and_photos() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    let read = || {
+        let mut read = milepost_wire::examples::read().data;
+        read.read_id = Uuid::now_v7();
+        read
+    };
+    let photo = || vec![Photo { kind: PhotoKind::Plate, jpeg: vec![7; 8] }];
+    let kept: Vec<_> = (0..5).map(|_| read()).collect();
+    for read in &kept {
+        outbox.keep(Entry::read(source(), read.clone(), photo())).unwrap();
+    }
+    let before = outbox.position();
+    drop(outbox);
+    drop(open(scratch.path()));
+    // Its count is wrong: the rest is as it was.
+    {
+        let db = loop {
+            match sled::open(scratch.path().join("store-1")) {
+                Ok(db) => break db,
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
+            }
+        };
+        db.insert(b"mcount", &77u64.to_be_bytes()).unwrap();
+        db.flush().unwrap();
+    }
+    until("sled's lock", || {
+        let keyring = Setup::plain(settings(scratch.path()), source(), Arc::default());
+        !matches!(SledStore::open(scratch.path(), keyring.unwrap().keyring), Err(StoreError::InUse))
+    });
+    let outbox = open(scratch.path());
+    until("the salvage", || !ledger_events::<Salvage>(&outbox).is_empty());
+    let salvage = ledger_events::<Salvage>(&outbox).remove(0).data;
+    assert_eq!((salvage.complete, salvage.failed, salvage.photos), (true, 0, 5));
+    assert_eq!(salvage.previous.unwrap().epoch, before.epoch);
+    for read in kept {
+        let sequence = outbox.sequence_of(read.read_id).unwrap().expect("it came over");
+        let record = outbox.record(sequence).unwrap().unwrap();
+        let ledger = Header::from_json(&record.body).unwrap().ledger().unwrap();
+        assert_eq!((ledger.sequence, ledger.epoch), (sequence, outbox.position().epoch));
+        assert_eq!(Event::<Read>::from_json(&record.body).unwrap().data, read);
+        assert_eq!(outbox.photo(read.read_id, PhotoKind::Plate).unwrap(), Some(vec![7; 8]));
+    }
+    let last = outbox.position().last_sequence;
+    assert_eq!(outbox.store.chain_after(last).unwrap(), Some(chain_over(&outbox)));
+}
+
+#[test]
+fn a_drained_store_is_copied_into_a_small_one_and_nothing_of_it_is_lost() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    for n in 0..400 {
+        outbox.keep(entry(n, 3000, &[])).unwrap();
+    }
+    outbox.delivered((3..=390).collect()).unwrap();
+    let before = (outbox.position(), outbox.records(0, 1000).unwrap(), outbox.store.bytes());
+    let links: Vec<_> = (0..=400).map(|n| outbox.store.chain_after(n).unwrap().unwrap()).collect();
+    assert!(!outbox.store.compact(u64::MAX).unwrap());
+    assert!(outbox.store.compact(0).unwrap());
+    let same = |outbox: &Outbox| {
+        assert_eq!(outbox.position().epoch, before.0.epoch);
+        assert_eq!(outbox.records(0, 12).unwrap(), before.1[..12]);
+        let now: Vec<_> = (0..=400).map(|n| outbox.store.chain_after(n).unwrap().unwrap()).collect();
+        assert_eq!(now, links);
+    };
+    same(&outbox);
+    assert!(outbox.store.bytes() < before.2, "{} is no less than {}", outbox.store.bytes(), before.2);
+    assert!(scratch.path().join("store-2").exists() && !scratch.path().join("store-1").exists());
+    assert_eq!(outbox.keep(entry(1000, 10, &[])).unwrap(), before.0.last_sequence + 1);
+    drop(outbox);
+    same(&open(scratch.path()));
+}
+
+#[test]
+fn no_byte_on_the_disk_shows_what_was_kept() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    let (text, jpeg) = ("7ABC123", b"\xFF\xD8\xFFthe inside of a photo".to_vec());
+    for _ in 0..50 {
+        let mut read = milepost_wire::examples::read().data;
+        (read.read_id, read.plate_text, read.raw_text) = (Uuid::now_v7(), text.into(), text.into());
+        let photos = vec![Photo { kind: PhotoKind::Context, jpeg: jpeg.clone() }];
+        outbox.keep(Entry::read(source(), read, photos)).unwrap();
+    }
+    outbox.delivered((1..=20).collect()).unwrap();
+    drop(outbox);
+    let (mut folders, mut files) = (vec![scratch.path().to_owned()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            let bytes = fs::read(&path).unwrap();
+            for secret in [text.as_bytes(), &jpeg, b"plate_text"] {
+                let there = bytes.windows(secret.len()).any(|w| w == secret);
+                assert!(!there, "{} shows it", path.display());
+            }
+        }
+    }
+    assert!(files > 30);
+}
