@@ -18,7 +18,8 @@ fn bare(f: &mut Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {
 
 impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { site, capture, vision, pass, evidence, outbox, uplink, local, lamp } = self;
+        let Self { site, capture, vision, pass, evidence, outbox, uplink, clock, local, lamp } =
+            self;
         writeln!(f, "[site]")?;
         text(f, "agency", &site.agency)?;
         text(f, "site", &site.site)?;
@@ -88,6 +89,11 @@ impl Display for Config {
         bare(f, "live_window_s", uplink.live_window.as_secs_f64())?;
         bare(f, "max_packet_bytes", uplink.max_packet_bytes)?;
         bare(f, "onvif", uplink.onvif)?;
+
+        writeln!(f, "\n[clock]")?;
+        let reference = clock.reference.map_or("auto", |source| source.wire().name());
+        text(f, "reference", reference)?;
+        bare(f, "reference_error_ms", clock.reference_error.as_secs_f64() * 1000.0)?;
 
         writeln!(f, "\n[local]")?;
         text(f, "listen", local.listen)?;

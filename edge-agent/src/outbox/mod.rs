@@ -103,6 +103,17 @@ impl Entry {
         Self::event(Kind::UnreadPass, pass.pass_id, source, pass.captured_at, pass, Vec::new())
     }
 
+    /// What the pole says of itself.
+    #[must_use]
+    pub fn ledger<T: Data + Serialize + Send + 'static>(
+        id: Uuid,
+        source: Source,
+        at: Timestamp,
+        data: T,
+    ) -> Self {
+        Self::event(Kind::Ledger, id, source, at, data, Vec::new())
+    }
+
     pub(crate) fn event<T: Data + Serialize + Send + 'static>(
         kind: Kind,
         id: Uuid,

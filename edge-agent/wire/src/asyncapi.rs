@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
+    ledger::LEDGER_TYPES,
     receipt::MAX_RECEIPT_BYTES,
     schema,
     topics::{MAX_LEVEL_CHARS, ONVIF_LICENSE_PLATE, PREFIX},
@@ -14,7 +15,8 @@ struct Channel {
     leaf: &'static str,
     /// `send`: the pole sends; `receive`: the server sends and the pole receives.
     action: &'static str,
-    /// File name of the message's schema; `None` for a payload that has none.
+    /// File name of the message's schema; empty for those of [`LEDGER_TYPES`], `None` for a payload
+    /// that has none.
     schema: Option<&'static str>,
     content_type: &'static str,
     retain: bool,
@@ -64,7 +66,7 @@ fn channels() -> [Channel; 8] {
             ..event("status", "status", "status", "Birth, orderly stop and Last-Will")
         },
         Channel { qos: 0, ..event("health", "health", "heartbeat", "How the pole is, every 30 s") },
-        event("ledger", "ledger", "eviction", "What the pole had to give up"),
+        event("ledger", "ledger", "", "What the pole says of itself: a message for each type"),
         Channel {
             action: "receive",
             content_type: "application/json",
@@ -104,31 +106,53 @@ fn parameters(leaf: &str) -> Value {
     map.into()
 }
 
+/// The messages of a channel: (name, title, payload).
+fn messages(c: &Channel) -> Vec<(String, &'static str, Value)> {
+    let by_schema = |file: &str| {
+        json!({
+            "schemaFormat": "application/schema+json;version=draft-2020-12",
+            "schema": { "$ref": format!("schema/{file}.json") },
+        })
+    };
+    let payload = match c.schema {
+        Some("") => {
+            let types = LEDGER_TYPES.iter();
+            return types.map(|(n, meaning)| ((*n).into(), *meaning, by_schema(n))).collect();
+        }
+        Some(file) => by_schema(file),
+        None if c.name == "evidence" => json!({ "type": "string", "format": "binary" }),
+        None => json!({ "type": "object" }),
+    };
+    vec![(c.name.into(), c.summary, payload)]
+}
+
 /// The document. Message payloads refer to the schema files beside it.
 #[must_use]
 pub fn document() -> Value {
     let (mut channels_out, mut operations) = (Map::new(), Map::new());
     for c in channels() {
-        let payload = match c.schema {
-            Some(file) => json!({
-                "schemaFormat": "application/schema+json;version=draft-2020-12",
-                "schema": { "$ref": format!("schema/{file}.json") },
-            }),
-            None if c.name == "evidence" => json!({ "type": "string", "format": "binary" }),
-            None => json!({ "type": "object" }),
-        };
+        let messages = messages(&c);
+        let described = messages.iter().map(|(name, title, payload)| {
+            let message = json!({
+                "name": name,
+                "title": title,
+                "contentType": c.content_type,
+                "payload": payload,
+            });
+            (name.clone(), message)
+        });
+        let described: Map<_, _> = described.collect();
+        let references = messages
+            .iter()
+            .map(|(name, ..)| json!({ "$ref": format!("#/channels/{}/messages/{name}", c.name) }));
+        let references: Vec<_> = references.collect();
         channels_out.insert(
             c.name.into(),
             json!({
                 "address": format!("{PREFIX}/{{agency}}/{{site}}/{{camera}}/{}", c.leaf),
                 "description": c.summary,
                 "parameters": parameters(c.leaf),
-                "messages": { c.name: {
-                    "name": c.name,
-                    "title": c.summary,
-                    "contentType": c.content_type,
-                    "payload": payload,
-                } },
+                "messages": described,
             }),
         );
         let verb = if c.action == "send" { "publish" } else { "take" };
@@ -140,7 +164,7 @@ pub fn document() -> Value {
                 "action": c.action,
                 "channel": { "$ref": format!("#/channels/{}", c.name) },
                 "summary": c.summary,
-                "messages": [{ "$ref": format!("#/channels/{0}/messages/{0}", c.name) }],
+                "messages": references,
                 "bindings": { "mqtt": {
                     "qos": c.qos, "retain": c.retain, "bindingVersion": "0.2.0",
                 } },

@@ -9,6 +9,7 @@ use crate::{
     ledger::Eviction,
     read::{Read, UnreadPass},
     receipt::Receipt,
+    time::{ClockStep, TimeCorrection},
 };
 
 /// Where the schemas say they live; a name, not an address that is fetched.
@@ -77,6 +78,11 @@ pub fn all() -> Vec<Named> {
         event::<Read>("read", "A read: the one result of a vehicle's pass"),
         event::<UnreadPass>("unread_pass", "A pass whose plate could not be read"),
         event::<Eviction>("eviction", "Records or photos that the pole had to give up"),
+        event::<ClockStep>("clock_step", "The pole's clock was set"),
+        event::<TimeCorrection>(
+            "time_correction",
+            "The true time of records taken with an unsynchronised clock",
+        ),
         event::<Status>("status", "Whether the pole is connected; retained"),
         event::<Heartbeat>("heartbeat", "How the pole is"),
         Named {

@@ -30,6 +30,8 @@ fn all_examples() -> Vec<(&'static str, Value)> {
         ("read", sent(examples::read())),
         ("unread_pass", sent(examples::unread_pass())),
         ("eviction", sent(examples::eviction())),
+        ("clock_step", sent(examples::clock_step())),
+        ("time_correction", sent(examples::time_correction())),
         ("status", wire(&examples::status())),
         ("heartbeat", wire(&examples::heartbeat())),
         ("receipt", wire(&examples::receipt())),
