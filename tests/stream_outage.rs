@@ -13,6 +13,7 @@ use std::{
 use harness::rtsp::{Serve, Server};
 use milepost::{
     capture::{Camera, Next},
+    clock::Keeper,
     config::{Capture, Decode, Source, Transport},
     health::{Component, Health, Status},
 };
@@ -99,7 +100,8 @@ fn held() -> Held {
 fn frames_resume_after_twenty_kills_freezes_and_restarts_and_nothing_leaks() {
     let mut server = Server::start(Serve::default());
     let health = Arc::new(Health::default());
-    let camera = Camera::start(&config(&server, Transport::Tcp), health.clone()).unwrap();
+    let camera =
+        Camera::start(&config(&server, Transport::Tcp), Keeper::default(), health.clone()).unwrap();
     frames(&camera, &health, FRAMES_BETWEEN, PATIENCE);
     let mut warm = held();
     let mut times = vec![];
@@ -154,7 +156,8 @@ fn frames_resume_after_twenty_kills_freezes_and_restarts_and_nothing_leaks() {
 fn datagrams_that_stop_coming_are_noticed_and_come_back() {
     let mut server = Server::start(Serve::default());
     let health = Arc::new(Health::default());
-    let camera = Camera::start(&config(&server, Transport::Udp), health.clone()).unwrap();
+    let camera =
+        Camera::start(&config(&server, Transport::Udp), Keeper::default(), health.clone()).unwrap();
     frames(&camera, &health, FRAMES_BETWEEN, PATIENCE);
     assert!(health.checks()[&Component::Capture].output.starts_with("rtsp udp, "));
     server.kill();
@@ -184,7 +187,7 @@ fn credentials_open_the_stream_wrong_ones_are_named_and_a_corrected_file_needs_n
         credentials_file: Some(file.clone()),
     };
     let health = Arc::new(Health::default());
-    let camera = Camera::start(&config, health.clone()).unwrap();
+    let camera = Camera::start(&config, Keeper::default(), health.clone()).unwrap();
     let until = Instant::now() + PATIENCE;
     let mut said = BTreeSet::new();
     while health.metrics.pipeline_rebuilds.get() < 2 {
@@ -210,7 +213,9 @@ fn h265_and_a_looped_clip_are_decoded_like_any_stream() {
         let looped = serve.clip.is_some();
         let server = Server::start(serve);
         let health = Arc::new(Health::default());
-        let camera = Camera::start(&config(&server, Transport::Tcp), health.clone()).unwrap();
+        let camera =
+            Camera::start(&config(&server, Transport::Tcp), Keeper::default(), health.clone())
+                .unwrap();
         // The clip has 45 frames.
         frames(&camera, &health, if looped { 100 } else { 20 }, PATIENCE);
         let said = health.checks()[&Component::Capture].output.clone();

@@ -27,6 +27,7 @@ fn frame() -> Option<Frame> {
         utc: jiff::Timestamp::UNIX_EPOCH,
         uncertainty: None,
         source: ClockSource::Recording,
+        since_boot: None,
     };
     let mut state = 1_u32;
     let luma = (0..WIDTH * HEIGHT).map(|i| {

@@ -4,6 +4,7 @@
 //!            thread "vision"                      thread "keep"           task "uplink"
 //! camera ─► capture ─► detect ─ read ─ follow ─► photos ─ outbox.keep ─► MQTT ─► server
 //!              frames: drops the oldest    passes: never drops    records: durable
+//!            thread "clock": is it kept, was it set ─► ledger and corrections, by "keep"
 //! ```
 //!
 //! A stage that can't work says so on the health page and is tried again with back-off; the others
@@ -19,10 +20,12 @@ use std::{
 use milepost_wire as wire;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     board,
     capture::{Camera, CaptureError, Next},
+    clock::{self, Corrections, Keeper, News},
     config::Config,
     health::{Component, Health, Status},
     local,
@@ -42,6 +45,17 @@ const PASSES_WAITING: usize = 64;
 const FRAME_WAIT: Duration = Duration::from_millis(250);
 /// How long an orderly stop waits for the uplink to send what is left.
 const LAST_SENDING: Duration = Duration::from_secs(5);
+
+/// The file in the outbox's folder that says that reads of this boot are owed their true time.
+const CORRECTION_MARK: &str = "time-correction-owed";
+
+/// What the keep thread is handed.
+enum ToKeep {
+    /// A finished pass.
+    Pass(Box<Finished>, Origin),
+    /// What became of the clock.
+    Clock(News),
+}
 
 /// Why the agent can't run at all. What can be mended while it runs is on the health page instead.
 #[derive(Debug, thiserror::Error)]
@@ -98,9 +112,17 @@ pub fn run(config: Config) -> Result<(), AgentError> {
         let lamp = board::light(&config.lamp, &health);
 
         let (passes, to_keep) = mpsc::sync_channel(PASSES_WAITING);
+        let keeper = Keeper::new(config.clock);
+        let clock = {
+            let (keeper, health, stop) = (keeper.clone(), health.clone(), stop.clone());
+            let news = passes.clone();
+            // Never waits: what is not taken comes again.
+            let give = move |n: &News| news.try_send(ToKeep::Clock(n.clone())).is_ok();
+            spawn("clock", move || clock::watch(&keeper, &health, &stop, give))?
+        };
         let vision = {
             let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
-            spawn("vision", move || watch(&config, &health, &passes, &stop))?
+            spawn("vision", move || watch(&config, &keeper, &health, &passes, &stop))?
         };
         let (opened, outbox) = oneshot::channel();
         let keep = {
@@ -114,7 +136,8 @@ pub fn run(config: Config) -> Result<(), AgentError> {
         stop_signal().await.map_err(start("the signal handler"))?;
         tracing::info!("stopping");
         stop.cancel();
-        let threads = tokio::task::spawn_blocking(move || (vision.join(), keep.join()));
+        let threads =
+            tokio::task::spawn_blocking(move || (vision.join(), clock.join(), keep.join()));
         let _ = threads.await;
         drained(&health).await;
         sending.cancel();
@@ -137,13 +160,14 @@ fn spawn<T: Send + 'static>(
 /// Camera → frames → finished passes, for ever.
 fn watch(
     config: &Config,
+    keeper: &Keeper,
     health: &Arc<Health>,
-    passes: &mpsc::SyncSender<(Finished, Origin)>,
+    passes: &mpsc::SyncSender<ToKeep>,
     stop: &CancellationToken,
 ) {
     let mut backoff = Backoff::default();
     while !stop.is_cancelled() {
-        let Err(error) = look(config, health, passes, stop, &mut backoff) else { return };
+        let Err(error) = look(config, keeper, health, passes, stop, &mut backoff) else { return };
         let component = match &error {
             StageError::Vision(_) => Component::Vision,
             StageError::Capture(_) => Component::Capture,
@@ -156,17 +180,19 @@ fn watch(
 
 fn look(
     config: &Config,
+    keeper: &Keeper,
     health: &Arc<Health>,
-    passes: &mpsc::SyncSender<(Finished, Origin)>,
+    passes: &mpsc::SyncSender<ToKeep>,
     stop: &CancellationToken,
     backoff: &mut Backoff,
 ) -> Result<(), StageError> {
     let mut recogniser = Recogniser::load(config, health.clone())?;
     let origin = Origin::new(config, recogniser.versions(), recogniser.provider());
-    let camera = Camera::start(&config.capture, health.clone())?;
+    let camera = Camera::start(&config.capture, keeper.clone(), health.clone())?;
     // Only the keep thread's end closes the channel, and it ends after this one.
     let give = |finished: Vec<Finished>| {
-        finished.into_iter().for_each(|pass| drop(passes.send((pass, origin.clone()))));
+        let to_keep = |pass| ToKeep::Pass(Box::new(pass), origin.clone());
+        finished.into_iter().for_each(|pass| drop(passes.send(to_keep(pass))));
     };
     while !stop.is_cancelled() {
         match camera.next(FRAME_WAIT) {
@@ -190,13 +216,13 @@ fn look(
     Ok(())
 }
 
-/// Finished passes → durable records with their photos.
+/// Finished passes → durable records with their photos; the clock's news → the ledger.
 fn keep(
     config: &Config,
     health: &Arc<Health>,
     root: &wire::Root,
     opened: oneshot::Sender<Outbox>,
-    passes: &mpsc::Receiver<(Finished, Origin)>,
+    to_keep: &mpsc::Receiver<ToKeep>,
     stop: &CancellationToken,
 ) {
     let outbox = again(Component::Outbox, health, stop, || {
@@ -205,33 +231,61 @@ fn keep(
     });
     let Some(outbox) = outbox else { return };
     let _ = opened.send(outbox.clone());
-    for (finished, origin) in passes {
-        let report = report::report(&finished, &origin);
-        // Nothing that was read is given up while the process lives.
-        let kept = again(Component::Outbox, health, stop, || outbox.keep(entry(&report, root)));
-        match (kept, &report) {
-            (None, _) => {
-                tracing::error!("a finished pass was lost: it could not be kept before the stop")
-            }
-            (Some(_), Report::Read(read, _)) => {
-                health.metrics.reads.inc();
-                if read.evidence.withheld_reason.is_some() {
-                    health.metrics.evidence_withheld.inc();
+    let mark = config.outbox.directory.join(CORRECTION_MARK);
+    let mut corrections = Corrections::new(mark, clock::boot_id());
+    // Nothing that was read is given up while the process lives.
+    let keep =
+        |make: &dyn Fn() -> Entry| again(Component::Outbox, health, stop, || outbox.keep(make()));
+    for to_keep in to_keep {
+        match to_keep {
+            ToKeep::Pass(finished, origin) => {
+                let report = report::report(&finished, &origin);
+                let kept = keep(&|| entry(&report, root));
+                if let (Some(sequence), Some(taken)) = (kept, report.taken()) {
+                    corrections.taken(finished.exposure.source, taken(sequence));
                 }
+                count(kept, &report, health);
             }
-            (Some(_), Report::Unread(_)) => {
-                health.metrics.unread_passes.inc();
+            ToKeep::Clock(News::Step(step)) => {
+                let id = Uuid::now_v7();
+                keep(&|| Entry::ledger(id, root.source(), step.after, step.clone()));
+            }
+            ToKeep::Clock(News::Synchronised(reference)) => {
+                let due = corrections.due(&reference);
+                let all = due.iter().all(|data| {
+                    let (id, at) = (Uuid::now_v7(), data.reference_at);
+                    keep(&|| Entry::ledger(id, root.source(), at, data.clone())).is_some()
+                });
+                if all && !due.is_empty() {
+                    let records = due.iter().map(|c| c.records.len() as u64).sum();
+                    health.metrics.time_corrections.inc_by(records);
+                    corrections.made();
+                }
             }
         }
     }
 }
 
+/// Counts a pass by what became of it.
+fn count(kept: Option<u64>, report: &Report, health: &Health) {
+    match (kept, report) {
+        (None, _) => {
+            tracing::error!("a finished pass was lost: it could not be kept before the stop")
+        }
+        (Some(_), Report::Read(read, _)) => {
+            health.metrics.reads.inc();
+            if read.evidence.withheld_reason.is_some() {
+                health.metrics.evidence_withheld.inc();
+            }
+        }
+        (Some(_), Report::Unread(_)) => {
+            health.metrics.unread_passes.inc();
+        }
+    }
+}
+
 /// What the outbox is opened with.
-fn setup(
-    config: &Config,
-    source: wire::Source,
-    health: Arc<Health>,
-) -> Result<Setup, OutboxError> {
+fn setup(config: &Config, source: wire::Source, health: Arc<Health>) -> Result<Setup, OutboxError> {
     let keys = config.sealing_folder();
     let keyring = Keyring::open(&config.sealing, &keys)
         .map_err(|e| OutboxError::Folder { path: keys, why: e.to_string() })?;

@@ -13,7 +13,7 @@ use milepost_wire as wire;
 
 use crate::{
     capture::Frame,
-    clock::{ClockSource, ExposureTime},
+    clock::ExposureTime,
     config::Config,
     evidence::{BestShots, Shot, quality},
     geometry::Quad,
@@ -54,8 +54,8 @@ pub struct Recogniser {
     config: Config,
     health: Arc<Health>,
     said: (Status, String),
-    /// What the last frame's time came from, and how far off it may be.
-    clock: (ClockSource, Option<Duration>),
+    /// When the last frame was exposed.
+    last: Option<ExposureTime>,
     /// When the golden plates were read last.
     proven_at: Instant,
     /// Whether the last frame failed.
@@ -84,7 +84,7 @@ impl Recogniser {
             config: config.clone(),
             health,
             said,
-            clock: (ClockSource::Unsynchronised, None),
+            last: None,
             proven_at: Instant::now(),
             failing: false,
             gate: MotionGate::new(&config.vision.regions),
@@ -115,7 +115,7 @@ impl Recogniser {
     /// Looks at one frame; answers the passes that have ended with it.
     pub fn look(&mut self, frame: &Frame) -> Vec<Finished> {
         self.timing = Timing::default();
-        self.clock = (frame.exposure.source, frame.exposure.uncertainty);
+        self.last = Some(frame.exposure);
         if let Err(error) = self.observe(frame) {
             self.health.metrics.frames_failed.inc();
             // Said once, when it begins: the health page has it as long as it lasts.
@@ -128,7 +128,8 @@ impl Recogniser {
             self.failing = false;
             self.health.set(Component::Vision, self.said.0, self.said.1.clone());
         }
-        let ended = self.follower.as_mut().map(|f| f.ended(frame.exposure.utc)).unwrap_or_default();
+        let ended =
+            self.follower.as_mut().map(|f| f.ended(frame.exposure.steady())).unwrap_or_default();
         self.finished(ended)
     }
 
@@ -165,7 +166,7 @@ impl Recogniser {
         metrics.detect_seconds.observe(self.timing.detect.as_secs_f64());
         metrics.detections.inc_by(detections.len() as u64);
 
-        let sightings = follower.follow(frame.exposure.utc, &detections);
+        let sightings = follower.follow(frame.exposure.steady(), &detections);
         let legible = self.config.vision.min_plate_width;
         let wanted: Vec<_> = sightings
             .iter()
@@ -203,14 +204,17 @@ impl Recogniser {
     }
 
     fn finished(&mut self, ended: Vec<Pass>) -> Vec<Finished> {
-        let (source, uncertainty) = self.clock;
+        let Some(last) = self.last else { return Vec::new() };
         ended
             .into_iter()
             .map(|pass| {
                 let shot = self.shots.take(pass.track.0);
-                let last = ExposureTime { utc: pass.last_seen, uncertainty, source };
-                let exposure = shot.as_ref().map_or(last, |s| s.exposure);
-                Finished { pass, shot, exposure }
+                let exposure =
+                    shot.as_ref().map_or_else(|| last.at(pass.last_seen), |s| s.exposure);
+                // Followed on a time that is never set; told by the clock as it stood at the exposure.
+                let first_seen = exposure.at(pass.first_seen).utc;
+                let last_seen = exposure.at(pass.last_seen).utc;
+                Finished { pass: Pass { first_seen, last_seen, ..pass }, shot, exposure }
             })
             .collect()
     }

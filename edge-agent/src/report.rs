@@ -7,7 +7,7 @@ use milepost_wire as wire;
 use uuid::Uuid;
 
 use crate::{
-    clock::ClockSource,
+    clock::Taken,
     config,
     evidence::{self, Jpeg, Shot},
     geometry::Quad,
@@ -55,6 +55,20 @@ pub enum Report {
     Unread(Box<wire::UnreadPass>),
 }
 
+impl Report {
+    /// What a later correction of its time needs, but for its sequence; `None` where the time has no
+    /// place on the machine's own clock.
+    #[must_use]
+    pub fn taken(&self) -> Option<impl FnOnce(u64) -> Taken> {
+        let (id, captured_at, boot_time) = match self {
+            Self::Read(read, _) => (read.read_id, read.captured_at, read.boot_time),
+            Self::Unread(pass) => (pass.pass_id, pass.captured_at, pass.boot_time),
+        };
+        let boot_time = boot_time?;
+        Some(move |sequence| Taken { id, sequence, captured_at, boot_time })
+    }
+}
+
 /// The two photos of a read, from the same frame.
 #[derive(Debug)]
 pub struct Photos {
@@ -86,8 +100,9 @@ pub fn report(finished: &Finished, origin: &Origin) -> Report {
                 },
                 direction: direction(pass.direction),
                 captured_at: exposure.utc,
-                time_source: time_source(exposure.source),
+                time_source: exposure.source.wire(),
                 time_uncertainty_s: exposure.uncertainty.map(|u| u.as_secs_f64()),
+                boot_time: exposure.boot_time(),
                 first_seen_at: pass.first_seen,
                 last_seen_at: pass.last_seen,
                 frames_seen: pass.sightings,
@@ -124,8 +139,9 @@ fn read(
             .map(|(code, p)| wire::State { code: code.clone(), confidence: *p }),
         direction: direction(pass.direction),
         captured_at: exposure.utc,
-        time_source: time_source(exposure.source),
+        time_source: exposure.source.wire(),
         time_uncertainty_s: exposure.uncertainty.map(|u| u.as_secs_f64()),
+        boot_time: exposure.boot_time(),
         first_seen_at: pass.first_seen,
         last_seen_at: pass.last_seen,
         frames_seen: pass.sightings,
@@ -187,13 +203,5 @@ const fn direction(direction: pass::Direction) -> wire::Direction {
         pass::Direction::Approaching => wire::Direction::Approaching,
         pass::Direction::Receding => wire::Direction::Receding,
         pass::Direction::Unknown => wire::Direction::Unknown,
-    }
-}
-
-const fn time_source(source: ClockSource) -> wire::TimeSource {
-    match source {
-        ClockSource::Kernel => wire::TimeSource::Kernel,
-        ClockSource::Unsynchronised => wire::TimeSource::Unsynchronised,
-        ClockSource::Recording => wire::TimeSource::Recording,
     }
 }

@@ -66,6 +66,17 @@ impl Agent {
     /// configuration. Waits until its page answers.
     #[must_use]
     pub fn start(folder: &Path, broker: &Broker, changes: &[(&str, &str)]) -> Self {
+        Self::start_in(folder, broker, changes, &[])
+    }
+
+    /// As [`Self::start`], with more in its environment.
+    #[must_use]
+    pub fn start_in(
+        folder: &Path,
+        broker: &Broker,
+        changes: &[(&str, &str)],
+        environment: &[(&str, PathBuf)],
+    ) -> Self {
         let page = format!("127.0.0.1:{}", crate::free_port());
         let file = folder.join("milepost.toml");
         fs::write(&file, configuration(folder, broker, &page, changes)).expect("configuration");
@@ -73,6 +84,7 @@ impl Agent {
         let process = Process(
             Command::new(crate::milepost())
                 .args([Path::new("run"), Path::new("--config"), &file])
+                .envs(environment.iter().map(|(name, value)| (name, value)))
                 .stderr(fs::File::create(&log).expect("log"))
                 .spawn()
                 .expect("the agent starts"),

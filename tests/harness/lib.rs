@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod broker;
+pub mod clock;
 mod program;
 pub mod rtsp;
 

@@ -22,6 +22,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
+    clock::Keeper,
     config::Capture,
     health::{Component, Health, Status},
 };
@@ -86,13 +87,18 @@ impl Shared {
 }
 
 impl Camera {
-    /// Starts the configured camera and returns at once; a camera that is not there yet is waited
+    /// Starts the configured camera and returns at once; `keeper` says what keeps the clock that its
+    /// frames' times come from. A camera that is not there yet is waited
     /// for by the thread.
     ///
     /// # Errors
     /// What no waiting mends: a missing element, clip, device or decoder, a malformed address,
     /// credentials that cannot be read or that others can. [`super::check`] lists all of them.
-    pub fn start(config: &Capture, health: Arc<Health>) -> Result<Self, CaptureError> {
+    pub fn start(
+        config: &Capture,
+        keeper: Keeper,
+        health: Arc<Health>,
+    ) -> Result<Self, CaptureError> {
         if let Some(problem) = check::problems(config).into_iter().next() {
             return Err(problem);
         }
@@ -105,7 +111,7 @@ impl Camera {
             failure: Mutex::new(None),
         });
         health.set(Component::Capture, Status::Warn, format!("{}: connecting", plan.name));
-        let worker = Worker::new(plan, config.clone(), health.clone(), shared.clone());
+        let worker = Worker::new(plan, config.clone(), keeper, health.clone(), shared.clone());
         let thread = std::thread::Builder::new()
             .name("capture".into())
             .spawn(move || worker.run())

@@ -222,6 +222,7 @@ mod tests {
             utc: jiff::Timestamp::UNIX_EPOCH,
             uncertainty: None,
             source: ClockSource::Recording,
+            since_boot: None,
         }
     }
 

@@ -6,7 +6,6 @@
 
 use std::{
     path::Path,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -17,9 +16,8 @@ use super::{
     source::{Pace, Plan},
 };
 use crate::{
-    clock::{ClockSource, ExposureTime, UtcClock},
+    clock::{ClockSource, ExposureTime, Keeper, UtcClock},
     config::Source,
-    health::Health,
 };
 
 /// A frame cannot be older than this when it is taken: the source's times are wrong then, and
@@ -68,7 +66,7 @@ impl Clip {
 
 impl Timeline {
     /// A timeline for the source that `plan` was made from.
-    pub(crate) fn new(plan: &Plan, source: &Source, health: Arc<Health>) -> Self {
+    pub(crate) fn new(plan: &Plan, source: &Source, keeper: Keeper) -> Self {
         let path = match source {
             Source::File { path, .. } => Some(path),
             _ => None,
@@ -79,17 +77,19 @@ impl Timeline {
             last: Duration::ZERO,
             end: Duration::ZERO,
         });
-        let clock = UtcClock::new(health);
+        let clock = UtcClock::new(keeper);
         Self { clock, lateness: plan.lateness, clip, recording: path.is_some() }
     }
 
     /// When a frame of `pipeline` was exposed.
     pub(crate) fn exposure(&mut self, pipeline: &Pipeline, timing: Timing) -> ExposureTime {
         if let Some(clip) = &mut self.clip {
-            // Keeps the clock's state on the health page: reports carry other times as well.
-            self.clock.refresh();
-            let utc = clip.at(timing);
-            return ExposureTime { utc, uncertainty: None, source: ClockSource::Recording };
+            return ExposureTime {
+                utc: clip.at(timing),
+                uncertainty: None,
+                source: ClockSource::Recording,
+                since_boot: None,
+            };
         }
         let now = pipeline.clock_ns();
         let at = plausible(timing.clock_ns, now);

@@ -20,6 +20,7 @@ use super::{
     timeline::Timeline,
 };
 use crate::{
+    clock::Keeper,
     config::{Capture, Decode, Source},
     health::{Component, Health, Status},
     supervise::Backoff,
@@ -59,10 +60,11 @@ impl Worker {
     pub(super) fn new(
         plan: Plan,
         config: Capture,
+        keeper: Keeper,
         health: Arc<Health>,
         shared: Arc<Shared>,
     ) -> Self {
-        let timeline = Timeline::new(&plan, &config.source, health.clone());
+        let timeline = Timeline::new(&plan, &config.source, keeper);
         Self { plan, config, health, shared, timeline, sequence: 0, hardware_failures: 0 }
     }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::{
     capture::{Camera, CaptureError, Next},
+    clock::Keeper,
     config::{self, Config, Source},
     health::{Component, Health, Status},
     recognise::{Finished, Recogniser},
@@ -102,7 +103,7 @@ fn replay(args: &ReplayArgs) -> Result<(), ReplayError> {
         false => Some(Recogniser::load(&config, health.clone())?),
     };
     let origin = recogniser.as_ref().map(|r| Origin::new(&config, r.versions(), r.provider()));
-    let camera = Camera::start(&config.capture, health.clone())?;
+    let camera = Camera::start(&config.capture, Keeper::default(), health.clone())?;
     let bar = progress();
     let started = Instant::now();
     let mut figures = Figures::default();

@@ -13,7 +13,9 @@ use std::{
 };
 
 use clap::Args;
-use milepost_wire::{Event, PhotoKind, Read, TopicLevel};
+use milepost_wire::{
+    EpochCause, Event, Header, LedgerEvent, PhotoKind, Read, RestartCause, TopicLevel,
+};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -189,8 +191,8 @@ impl Screen {
             Seen::UnreadPass { event, duplicate } => {
                 json!({ "kind": "unread_pass", "duplicate": duplicate, "event": event })
             }
-            Seen::Eviction { event, duplicate } => {
-                json!({ "kind": "eviction", "duplicate": duplicate, "event": event })
+            Seen::Ledger { event, duplicate } => {
+                json!({ "kind": event.name(), "duplicate": duplicate, "event": event })
             }
             Seen::Photo { read_id, kind, verified } => {
                 json!({ "kind": "evidence", "read_id": read_id, "photo": kind, "verified": verified })
@@ -246,14 +248,7 @@ impl Screen {
                     event.time.to_string()
                 )
             }
-            Seen::Eviction { event, .. } => writeln!(
-                out,
-                "{:<23.23}  {}  gave up {} {:?}: its store was full",
-                event.time.to_string(),
-                event.source.root(),
-                event.data.records,
-                event.data.evicted
-            ),
+            Seen::Ledger { event, .. } => writeln!(out, "{}", ledger_line(event)),
             Seen::Status(event) => writeln!(
                 out,
                 "{:<23.23}  {}  {:?}{}",
@@ -314,6 +309,57 @@ impl Screen {
     }
 }
 
+/// What a pole says of itself, in a line.
+fn ledger_line(event: &LedgerEvent) -> String {
+    let (time, source, words) = match event {
+        LedgerEvent::Eviction(Event { time, source, data, .. }) => {
+            let what = format!("{:?} ({:?})", data.evicted, data.cause).to_lowercase();
+            (time, source, format!("gave up {} {what}", data.records))
+        }
+        LedgerEvent::Epoch(Event { time, source, data, .. }) => {
+            let words = match data.cause {
+                EpochCause::FirstStart => "a new ledger begins".to_owned(),
+                EpochCause::StoreDamaged => {
+                    let why = data.why.as_deref().unwrap_or("unknown");
+                    format!("its store was damaged and set aside, a new ledger begins: {why}")
+                }
+            };
+            (time, source, words)
+        }
+        LedgerEvent::Restart(Event { time, source, data, .. }) => {
+            let words = match data.after {
+                RestartCause::FirstStart => "started for the first time",
+                RestartCause::OrderlyStop => "started after an orderly stop",
+                RestartCause::ProcessEnded => "started after its process had ended unasked",
+                RestartCause::MachineRestarted => {
+                    "started after the machine had gone down under it"
+                }
+            };
+            (time, source, words.to_owned())
+        }
+        LedgerEvent::Salvage(Event { time, source, data, .. }) => {
+            let (records, failed) = (data.records, data.failed);
+            (
+                time,
+                source,
+                format!("{records} records came over from a damaged store, {failed} did not"),
+            )
+        }
+        LedgerEvent::Manifest(Event { time, source, data, .. }) => {
+            (time, source, format!("signed for {} to {} of its ledger", data.from, data.to))
+        }
+        LedgerEvent::ClockStep(Event { time, source, data, .. }) => {
+            let (from, to) = (data.source_before.name(), data.source_after.name());
+            (time, source, format!("its clock was set by {:+.3} s ({from} → {to})", data.step_s))
+        }
+        LedgerEvent::TimeCorrection(Event { time, source, data, .. }) => {
+            (time, source, format!("true time of {} records taken before", data.records.len()))
+        }
+        LedgerEvent::Other(Header { time, source, kind, .. }) => (time, source, kind.clone()),
+    };
+    format!("{:<23.23}  {}  {words}", time.to_string(), source.root())
+}
+
 /// To the millisecond, without the zone.
 fn time(event: &Event<Read>) -> String {
     event.data.captured_at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
@@ -368,6 +414,20 @@ mod tests {
         assert_eq!(line.lines().count(), 1);
         let again = shown(&mut screen, &Seen::Read { event, duplicate: true });
         assert!(again.contains("duplicate") && !again.contains("8MPX402"));
+    }
+
+    #[test]
+    fn what_a_pole_says_of_itself_is_one_line() {
+        let mut screen = Screen { json: false, pending: BTreeMap::new(), lost: None };
+        for (event, words) in [
+            (LedgerEvent::Eviction(examples::eviction()), "gave up 10 Records"),
+            (LedgerEvent::ClockStep(examples::clock_step()), "+259200.000 s"),
+            (LedgerEvent::TimeCorrection(examples::time_correction()), "true time of 1 records"),
+        ] {
+            let seen = Seen::Ledger { event: Box::new(event), duplicate: false };
+            let line = shown(&mut screen, &seen);
+            assert!(line.contains(words) && line.lines().count() == 1, "{line}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{addresses, reader::Reader, settings::*};
+use crate::clock::ClockSource;
 
 /// The whole of the settings; only good if the reader noted no problem.
 pub(super) fn config(r: &mut Reader<'_>) -> Config {
@@ -79,6 +80,15 @@ pub(super) fn config(r: &mut Reader<'_>) -> Config {
             live_window: seconds(r, "uplink", "live_window_s"),
             max_packet_bytes: r.whole("uplink", "max_packet_bytes"),
             onvif: r.flag("uplink", "onvif"),
+        },
+        clock: Clock {
+            reference: match r.word("clock", "reference") {
+                "ntp" => Some(ClockSource::Ntp),
+                "ptp" => Some(ClockSource::Ptp),
+                "gps" => Some(ClockSource::Gps),
+                _ => None,
+            },
+            reference_error: seconds(r, "clock", "reference_error_ms") / 1000,
         },
         local: Local {
             listen: r.listen("local", "listen"),

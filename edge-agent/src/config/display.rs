@@ -28,6 +28,7 @@ impl Display for Config {
             sealing,
             retention,
             uplink,
+            clock,
             local,
             lamp,
         } = self;
@@ -111,6 +112,11 @@ impl Display for Config {
         bare(f, "live_window_s", uplink.live_window.as_secs_f64())?;
         bare(f, "max_packet_bytes", uplink.max_packet_bytes)?;
         bare(f, "onvif", uplink.onvif)?;
+
+        writeln!(f, "\n[clock]")?;
+        let reference = clock.reference.map_or("auto", |source| source.wire().name());
+        text(f, "reference", reference)?;
+        bare(f, "reference_error_ms", clock.reference_error.as_secs_f64() * 1000.0)?;
 
         writeln!(f, "\n[local]")?;
         text(f, "listen", local.listen)?;

@@ -90,7 +90,7 @@ pub struct Section {
 }
 
 /// The tables, in the order of [`super::Config`].
-pub const SECTIONS: [Section; 11] = [
+pub const SECTIONS: [Section; 12] = [
     Section { name: "site", meaning: "who and where; the names stand in every topic and event" },
     Section { name: "capture", meaning: "where frames come from" },
     Section { name: "vision", meaning: "models, execution providers, regions" },
@@ -100,6 +100,7 @@ pub const SECTIONS: [Section; 11] = [
     Section { name: "sealing", meaning: "what encrypts the queue; at most one of the two keys" },
     Section { name: "retention", meaning: "how long a pole keeps what the server has not taken" },
     Section { name: "uplink", meaning: "the central server's broker" },
+    Section { name: "clock", meaning: "what keeps the machine's clock" },
     Section { name: "local", meaning: "the local endpoint" },
     Section { name: "lamp", meaning: "the infrared lamp's wiring" },
 ];
@@ -110,6 +111,9 @@ pub const SOURCES: &[&str] =
 
 /// The boards, as `lamp.board` names them.
 pub const BOARDS: &[&str] = &["none", "simulated", "raspberry-pi"];
+
+/// What may keep the clock, as `clock.reference` names it.
+pub const REFERENCES: &[&str] = &["auto", "ntp", "ptp", "gps"];
 
 const fn key(section: &'static str, name: &'static str, kind: Kind, meaning: &'static str) -> Key {
     Key { section, name, kind, required: false, only_with: None, meaning }
@@ -216,6 +220,9 @@ pub const KEYS: &[Key] = &[
     key("uplink", "live_window_s", number(1.0, 86_400.0, 300.0), "Events older than this are marked `historical`."),
     key("uplink", "max_packet_bytes", whole(4096, 64 << 20, 1 << 20), "Larger messages are refused before publishing (and counted)."),
     key("uplink", "onvif", Kind::Flag(false), "Publish the ONVIF Profile M view beside ours."),
+
+    key("clock", "reference", word(REFERENCES, "auto"), "What keeps the machine's clock: `auto` asks chrony and systemd-timesyncd; name it where neither does (`ptp` with phc2sys)."),
+    key("clock", "reference_error_ms", number(0.0, 10_000.0, 1.0), "How far the reference itself may be off; added to the uncertainty of every time."),
 
     key("local", "listen", Kind::Listen("127.0.0.1:8480"), "Address and port of the local endpoint; port 0 takes a free one."),
     key("local", "max_connections", whole(4, 1024, 64), "Open at once; above this the oldest that asks for nothing makes room."),

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::geometry::Polygon;
+use crate::{clock::ClockSource, geometry::Polygon};
 
 /// Everything that an agent is told.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[uplink]`: the central server.
     pub uplink: Uplink,
+    /// `[clock]`: what keeps the machine's clock.
+    pub clock: Clock,
     /// `[local]`: the local endpoint.
     pub local: Local,
     /// `[lamp]`: the infrared lamp's wiring.
@@ -378,6 +380,15 @@ pub enum Delivery {
     Receipt,
     /// The broker's acknowledgement.
     Puback,
+}
+
+/// What keeps the machine's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Clock {
+    /// `reference = "auto" | "ntp" | "ptp" | "gps"`: `None` is auto, the time service is asked. Default auto.
+    pub reference: Option<ClockSource>,
+    /// `reference_error_ms`: how far the reference itself may be off. Default 1, 0 to 10000.
+    pub reference_error: Duration,
 }
 
 /// The local endpoint.

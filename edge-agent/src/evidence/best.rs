@@ -128,6 +128,7 @@ mod tests {
             utc: jiff::Timestamp::UNIX_EPOCH,
             uncertainty: None,
             source: ClockSource::Recording,
+            since_boot: None,
         };
         Frame::from_luma(sequence, exposure, 4, 4, vec![0; 16]).expect("a frame")
     }

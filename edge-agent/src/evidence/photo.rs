@@ -151,6 +151,7 @@ mod tests {
             utc: jiff::Timestamp::UNIX_EPOCH,
             uncertainty: None,
             source: ClockSource::Recording,
+            since_boot: None,
         };
         let mut luma = vec![60_u8; width * height];
         for y in 100..140 {

@@ -39,6 +39,8 @@ pub struct Metrics {
     pub process_resident_bytes: Gauge,
     pub process_open_fds: Gauge,
     pub process_threads: Gauge,
+    pub clock_steps: Counter,
+    pub time_corrections: Counter,
     pub local_connections: Gauge,
     pub local_connections_evicted: Counter,
     pub local_connections_refused: Counter,
@@ -80,6 +82,8 @@ impl Default for Metrics {
             process_resident_bytes: Gauge::default(),
             process_open_fds: Gauge::default(),
             process_threads: Gauge::default(),
+            clock_steps: Counter::default(),
+            time_corrections: Counter::default(),
             local_connections: Gauge::default(),
             local_connections_evicted: Counter::default(),
             local_connections_refused: Counter::default(),
@@ -133,6 +137,12 @@ impl Metrics {
             "receipts_ignored",
             "Receipts that were malformed or for unknown records",
             &self.receipts_ignored,
+        );
+        counter("clock_steps", "Times that the machine's clock was set", &self.clock_steps);
+        counter(
+            "time_corrections",
+            "Records whose true time was found later",
+            &self.time_corrections,
         );
         counter(
             "local_connections_evicted",

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use prometheus_client::{
@@ -102,8 +103,9 @@ impl Component {
 pub struct Health {
     /// The counters.
     pub metrics: Metrics,
-    /// When this agent started.
+    /// When this agent started, as the clock stood then; see [`Self::uptime`].
     pub started: jiff::Timestamp,
+    began: Instant,
     /// Which pole this is, `agency/site/camera`.
     pub service_id: String,
     checks: Mutex<BTreeMap<Component, Check>>,
@@ -126,11 +128,18 @@ impl Health {
         Self {
             metrics: Metrics::default(),
             started,
+            began: Instant::now(),
             service_id: service_id.into(),
             checks: Mutex::new(Component::ALL.map(|c| (c, waiting.clone())).into()),
             facts: Mutex::default(),
             traffic: Mutex::new(traffic::Sampler::new(started)),
         }
+    }
+
+    /// How long this agent has run, whatever was done to the clock.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Says how a component is; `since` moves only when the status changes.
@@ -194,7 +203,7 @@ impl Health {
             unread: m.unread_passes.get(),
         };
         let mut sampler = self.traffic.lock().unwrap_or_else(PoisonError::into_inner);
-        sampler.sample(now, counted);
+        sampler.sample(now, self.uptime(), counted);
         m.frames_per_second.set(sampler.traffic().frames_per_s);
         process::sample(m);
     }

@@ -109,7 +109,7 @@ fn numbers(page: &mut String, health: &Health, now: Timestamp) {
         ("Waiting to be sent", m.outbox_records.get().to_string(), connected.into()),
         (
             "Running for",
-            duration(now, health.started),
+            duration(now, now.checked_sub(health.uptime()).unwrap_or(now)),
             format!("{} restarts of the camera stream", m.pipeline_rebuilds.get()),
         ),
     ] {

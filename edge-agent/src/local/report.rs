@@ -25,7 +25,7 @@ pub fn health_json(health: &Health, now: jiff::Timestamp) -> Value {
         }
         checks.insert(component.name().into(), json!([entry]));
     }
-    let uptime = now.duration_since(health.started).as_secs();
+    let uptime = health.uptime().as_secs();
     checks.insert(
         "uptime".into(),
         json!([{

@@ -31,7 +31,8 @@ pub(super) struct Generation {
 impl Generation {
     /// The one in use in an outbox's folder; the first where there is none yet.
     pub(super) fn current(place: &Path) -> io::Result<Self> {
-        let named = fs::read_to_string(place.join(POINTER)).ok().and_then(|text| parse(text.trim()));
+        let named =
+            fs::read_to_string(place.join(POINTER)).ok().and_then(|text| parse(text.trim()));
         let there = all(place)?;
         let number = match named {
             Some(number) if there.contains(&number) || there.is_empty() => number,

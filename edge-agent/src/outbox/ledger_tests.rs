@@ -217,11 +217,17 @@ fn a_drained_store_is_copied_into_a_small_one_and_nothing_of_it_is_lost() {
     let same = |outbox: &Outbox| {
         assert_eq!(outbox.position().epoch, before.0.epoch);
         assert_eq!(outbox.records(0, 12).unwrap(), before.1[..12]);
-        let now: Vec<_> = (0..=400).map(|n| outbox.store.chain_after(n).unwrap().unwrap()).collect();
+        let now: Vec<_> =
+            (0..=400).map(|n| outbox.store.chain_after(n).unwrap().unwrap()).collect();
         assert_eq!(now, links);
     };
     same(&outbox);
-    assert!(outbox.store.bytes() < before.2, "{} is no less than {}", outbox.store.bytes(), before.2);
+    assert!(
+        outbox.store.bytes() < before.2,
+        "{} is no less than {}",
+        outbox.store.bytes(),
+        before.2
+    );
     assert!(scratch.path().join("store-2").exists() && !scratch.path().join("store-1").exists());
     assert_eq!(outbox.keep(entry(1000, 10, &[])).unwrap(), before.0.last_sequence + 1);
     drop(outbox);

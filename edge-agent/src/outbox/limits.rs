@@ -1,11 +1,11 @@
 //! What is given up when a limit is reached: photos before reads before what the pole says of
 //! itself, the oldest first, each eviction in the ledger before anything is deleted.
 
-use milepost_wire::{Chain, Evicted, Eviction, EvictionCause, SequenceRange, ledger::MAX_EVICTED_RANGES};
-use uuid::Uuid;
+use milepost_wire::{
+    Chain, Evicted, Eviction, EvictionCause, SequenceRange, ledger::MAX_EVICTED_RANGES,
+};
 
 use super::{
-    Entry,
     group::Group,
     store::{Kind, Record, StoreError, Stored},
     writer::Writer,
@@ -67,7 +67,11 @@ impl Limits {
     ) -> Option<Excess> {
         let photos = |cause, over: u64, limit: u64| {
             let amount = (over + limit / SHARE).min(photo_bytes);
-            (over > 0 && photo_bytes > 0).then_some(Excess { cause, evicted: Evicted::Photos, amount })
+            (over > 0 && photo_bytes > 0).then_some(Excess {
+                cause,
+                evicted: Evicted::Photos,
+                amount,
+            })
         };
         let over = photo_bytes.saturating_sub(self.photo_bytes);
         let all = (photo_bytes + store_bytes).saturating_sub(self.bytes);
@@ -84,8 +88,11 @@ impl Limits {
                 // No photo is left to give up. The store does not shrink, it uses the room of what
                 // went: as many go as come.
                 let cause = if all > 0 { EvictionCause::MaxBytes } else { EvictionCause::FreeDisk };
-                (added > 0 && (all > 0 || shortage > 0))
-                    .then_some(Excess { cause, evicted: Evicted::Records, amount: added })
+                (added > 0 && (all > 0 || shortage > 0)).then_some(Excess {
+                    cause,
+                    evicted: Evicted::Records,
+                    amount: added,
+                })
             })
     }
 }
@@ -117,7 +124,12 @@ impl Writer {
     }
 
     /// Gives up as much as `excess` asks for of these kinds; says whether there was anything.
-    fn give_up(&mut self, group: &mut Group, excess: Excess, kinds: &[Kind]) -> Result<bool, StoreError> {
+    fn give_up(
+        &mut self,
+        group: &mut Group,
+        excess: Excess,
+        kinds: &[Kind],
+    ) -> Result<bool, StoreError> {
         let mut lot = Lot::default();
         let mut first = 0;
         'scan: loop {
@@ -133,7 +145,11 @@ impl Writer {
                     break 'scan;
                 }
                 let gives = excess.evicted == Evicted::Records || !record.photos.is_empty();
-                if gives && !record.held && kinds.contains(&record.kind) && !group.deletes(record.sequence) {
+                if gives
+                    && !record.held
+                    && kinds.contains(&record.kind)
+                    && !group.deletes(record.sequence)
+                {
                     self.take(&mut lot, group, record, excess.evicted);
                 }
             }
@@ -205,14 +221,25 @@ impl Writer {
             Evicted::Photos => Vec::new(),
             Evicted::Records => {
                 let link = |range: &SequenceRange| self.store.chain_after(range.to);
-                ranges.iter().map(link).collect::<Result<Option<Vec<Chain>>, _>>()?.unwrap_or_default()
+                ranges
+                    .iter()
+                    .map(link)
+                    .collect::<Result<Option<Vec<Chain>>, _>>()?
+                    .unwrap_or_default()
             }
         };
         tracing::warn!(records, photo_bytes, ?evicted, ?cause, "oldest given up");
         let epoch = self.store.position().epoch;
-        let data =
-            Eviction { evicted, cause, epoch, sequences: ranges, chain_sha256, records, photo_bytes };
-        self.put(group, Entry::ledger(Uuid::now_v7(), self.source.clone(), data))?;
+        let data = Eviction {
+            evicted,
+            cause,
+            epoch,
+            sequences: ranges,
+            chain_sha256,
+            records,
+            photo_bytes,
+        };
+        self.put(group, self.entry(data))?;
         group.evictions += records;
         Ok(true)
     }

@@ -131,12 +131,14 @@ impl Entry {
     }
 
     /// What the pole says of itself.
-    pub(crate) fn ledger<T: Data + Serialize + Send + 'static>(
+    #[must_use]
+    pub fn ledger<T: Data + Serialize + Send + 'static>(
         id: Uuid,
         source: Source,
+        at: Timestamp,
         data: T,
     ) -> Self {
-        Self::event(Kind::Ledger, id, source, Timestamp::now(), data, Vec::new())
+        Self::event(Kind::Ledger, id, source, at, data, Vec::new())
     }
 
     pub(crate) fn event<T: Data + Serialize + Send + 'static>(
@@ -228,16 +230,15 @@ impl Setup {
         source: Source,
         health: Arc<Health>,
     ) -> Result<Self, OutboxError> {
-        let sealing = config::Sealing {
-            key: config::SealingKey::File(config.directory.join("sealing.key")),
-        };
+        let sealing =
+            config::Sealing { key: config::SealingKey::File(config.directory.join("sealing.key")) };
         let failed = |e: &dyn fmt::Display| OutboxError::Folder {
             path: config.directory.clone(),
             why: e.to_string(),
         };
         open::make_folder(&config.directory).map_err(|e| failed(&e))?;
-        let keyring = Keyring::open(&sealing, &config.directory.join("sealing"))
-            .map_err(|e| failed(&e))?;
+        let keyring =
+            Keyring::open(&sealing, &config.directory.join("sealing")).map_err(|e| failed(&e))?;
         Ok(Self { config, sealing, keyring, signer: None, program: None, source, health })
     }
 }

@@ -10,11 +10,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::AtomicBool,
-        mpsc,
-    },
+    sync::{Arc, atomic::AtomicBool, mpsc},
     thread,
 };
 
@@ -52,9 +48,14 @@ pub(super) fn open(setup: Setup) -> Result<Outbox, OutboxError> {
 
 /// What was found of the store.
 enum Found {
-    Sound { unreadable: u64 },
+    Sound {
+        unreadable: u64,
+    },
     /// Damaged; where it is now.
-    Quarantined { why: String, aside: PathBuf },
+    Quarantined {
+        why: String,
+        aside: PathBuf,
+    },
 }
 
 fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
@@ -88,7 +89,12 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     if matches!(found, Found::Sound { .. }) {
         let orphans = collect(&photos, &*store).map_err(folder)?;
         photos.sync().map_err(folder)?;
-        tracing::info!(records = store.count(), photo_bytes = photos.bytes(), orphans, "outbox opened");
+        tracing::info!(
+            records = store.count(),
+            photo_bytes = photos.bytes(),
+            orphans,
+            "outbox opened"
+        );
     }
 
     let photos = Arc::new(photos);

@@ -124,7 +124,8 @@ impl Probe {
             SealingKey::File(path) => (None, Some(path.clone())),
         };
         let request = Request { task, keys: self.keyring.folder().into(), credential, key_file };
-        let request = serde_json::to_vec(&request).map_err(|e| StoreError::Failed(e.to_string()))?;
+        let request =
+            serde_json::to_vec(&request).map_err(|e| StoreError::Failed(e.to_string()))?;
         let mut child = Command::new(program)
             .arg(VERB)
             .stdin(Stdio::piped())

@@ -11,6 +11,7 @@ use std::{
     thread,
 };
 
+use jiff::Timestamp;
 use milepost_wire::{Header, LedgerPosition, Salvage, Source, event};
 use uuid::Uuid;
 
@@ -51,7 +52,8 @@ impl Salvager {
             !self.stop.load(Ordering::Relaxed)
         });
         tracing::warn!(?found, aside = %aside.display(), "salvage of the damaged store has ended");
-        self.keep(Entry::ledger(Uuid::now_v7(), self.source.clone(), found));
+        let (id, now) = (Uuid::now_v7(), Timestamp::now());
+        self.keep(Entry::ledger(id, self.source.clone(), now, found));
     }
 
     fn keep(&self, entry: Entry) -> bool {

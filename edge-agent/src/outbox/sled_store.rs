@@ -129,8 +129,7 @@ impl State {
     fn open(generation: &Generation) -> Result<Self, StoreError> {
         let folder = generation.folder();
         let (db, file) = open_db(&folder)?;
-        let mut state =
-            Self { db, file, folder, epoch: Uuid::nil(), numbers: Mutex::default() };
+        let mut state = Self { db, file, folder, epoch: Uuid::nil(), numbers: Mutex::default() };
         if state.get(EPOCH)?.is_none() {
             let mut batch = Batch::default();
             batch.insert(EPOCH, Uuid::now_v7().as_bytes());

@@ -210,8 +210,11 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// The disk.
-    fn newest(&self, sequences: RangeInclusive<u64>, limit: usize)
-    -> Result<Vec<Stored>, StoreError>;
+    fn newest(
+        &self,
+        sequences: RangeInclusive<u64>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StoreError>;
 
     /// What is at one sequence.
     ///

@@ -9,8 +9,9 @@ use std::{
 
 use jiff::Timestamp;
 use milepost_wire::{
-    Epoch, EpochCause, LedgerPosition, Manifest, ManifestClaims, Restart, RestartCause,
+    Data, Epoch, EpochCause, LedgerPosition, Manifest, ManifestClaims, Restart, RestartCause,
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
@@ -67,7 +68,13 @@ pub(super) struct Upkeep {
 impl Upkeep {
     pub(super) fn new(signer: Option<Signer>) -> Self {
         let now = Instant::now();
-        Self { next: now, manifest_at: now + MANIFEST_EVERY, unlinked_to: 0, signer, complaint: None }
+        Self {
+            next: now,
+            manifest_at: now + MANIFEST_EVERY,
+            unlinked_to: 0,
+            signer,
+            complaint: None,
+        }
     }
 
     pub(super) const fn next(&self) -> Instant {
@@ -81,13 +88,18 @@ fn boot_id() -> Option<Uuid> {
 }
 
 impl Writer {
+    /// What the outbox says of itself, now.
+    pub(super) fn entry<T: Data + Serialize + Send + 'static>(&self, data: T) -> Entry {
+        Entry::ledger(Uuid::now_v7(), self.source.clone(), Timestamp::now(), data)
+    }
+
     /// The first entries of this run: where the ledger comes from where it is new, and the start.
     pub(super) fn started(&mut self, damage: Option<&str>) -> Result<(), StoreError> {
         let mut group = self.group()?;
         if group.next.sequence == 1 {
             let cause = damage.map_or(EpochCause::FirstStart, |_| EpochCause::StoreDamaged);
             let data = Epoch { cause, why: damage.map(str::to_owned), previous: None };
-            self.put(&mut group, Entry::ledger(Uuid::now_v7(), self.source.clone(), data))?;
+            self.put(&mut group, self.entry(data))?;
         }
         let boot_id = boot_id();
         let before = self.store.fact(Fact::BootId)?;
@@ -100,11 +112,9 @@ impl Writer {
         };
         let software_version = env!("CARGO_PKG_VERSION").into();
         let data = Restart { after, software_version, boot_id };
-        self.put(&mut group, Entry::ledger(Uuid::now_v7(), self.source.clone(), data))?;
-        group.change.facts = vec![
-            (Fact::BootId, Some(now.unwrap_or_default())),
-            (Fact::OrderlyStop, None),
-        ];
+        self.put(&mut group, self.entry(data))?;
+        group.change.facts =
+            vec![(Fact::BootId, Some(now.unwrap_or_default())), (Fact::OrderlyStop, None)];
         self.store.commit(&group.change)
     }
 
@@ -116,7 +126,7 @@ impl Writer {
         if group.next.sequence == 1 {
             let cause = EpochCause::StoreDamaged;
             let data = Epoch { cause, why: Some(why.into()), previous: Some(previous) };
-            self.put(&mut group, Entry::ledger(Uuid::now_v7(), self.source.clone(), data))?;
+            self.put(&mut group, self.entry(data))?;
             self.store.commit(&group.change)?;
         }
         (self.epoch, self.purge_from) = (self.store.position().epoch, 0);
@@ -134,9 +144,7 @@ impl Writer {
             ("purge", Self::purge_all),
             ("manifest", Self::hourly_manifest),
             ("links", Self::unlink),
-            ("ballast", |w| {
-                w.disk.take_ballast().map_err(|e| OutboxError::Store(e.to_string()))
-            }),
+            ("ballast", |w| w.disk.take_ballast().map_err(|e| OutboxError::Store(e.to_string()))),
             ("compaction", |w| {
                 if w.store.compact(COMPACT_BYTES).map_err(|e| store_error(&e))? {
                     tracing::info!("the drained store was replaced by a small one");
@@ -229,7 +237,7 @@ impl Writer {
             .and_then(|identity| identity.sign_jws(Manifest::JWS_TYPE, &claims))
             .map_err(|e| OutboxError::Signature(e.to_string()))?;
         let data = Manifest { from, to, command_id, jws };
-        self.prepare(Entry::ledger(Uuid::now_v7(), self.source.clone(), data), group)
+        self.prepare(self.entry(data), group)
     }
 
     /// Deletes the links that are neither among the last ones nor needed for a record that is there.

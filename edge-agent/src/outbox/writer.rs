@@ -115,22 +115,18 @@ impl Writer {
                     Ok(sequence) => group.kept.push((reply, sequence)),
                     Err(error) => drop(reply.send(Err(error))),
                 },
-                Command::Delivered(sequences, reply) => {
-                    match self.delete(&sequences, &mut group) {
-                        Ok(()) => group.done.push(reply),
-                        Err(error) => drop(reply.send(Err(store_error(&error)))),
-                    }
-                }
+                Command::Delivered(sequences, reply) => match self.delete(&sequences, &mut group) {
+                    Ok(()) => group.done.push(reply),
+                    Err(error) => drop(reply.send(Err(store_error(&error)))),
+                },
                 Command::Hold(ids, held, reply) => match self.hold(&ids, held, &mut group) {
                     Ok(()) => group.done.push(reply),
                     Err(error) => drop(reply.send(Err(error))),
                 },
-                Command::Manifest(request, reply) => {
-                    match self.manifest(&request, &mut group) {
-                        Ok(sequence) => group.kept.push((reply, sequence)),
-                        Err(error) => drop(reply.send(Err(error))),
-                    }
-                }
+                Command::Manifest(request, reply) => match self.manifest(&request, &mut group) {
+                    Ok(sequence) => group.kept.push((reply, sequence)),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
                 Command::Stop => self.stopping = true,
             }
         }

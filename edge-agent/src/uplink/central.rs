@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use milepost_wire::{
-    Event, EventError, Eviction, Header, Heartbeat, Leaf, PhotoKind, Read, Root, Source, Status,
+    Event, EventError, Header, Heartbeat, Leaf, LedgerEvent, PhotoKind, Read, Root, Source, Status,
     Topic, UnreadPass, event::Ledger,
 };
 use sha2::{Digest, Sha256};
@@ -32,10 +32,10 @@ pub enum Seen {
         /// Came before.
         duplicate: bool,
     },
-    /// What a pole had to give up.
-    Eviction {
+    /// What a pole says of itself in its ledger; one of an unknown type, too.
+    Ledger {
         /// It.
-        event: Box<Event<Eviction>>,
+        event: Box<LedgerEvent>,
         /// Came before.
         duplicate: bool,
     },
@@ -195,14 +195,17 @@ impl Central {
                 Ok(vec![Seen::UnreadPass { event, duplicate }, complete])
             }
             Leaf::Ledger => {
-                let event = Box::new(Event::<Eviction>::from_json(payload).map_err(text)?);
+                let event = Box::new(LedgerEvent::from_json(payload).map_err(text)?);
+                let Header { id, .. } = Header::from_json(payload).map_err(text)?;
                 let duplicate = !self.record(&root, payload, Vec::new())?;
-                if let Some(ledger) = event.ledger() {
-                    let ranges = self.sequences.entry((root.source(), ledger.epoch)).or_default();
+                // What was given up does not come: its numbers are no gap.
+                if let LedgerEvent::Eviction(event) = &*event {
+                    let ledger = (root.source(), event.data.epoch);
+                    let ranges = self.sequences.entry(ledger).or_default();
                     event.data.sequences.iter().for_each(|r| ranges.insert(r.from, r.to));
                 }
-                let complete = Seen::Complete { root, id: event.id, new_read: false };
-                Ok(vec![Seen::Eviction { event, duplicate }, complete])
+                let complete = Seen::Complete { root, id, new_read: false };
+                Ok(vec![Seen::Ledger { event, duplicate }, complete])
             }
             Leaf::Evidence { read_id, kind } => Ok(self.photo(root, read_id, kind, payload)),
             Leaf::Status => {
@@ -377,6 +380,28 @@ mod tests {
         central.take(&root.topic(Leaf::Ledger), &event.to_json().unwrap());
         // 3–11 and 14 given up, 43 itself: 12, 13 and 15–42 are missing.
         assert_eq!(central.summary().gaps, 30);
+    }
+
+    #[test]
+    fn every_type_in_the_ledger_counts_and_gets_its_receipt_an_unknown_one_too() {
+        let step = examples::clock_step();
+        let root = step.source.root().clone();
+        let known = step.to_json().unwrap();
+        let text = String::from_utf8(known.clone()).unwrap();
+        let newer = text
+            .replace("org.milepost.alpr.clock_step.v1", "org.milepost.alpr.of_tomorrow.v1")
+            .replace(&step.id.to_string(), &Uuid::from_u128(7).to_string())
+            .replace("00000000000000000044", "00000000000000000045");
+        let mut central = Central::default();
+        for (json, name) in [(known, "clock_step"), (newer.into_bytes(), "other")] {
+            let seen = central.take(&root.topic(Leaf::Ledger), &json);
+            let [Seen::Ledger { event, duplicate: false }, Seen::Complete { .. }] = &seen[..]
+            else {
+                panic!("{seen:?}");
+            };
+            assert_eq!(event.name(), name);
+        }
+        assert_eq!((central.summary().gaps, central.summary().bad), (0, 0));
     }
 
     proptest! {

@@ -164,7 +164,7 @@ pub(super) fn heartbeat(line: &Line) -> Result<Vec<u8>, Cause> {
         status: word(line.health.status()),
         checks: checks.collect(),
         software_version: env!("CARGO_PKG_VERSION").into(),
-        uptime_s: now.duration_since(line.health.started).as_secs().try_into().unwrap_or_default(),
+        uptime_s: line.health.uptime().as_secs(),
         ledger: line.outbox.position(),
         outbox_records: line.outbox.len(),
         outbox_photo_bytes: metrics.outbox_photo_bytes.get().try_into().unwrap_or_default(),

@@ -6,6 +6,7 @@
 //! server sends none).
 //!
 //! - [`window`]: which part of which record goes next, pure;
+//! - `age`: whether a record is historical, whatever was done to the clock, pure;
 //! - `line` and `session`: one connection from CONNECT to its end;
 //! - [`cause`]: what a failed connection means and what to do about it;
 //! - [`tls`]: certificates, read again for each connection;
@@ -14,6 +15,7 @@
 //! How it fails: never for good. Whatever ends a connection is named on the health page and tried
 //! again after a pause that grows to [`BACKOFF_MAX`]; reading and keeping go on meanwhile.
 
+mod age;
 pub mod cause;
 pub mod central;
 mod line;

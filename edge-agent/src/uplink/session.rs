@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use super::{
     Address,
+    age::{Now, is_historical},
     cause::Cause,
     line::{Line, Step, connect, heartbeat, status_event},
     window::{Answer, Part, Piece, Window},
@@ -236,9 +237,8 @@ impl<'a> Session<'a> {
     }
 
     fn event_body(&self, record: &Record) -> Vec<u8> {
-        let age = Timestamp::now().duration_since(record.captured_at);
-        let window = jiff::SignedDuration::try_from(self.line.config.live_window);
-        with_historical(&record.body, window.is_ok_and(|w| age > w))
+        let historical = is_historical(record, self.line.config.live_window, &Now::read());
+        with_historical(&record.body, historical)
     }
 
     fn publish(

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
+    ledger::LEDGER_TYPES,
     receipt::MAX_RECEIPT_BYTES,
     schema,
     topics::{MAX_LEVEL_CHARS, ONVIF_LICENSE_PLATE, PREFIX},
@@ -14,8 +15,9 @@ struct Channel {
     leaf: &'static str,
     /// `send`: the pole sends; `receive`: the server sends and the pole receives.
     action: &'static str,
-    /// File names of its messages' schemas; none for a payload that has none.
-    schemas: &'static [&'static str],
+    /// File name of the message's schema; empty for those of [`LEDGER_TYPES`], `None` for a payload
+    /// that has none.
+    schema: Option<&'static str>,
     content_type: &'static str,
     retain: bool,
     qos: u8,
@@ -25,14 +27,14 @@ struct Channel {
 const fn event(
     name: &'static str,
     leaf: &'static str,
-    schemas: &'static [&'static str],
+    schema: &'static str,
     summary: &'static str,
 ) -> Channel {
     Channel {
         name,
         leaf,
         action: "send",
-        schemas,
+        schema: Some(schema),
         content_type: "application/cloudevents+json",
         retain: false,
         qos: 1,
@@ -42,52 +44,46 @@ const fn event(
 
 fn channels() -> [Channel; 8] {
     [
-        event("reads", "reads", &["read"], "Every vehicle whose plate was read, once"),
+        event("reads", "reads", "read", "Every vehicle whose plate was read, once"),
         event(
             "unreadPasses",
             "unread_passes",
-            &["unread_pass"],
+            "unread_pass",
             "Every vehicle whose plate could not be read, with the reason",
         ),
         Channel {
+            schema: None,
             content_type: "image/jpeg",
             ..event(
                 "evidence",
                 "evidence/{readId}/{photo}",
-                &[],
+                "",
                 "A read's photo, after its read; its SHA-256 is in the read",
             )
         },
         Channel {
             retain: true,
-            ..event("status", "status", &["status"], "Birth, orderly stop and Last-Will")
+            ..event("status", "status", "status", "Birth, orderly stop and Last-Will")
         },
-        Channel {
-            qos: 0,
-            ..event("health", "health", &["heartbeat"], "How the pole is, every 30 s")
-        },
-        event(
-            "ledger",
-            "ledger",
-            &["epoch", "restart", "eviction", "salvage", "manifest"],
-            "What the pole says of itself and of its ledger",
-        ),
+        Channel { qos: 0, ..event("health", "health", "heartbeat", "How the pole is, every 30 s") },
+        event("ledger", "ledger", "", "What the pole says of itself: a message for each type"),
         Channel {
             action: "receive",
             content_type: "application/json",
             ..event(
                 "receipts",
                 "receipts",
-                &["receipt"],
+                "receipt",
                 "The server's word that it has durably stored records: the pole may delete them",
             )
         },
         Channel {
+            schema: None,
             content_type: "application/json",
             ..event(
                 "onvif",
                 ONVIF_LICENSE_PLATE,
-                &[],
+                "",
                 "The read as an ONVIF Profile M event, where the pole is configured so",
             )
         },
@@ -110,11 +106,24 @@ fn parameters(leaf: &str) -> Value {
     map.into()
 }
 
-fn payload(file: &str) -> Value {
-    json!({
-        "schemaFormat": "application/schema+json;version=draft-2020-12",
-        "schema": { "$ref": format!("schema/{file}.json") },
-    })
+/// The messages of a channel: (name, title, payload).
+fn messages(c: &Channel) -> Vec<(String, &'static str, Value)> {
+    let by_schema = |file: &str| {
+        json!({
+            "schemaFormat": "application/schema+json;version=draft-2020-12",
+            "schema": { "$ref": format!("schema/{file}.json") },
+        })
+    };
+    let payload = match c.schema {
+        Some("") => {
+            let types = LEDGER_TYPES.iter();
+            return types.map(|(n, meaning)| ((*n).into(), *meaning, by_schema(n))).collect();
+        }
+        Some(file) => by_schema(file),
+        None if c.name == "evidence" => json!({ "type": "string", "format": "binary" }),
+        None => json!({ "type": "object" }),
+    };
+    vec![(c.name.into(), c.summary, payload)]
 }
 
 /// The document. Message payloads refer to the schema files beside it.
@@ -122,32 +131,28 @@ fn payload(file: &str) -> Value {
 pub fn document() -> Value {
     let (mut channels_out, mut operations) = (Map::new(), Map::new());
     for c in channels() {
-        // A message goes by its channel's name, or by its schema's where there are several.
-        let messages: Vec<(&str, Value)> = match c.schemas {
-            [] if c.name == "evidence" => {
-                vec![(c.name, json!({ "type": "string", "format": "binary" }))]
-            }
-            [] => vec![(c.name, json!({ "type": "object" }))],
-            [file] => vec![(c.name, payload(file))],
-            files => files.iter().map(|file| (*file, payload(file))).collect(),
-        };
-        let message = |(name, payload): &(&str, Value)| {
-            let content = json!({
+        let messages = messages(&c);
+        let described = messages.iter().map(|(name, title, payload)| {
+            let message = json!({
                 "name": name,
-                "title": c.summary,
+                "title": title,
                 "contentType": c.content_type,
                 "payload": payload,
             });
-            ((*name).to_owned(), content)
-        };
-        let refer = |(name, _): &(&str, Value)| json!({ "$ref": format!("#/channels/{}/messages/{name}", c.name) });
+            (name.clone(), message)
+        });
+        let described: Map<_, _> = described.collect();
+        let references = messages
+            .iter()
+            .map(|(name, ..)| json!({ "$ref": format!("#/channels/{}/messages/{name}", c.name) }));
+        let references: Vec<_> = references.collect();
         channels_out.insert(
             c.name.into(),
             json!({
                 "address": format!("{PREFIX}/{{agency}}/{{site}}/{{camera}}/{}", c.leaf),
                 "description": c.summary,
                 "parameters": parameters(c.leaf),
-                "messages": messages.iter().map(message).collect::<Map<_, _>>(),
+                "messages": described,
             }),
         );
         let verb = if c.action == "send" { "publish" } else { "take" };
@@ -159,7 +164,7 @@ pub fn document() -> Value {
                 "action": c.action,
                 "channel": { "$ref": format!("#/channels/{}", c.name) },
                 "summary": c.summary,
-                "messages": messages.iter().map(refer).collect::<Vec<_>>(),
+                "messages": references,
                 "bindings": { "mqtt": {
                     "qos": c.qos, "retain": c.retain, "bindingVersion": "0.2.0",
                 } },

@@ -227,7 +227,7 @@ fn parse_ledger(epoch: Option<Uuid>, sequence: Option<&str>) -> Option<Ledger> {
 }
 
 /// What every event says about itself, whatever its data.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// Unique with `source`.
     pub id: Uuid,

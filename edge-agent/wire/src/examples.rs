@@ -16,12 +16,23 @@ use crate::{
         TimeSource, UnreadPass, UnreadReason,
     },
     receipt::Receipt,
+    time::{BootTime, ClockStep, CorrectedTime, MAX_DRIFT_PPM, TimeCorrection},
     topics::{Root, TopicLevel},
 };
 
 const EPOCH: Uuid = Uuid::from_u128(0x0199_4a1b_0000_7000_8000_0000_0000_0001);
 const POSITION: Position =
     Position { latitude_deg: 37.774_93, longitude_deg: -122.419_42, heading_deg: 270.0 };
+
+/// So many milliseconds after [`at`]'s zero.
+fn boot_time(ms: u32, uncertainty_s: f64) -> BootTime {
+    let since_boot_s = 95.0 + f64::from(ms) / 1000.0;
+    BootTime {
+        boot_id: Uuid::from_u128(0x5bd1_f0d6_fb86_424f_96de_4741_3156_3a5f),
+        since_boot_s,
+        uncertainty_s,
+    }
+}
 
 fn id(n: u128) -> Uuid {
     Uuid::from_u128(0x0199_4a1b_7c00_7000_8000_0000_0000_0000 | n)
@@ -68,8 +79,9 @@ pub fn read() -> Event<Read> {
         state: Some(State { code: "US-CA".into(), confidence: 0.91 }),
         direction: Direction::Approaching,
         captured_at: at(420),
-        time_source: TimeSource::Kernel,
-        time_uncertainty_s: Some(0.004),
+        time_source: TimeSource::Ntp,
+        time_uncertainty_s: Some(0.504),
+        boot_time: Some(boot_time(420, 0.5)),
         first_seen_at: at(0),
         last_seen_at: at(866),
         frames_seen: 26,
@@ -103,6 +115,7 @@ pub fn unread_pass() -> Event<UnreadPass> {
         captured_at: at(5_120),
         time_source: TimeSource::Unsynchronised,
         time_uncertainty_s: None,
+        boot_time: Some(boot_time(5_120, 0.5)),
         first_seen_at: at(5_000),
         last_seen_at: at(5_600),
         frames_seen: 11,
@@ -184,6 +197,49 @@ pub fn manifest() -> Event<Manifest> {
     let jws = "eyJ0eXAiOiJtaWxlcG9zdC1tYW5pZmVzdCtqd3MiLCJhbGciOiJFUzI1NiIsIng1YyI6WyLigKYiXX0.…";
     let data = Manifest { from: 1, to: 43, command_id: None, jws: jws.into() };
     Event::new(id(9), root().source(), at(6_500), ledger(44), data)
+}
+
+/// The clock set forward by three days.
+#[must_use]
+pub fn clock_step() -> Event<ClockStep> {
+    let three_days_ms = 3 * 86_400_000;
+    let data = ClockStep {
+        before: at(9_000),
+        after: at(9_000 + three_days_ms),
+        step_s: 259_200.0,
+        source_before: TimeSource::Unsynchronised,
+        source_after: TimeSource::Ntp,
+        not_yet: Some(boot_time(8_000, 0.0)),
+        noticed: Some(boot_time(9_000, 0.0)),
+    };
+    Event::new(id(10), root().source(), data.after, ledger(44), data)
+}
+
+/// The unread pass of [`unread_pass`] in its right place.
+#[must_use]
+pub fn time_correction() -> Event<TimeCorrection> {
+    let pass = unread_pass();
+    let mut data = TimeCorrection {
+        time_source: TimeSource::Ntp,
+        reference_at: at(10_000 + 3 * 86_400_000),
+        reference_uncertainty_s: Some(0.004),
+        reference_boot_time: boot_time(10_000, 0.0),
+        drift_ppm: MAX_DRIFT_PPM,
+        records: Vec::new(),
+        unnamed: false,
+    };
+    let corrected = pass.data.boot_time.and_then(|moment| data.correct(moment));
+    data.records = corrected
+        .map(|(corrected_at, uncertainty_s)| CorrectedTime {
+            id: pass.id,
+            sequence: 42,
+            captured_at: pass.data.captured_at,
+            corrected_at,
+            uncertainty_s,
+        })
+        .into_iter()
+        .collect();
+    Event::new(id(11), root().source(), data.reference_at, ledger(45), data)
 }
 
 /// A birth.

@@ -6,7 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{chain::Chain, event::Data, schema, topics::Root};
+use crate::{
+    chain::Chain,
+    event::{Data, Event, EventError, Header},
+    schema,
+    time::{ClockStep, TimeCorrection},
+    topics::Root,
+};
 
 /// Most ranges in one eviction; a store with more holes gives up less at a time.
 pub const MAX_EVICTED_RANGES: usize = 32;
@@ -244,11 +250,74 @@ impl ManifestClaims {
     }
 }
 
+macro_rules! ledger_events {
+    ($($variant:ident $name:literal $meaning:literal,)*) => {
+        /// What comes on the `ledger` topic.
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        #[serde(untagged)]
+        pub enum LedgerEvent {
+            $(#[doc = $meaning] $variant(Event<$variant>),)*
+            /// Of a type that this version does not know: it has its sequence and gets its receipt
+            /// like any other.
+            Other(Header),
+        }
+
+        /// (Name, meaning) of every known type; the name is that of its schema, too.
+        pub const LEDGER_TYPES: &[(&str, &str)] = &[$(($name, $meaning),)*];
+
+        impl LedgerEvent {
+            /// Reads one by its `type`.
+            ///
+            /// # Errors
+            /// No envelope, or data that is not of its type's shape.
+            pub fn from_json(json: &[u8]) -> Result<Self, EventError> {
+                let header = Header::from_json(json)?;
+                Ok(match header.kind.as_str() {
+                    $($variant::TYPE => Self::$variant(Event::from_json(json)?),)*
+                    _ => Self::Other(header),
+                })
+            }
+
+            /// Its type in one word.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                    Self::Other(_) => "other",
+                }
+            }
+        }
+    };
+}
+
+// A new type: its line here, its schema and its example.
+ledger_events! {
+    Epoch "epoch" "The first record of a ledger: where it comes from",
+    Restart "restart" "The agent started",
+    Salvage "salvage" "What could still be read of a quarantined store",
+    Manifest "manifest" "The pole's signed word on a stretch of its ledger",
+    Eviction "eviction" "Records or photos that the pole had to give up",
+    ClockStep "clock_step" "The pole's clock was set",
+    TimeCorrection "time_correction" "The true time of records taken with an unsynchronised clock",
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::btree_set, prelude::*};
 
     use super::*;
+    use crate::examples;
+
+    #[test]
+    fn a_type_of_a_later_version_is_taken_by_its_envelope() {
+        let step = examples::clock_step();
+        let json = step.to_json().unwrap();
+        assert_eq!(LedgerEvent::from_json(&json).unwrap(), LedgerEvent::ClockStep(step));
+        let newer = String::from_utf8(json).unwrap().replace(ClockStep::TYPE, "org.example.new.v1");
+        let event = LedgerEvent::from_json(newer.as_bytes()).unwrap();
+        assert!(matches!(&event, LedgerEvent::Other(h) if h.ledger().is_some()), "{event:?}");
+        assert!(LedgerEvent::from_json(b"{}").is_err());
+    }
 
     proptest! {
         #[test]

@@ -2,7 +2,7 @@
 //!
 //! - [`topics`]: where each message goes, with typed levels that can't break out of their place.
 //! - [`Event`]: the CloudEvents 1.0 envelope of everything a pole says; [`Read`], [`UnreadPass`],
-//!   [`Eviction`], [`Status`] and [`Heartbeat`] are its data.
+//!   [`Status`] and [`Heartbeat`] are its data, and so is what comes as a [`LedgerEvent`].
 //! - [`Receipt`]: the server's word that it has durably stored what it names.
 //! - [`schema`] and [`asyncapi`]: JSON Schema and AsyncAPI made from these types; the committed
 //!   copies under `docs/reference/wire/` are compared with them in a test.
@@ -23,18 +23,20 @@ pub mod onvif;
 pub mod read;
 pub mod receipt;
 pub mod schema;
+pub mod time;
 pub mod topics;
 
 pub use chain::Chain;
 pub use event::{Data, Event, EventError, Header, Ledger, Source, SpecVersion};
 pub use health::{CheckStatus, ComponentCheck, Heartbeat, Status, StatusState};
 pub use ledger::{
-    Epoch, EpochCause, Evicted, Eviction, EvictionCause, LedgerPosition, Manifest, ManifestClaims,
-    Restart, RestartCause, Salvage, SequenceRange,
+    Epoch, EpochCause, Evicted, Eviction, EvictionCause, LedgerEvent, LedgerPosition, Manifest,
+    ManifestClaims, Restart, RestartCause, Salvage, SequenceRange,
 };
 pub use read::{
     Character, Direction, Evidence, Models, PhotoInfo, PhotoKind, Position, Read, State,
     TextAlternative, TimeSource, UnreadPass, UnreadReason,
 };
 pub use receipt::{Receipt, ReceiptError};
+pub use time::{BootTime, ClockStep, CorrectedTime, TimeCorrection};
 pub use topics::{Leaf, Root, Topic, TopicError, TopicLevel};

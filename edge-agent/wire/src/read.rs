@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{event::Data, schema};
+use crate::{event::Data, schema, time::BootTime};
 
 /// The one result of a pass: what was on the plate, how sure that is, when, where, and the proof.
 ///
@@ -43,6 +43,9 @@ pub struct Read {
     /// Half-width of the interval that holds the true time; null where it is not known.
     #[schemars(range(min = 0.0))]
     pub time_uncertainty_s: Option<f64>,
+    /// `captured_at` on the machine's own clock, which nothing sets; null where there is none.
+    #[serde(default)]
+    pub boot_time: Option<BootTime>,
     /// First frame of the pass.
     #[schemars(schema_with = "schema::date_time")]
     pub first_seen_at: Timestamp,
@@ -138,12 +141,33 @@ impl Direction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeSource {
-    /// The kernel says that its clock is disciplined.
+    /// The Precision Time Protocol (IEEE 1588).
+    Ptp,
+    /// The Network Time Protocol.
+    Ntp,
+    /// A satellite receiver on the pole.
+    Gps,
+    /// The kernel says that its clock is disciplined; by what is not known.
     Kernel,
-    /// It is not: the uncertainty is not known.
+    /// It is not: the uncertainty is not known. A `time_correction` may follow.
     Unsynchronised,
     /// A recorded clip: its start plus the position in it.
     Recording,
+}
+
+impl TimeSource {
+    /// Its word on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ptp => "ptp",
+            Self::Ntp => "ntp",
+            Self::Gps => "gps",
+            Self::Kernel => "kernel",
+            Self::Unsynchronised => "unsynchronised",
+            Self::Recording => "recording",
+        }
+    }
 }
 
 /// Where the camera is and looks.
@@ -258,6 +282,9 @@ pub struct UnreadPass {
     /// Half-width of the interval that holds the true time; null where it is not known.
     #[schemars(range(min = 0.0))]
     pub time_uncertainty_s: Option<f64>,
+    /// `captured_at` on the machine's own clock, which nothing sets; null where there is none.
+    #[serde(default)]
+    pub boot_time: Option<BootTime>,
     /// First frame of the pass.
     #[schemars(schema_with = "schema::date_time")]
     pub first_seen_at: Timestamp,

@@ -9,6 +9,7 @@ use crate::{
     ledger::{Epoch, Eviction, Manifest, ManifestClaims, Restart, Salvage},
     read::{Read, UnreadPass},
     receipt::Receipt,
+    time::{ClockStep, TimeCorrection},
 };
 
 /// Where the schemas say they live; a name, not an address that is fetched.
@@ -88,6 +89,11 @@ pub fn all() -> Vec<Named> {
                 "What a manifest's signature is over",
             ),
         },
+        event::<ClockStep>("clock_step", "The pole's clock was set"),
+        event::<TimeCorrection>(
+            "time_correction",
+            "The true time of records taken with an unsynchronised clock",
+        ),
         event::<Status>("status", "Whether the pole is connected; retained"),
         event::<Heartbeat>("heartbeat", "How the pole is"),
         Named {

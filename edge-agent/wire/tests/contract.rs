@@ -35,6 +35,8 @@ fn all_examples() -> Vec<(&'static str, Value)> {
         ("restart", sent(examples::restart())),
         ("manifest", sent(examples::manifest())),
         ("manifest_claims", wire(&examples::manifest_claims())),
+        ("clock_step", sent(examples::clock_step())),
+        ("time_correction", sent(examples::time_correction())),
         ("status", wire(&examples::status())),
         ("heartbeat", wire(&examples::heartbeat())),
         ("receipt", wire(&examples::receipt())),
