@@ -2,195 +2,23 @@
 //! photos, and leaves the outbox only then.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
-use harness::broker::{Broker, ROOT, pki};
+use harness::{
+    broker::Broker,
+    pole::{FIRST_ENTRIES, Pole, pole, root, server},
+};
 use milepost::{
     config::{self, Delivery},
-    health::{Component, Health, Status},
-    outbox::{Entry, Outbox, Photo},
-    uplink::{
-        self,
-        cause::Cause,
-        central::{Seen, Summary, sha256_hex},
-        viewer::{self, Notice},
-    },
+    uplink,
 };
-use milepost_wire::{Leaf, PhotoInfo, PhotoKind, Receipt, Root, SequenceRange, examples};
+use milepost_wire::{Leaf, Receipt, SequenceRange};
 use rumqttc::{
     Transport,
     v5::{AsyncClient, Event, Incoming, MqttOptions, mqttbytes::QoS},
 };
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// Generous: everything below takes seconds.
-const LIMIT: Duration = Duration::from_secs(90);
-
-fn root() -> Root {
-    Root::new(ROOT[0], ROOT[1], ROOT[2]).unwrap()
-}
-
-/// A pole without a camera: outbox and uplink.
-struct Pole {
-    outbox: Outbox,
-    health: Arc<Health>,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-}
-
-fn pole(folder: &Path, uplink: config::Uplink) -> Pole {
-    let health: Arc<Health> = Arc::default();
-    let settings = config::Outbox {
-        directory: folder.join("outbox"),
-        max_records: 100_000,
-        max_photo_bytes: 1 << 30,
-    };
-    let outbox = Outbox::open(&settings, root().source(), health.clone()).unwrap();
-    let [agency, site, camera] = ROOT.map(String::from);
-    let site = config::Site {
-        agency,
-        site,
-        camera,
-        latitude_deg: 0.0,
-        longitude_deg: 0.0,
-        heading_deg: 0.0,
-    };
-    let stop = CancellationToken::new();
-    let run = uplink::run(uplink, site, outbox.clone(), health.clone(), stop.clone());
-    let task = tokio::spawn(async move { run.await.unwrap() });
-    Pole { outbox, health, stop, task }
-}
-
-impl Pole {
-    /// Keeps a read with photos of about the given size; its id.
-    fn keep(&self, n: u32, photo_bytes: usize) -> Uuid {
-        let id = Uuid::now_v7();
-        let mut read = examples::read().data;
-        read.read_id = id;
-        read.captured_at = jiff::Timestamp::now();
-        let photos: Vec<_> =
-            [(PhotoKind::Plate, photo_bytes / 10 + 1), (PhotoKind::Context, photo_bytes)]
-                .map(|(kind, bytes)| Photo {
-                    kind,
-                    jpeg: [id.as_bytes().to_vec(), vec![n as u8; bytes]].concat(),
-                })
-                .into();
-        let info = |p: &Photo| PhotoInfo {
-            sha256: sha256_hex(&p.jpeg),
-            width_px: 1,
-            height_px: 1,
-            bytes: p.jpeg.len() as u64,
-        };
-        read.evidence.plate = Some(info(&photos[0]));
-        read.evidence.context = Some(info(&photos[1]));
-        self.outbox.keep(Entry::read(root().source(), read, photos)).unwrap();
-        id
-    }
-
-    async fn drained(&self) {
-        self.until("the outbox is empty", |p| p.outbox.is_empty()).await;
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let start = Instant::now();
-        while !holds(self) {
-            assert!(
-                start.elapsed() < LIMIT,
-                "never came: {what}; {} records left, {:?}",
-                self.outbox.len(),
-                self.health.checks()[&Component::Uplink]
-            );
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    fn says(&self, words: &str) -> bool {
-        self.health.checks()[&Component::Uplink].output.contains(words)
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap();
-    }
-}
-
-#[derive(Default)]
-struct Log {
-    /// Times each read came.
-    reads: BTreeMap<Uuid, u32>,
-    complete: BTreeSet<Uuid>,
-    sequences: BTreeSet<u64>,
-    historical: u32,
-    statuses: Vec<(bool, bool)>,
-    connected: u32,
-}
-
-/// A central server in the background.
-struct Server {
-    log: Arc<Mutex<Log>>,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<Summary>,
-}
-
-fn server(broker: &Broker, receipts: bool) -> Server {
-    let options = viewer::Options {
-        broker: broker.address(),
-        files: broker.files("server"),
-        agency: None,
-        site: None,
-        camera: None,
-        receipts,
-        save_evidence: None,
-    };
-    let log: Arc<Mutex<Log>> = Arc::default();
-    let stop = CancellationToken::new();
-    let (shared, token) = (log.clone(), stop.clone());
-    let task = tokio::spawn(async move {
-        let on = move |notice: Notice<'_>, _: &Summary| {
-            let mut log = shared.lock().unwrap();
-            match notice {
-                Notice::Connected => log.connected += 1,
-                Notice::Seen(Seen::Read { event, .. }) => {
-                    *log.reads.entry(event.id).or_default() += 1;
-                    log.sequences.insert(event.ledger().unwrap().sequence);
-                    log.historical += u32::from(event.historical.unwrap());
-                }
-                Notice::Seen(Seen::Complete { id, .. }) => drop(log.complete.insert(*id)),
-                Notice::Seen(Seen::Status(event)) => {
-                    let online = event.data.state == milepost_wire::StatusState::Online;
-                    log.statuses.push((online, event.data.unexpected));
-                }
-                _ => {}
-            }
-            ControlFlow::Continue(())
-        };
-        viewer::view(&options, &token, on).await.unwrap()
-    });
-    Server { log, stop, task }
-}
-
-impl Server {
-    async fn until(&self, what: &str, holds: impl Fn(&Log) -> bool) {
-        let start = Instant::now();
-        while !holds(&self.log.lock().unwrap()) {
-            assert!(start.elapsed() < LIMIT, "never came: {what}");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn stop(self) -> Summary {
-        self.stop.cancel();
-        self.task.await.unwrap()
-    }
-}
 
 /// Keeps 200 reads while the broker is killed and restarted five times, each time in the middle of
 /// sending. The next outage waits until the pole is back.
@@ -222,7 +50,7 @@ async fn a_broker_killed_five_times_costs_no_read_and_doubles_none() {
     let pole = pole(scratch.path(), broker.uplink());
     let kept = keep_through_outages(&pole, &mut broker).await;
     pole.drained().await;
-    assert_eq!(pole.outbox.position().last_sequence, 200);
+    assert_eq!(pole.outbox.position().last_sequence, FIRST_ENTRIES + 200);
     // A photo goes after the record that names it, never before.
     let photos = scratch.path().join("outbox/photos");
     pole.until("no photo is left", |_| std::fs::read_dir(&photos).unwrap().count() == 0).await;
@@ -233,7 +61,8 @@ async fn a_broker_killed_five_times_costs_no_read_and_doubles_none() {
     let summary = server.stop().await;
     assert_eq!(log.reads.keys().copied().collect::<BTreeSet<_>>(), kept, "lost or invented");
     assert_eq!(log.complete, kept, "each with both photos, their hashes right");
-    assert_eq!(log.sequences, (1..=200).collect::<BTreeSet<_>>(), "no gap");
+    let reads = FIRST_ENTRIES + 1..=FIRST_ENTRIES + 200;
+    assert_eq!(log.sequences, reads.collect::<BTreeSet<_>>(), "no gap");
     assert_eq!((summary.distinct, summary.gaps, summary.bad, summary.bad_photos), (200, 0, 0, 0));
     assert_eq!(log.historical, 0, "all within the live window");
 }
@@ -250,7 +79,7 @@ async fn with_puback_delivery_a_read_waits_for_the_broker_and_for_somebody_to_li
     let pole = pole(scratch.path(), settings);
     let kept: BTreeSet<_> = (0..20).map(|n| pole.keep(n, 5_000)).collect();
     pole.until("the health page says that nobody listens", |p| p.says("nobody subscribes")).await;
-    assert_eq!(pole.outbox.len(), 20, "what nobody took is not delivered");
+    assert_eq!(pole.reads_left().len(), 20, "what nobody took is not delivered");
     let server = server(&broker, false);
     pole.drained().await;
     server.until("all reads", |l| l.complete.len() == 20).await;
@@ -269,7 +98,7 @@ async fn an_old_read_is_marked_historical_and_a_lost_receipt_sends_again() {
     let pole = pole(scratch.path(), settings);
     let id = pole.keep(1, 1_000);
     silent.until("sent again without a receipt", |l| l.reads.get(&id) >= Some(&2)).await;
-    assert_eq!(pole.outbox.len(), 1);
+    assert_eq!(pole.reads_left().len(), 1);
     pole.until("the health page says that receipts are missing", |p| p.says("no receipt")).await;
     assert!(silent.log.lock().unwrap().historical > 0);
     silent.stop().await;
@@ -353,83 +182,20 @@ async fn receipts_that_are_wrong_unknown_or_doubled_harm_nothing() {
     let topic = root().topic(Leaf::Receipts);
     say(&broker, wrong.map(|p| (topic.clone(), p)).into()).await;
     pole.until("all counted", |p| p.health.metrics.receipts_ignored.get() == count).await;
-    assert_eq!(pole.outbox.len(), 4);
+    assert_eq!(pole.reads_left().len(), 4);
 
     let right = receipt(Receipt { ids: vec![ids[1], ids[1]], ..Receipt::default() });
     let range = receipt(Receipt {
-        sequences: vec![SequenceRange { from: 3, to: 4 }],
+        sequences: vec![SequenceRange { from: FIRST_ENTRIES + 3, to: FIRST_ENTRIES + 4 }],
         epoch,
         ..Receipt::default()
     });
     say(&broker, vec![(topic.clone(), right.clone()), (topic.clone(), range), (topic, right)])
         .await;
-    pole.until("one left", |p| p.outbox.len() == 1).await;
-    assert_eq!(pole.outbox.records(0, 10).unwrap()[0].id, ids[0]);
+    pole.until("one left", |p| p.reads_left() == [ids[0]]).await;
     assert_eq!(pole.health.metrics.uplink_connections.get(), 1);
     pole.stop().await;
     silent.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_wrong_with_a_certificate_is_named() {
-    let scratch = tempfile::tempdir().unwrap();
-    let broker = Broker::start(scratch.path(), "");
-    let foreign = scratch.path().join("foreign");
-    pki(&foreign);
-    let good = broker.uplink();
-    let cases = [
-        (
-            config::Uplink { ca_file: foreign.join("ca.crt"), ..good.clone() },
-            Cause::UnknownAuthority.to_string(),
-        ),
-        (
-            config::Uplink {
-                certificate_file: foreign.join("pole.crt"),
-                key_file: foreign.join("pole.key"),
-                ..good.clone()
-            },
-            "refuses our client certificate".into(),
-        ),
-        (
-            config::Uplink { certificate_file: "nowhere.crt".into(), ..good.clone() },
-            "certificate_file nowhere.crt".into(),
-        ),
-        (
-            config::Uplink { key_file: foreign.join("pole.key"), ..good.clone() },
-            "use the key that this certificate was made for".into(),
-        ),
-        (config::Uplink { broker: "localhost:1".into(), ..good }, "can't be reached".into()),
-    ];
-    for (n, (settings, words)) in cases.into_iter().enumerate() {
-        let pole = pole(&scratch.path().join(n.to_string()), settings);
-        pole.until(&words, |p| p.says(&words)).await;
-        let check = pole.health.checks()[&Component::Uplink].clone();
-        assert_eq!(check.status, Status::Fail, "{}", check.output);
-        pole.stop().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_under_another_name_is_refused() {
-    let scratch = tempfile::tempdir().unwrap();
-    let broker = Broker::start(scratch.path(), "");
-    // 127.0.0.2 is this machine as well, and not in the certificate; the broker is told to listen
-    // there by a forwarder.
-    let listener = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
-    let (there, port) = (listener.local_addr().unwrap(), broker.address().port);
-    tokio::spawn(async move {
-        while let Ok((mut from, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut to = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
-            });
-        }
-    });
-    let pole =
-        pole(scratch.path(), config::Uplink { broker: there.to_string(), ..broker.uplink() });
-    let words = Cause::WrongName.to_string();
-    pole.until("the wrong name is named", |p| p.says(&words)).await;
-    pole.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -449,7 +215,7 @@ async fn a_pole_may_not_write_another_poles_topics_and_says_so() {
     let pole = pole(scratch.path(), settings);
     pole.keep(1, 100);
     pole.until("the refusal is named", |p| p.says("refuses our messages")).await;
-    assert_eq!(pole.outbox.len(), 1, "a refused read is not delivered");
+    assert_eq!(pole.reads_left().len(), 1, "a refused read is not delivered");
     pole.stop().await;
     server.stop().await;
 }
