@@ -24,6 +24,7 @@ mod tests;
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     path::PathBuf,
     sync::{Arc, mpsc},
 };
@@ -212,6 +213,26 @@ impl Outbox {
     /// [`OutboxError::Store`].
     pub fn records(&self, first: u64, limit: usize) -> Result<Vec<Record>, OutboxError> {
         self.store.records(first, limit).map_err(|e| OutboxError::Store(e.to_string()))
+    }
+
+    /// Records of a range, newest first, at most `limit`: fewer are all that the range has.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn newest(
+        &self,
+        sequences: RangeInclusive<u64>,
+        limit: usize,
+    ) -> Result<Vec<Record>, OutboxError> {
+        self.store.newest(sequences, limit).map_err(|e| OutboxError::Store(e.to_string()))
+    }
+
+    /// One record; `None` where it is not there (any more).
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn record(&self, sequence: u64) -> Result<Option<Record>, OutboxError> {
+        self.store.record(sequence).map_err(|e| OutboxError::Store(e.to_string()))
     }
 
     /// The sequence of a kept record.

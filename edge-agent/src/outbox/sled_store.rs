@@ -9,6 +9,7 @@
 
 use std::{
     fs::File,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -119,6 +120,18 @@ impl SledStore {
             .map_err(|e| StoreError::Io { path: self.folder.join("db"), why: e.to_string() })
     }
 
+    fn read(
+        &self,
+        items: impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
+    ) -> Result<Vec<Record>, StoreError> {
+        items
+            .map(|item| {
+                let (key, value) = item.map_err(|e| self.error(&e))?;
+                Record::decode(number(&key[1..])?, &value)
+            })
+            .collect()
+    }
+
     fn error(&self, error: &sled::Error) -> StoreError {
         from_sled(&self.folder, error)
     }
@@ -174,15 +187,16 @@ impl Store for SledStore {
     }
 
     fn records(&self, first: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        let range = record_key(first)..=record_key(u64::MAX);
-        self.db
-            .range(range)
-            .take(limit)
-            .map(|item| {
-                let (key, value) = item.map_err(|e| self.error(&e))?;
-                Record::decode(number(&key[1..])?, &value)
-            })
-            .collect()
+        self.read(self.db.range(record_key(first)..=record_key(u64::MAX)).take(limit))
+    }
+
+    fn newest(
+        &self,
+        sequences: RangeInclusive<u64>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let keys = record_key(*sequences.start())..=record_key(*sequences.end());
+        self.read(self.db.range(keys).rev().take(limit))
     }
 
     fn sequence_of(&self, id: Uuid) -> Result<Option<u64>, StoreError> {
@@ -207,5 +221,35 @@ trait FetchAddSigned {
 impl FetchAddSigned for AtomicU64 {
     fn fetch_add_signed(&self, n: i64) {
         self.fetch_add(n.cast_unsigned(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::outbox::Kind;
+
+    #[test]
+    fn the_newest_come_first_and_only_those_of_the_range() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SledStore::open(folder.path()).unwrap();
+        let record = |sequence: u64| Record {
+            sequence,
+            id: Uuid::from_u128(sequence.into()),
+            kind: Kind::Read,
+            captured_at: Timestamp::UNIX_EPOCH,
+            photos: Vec::new(),
+            body: Vec::new(),
+        };
+        let put = [1, 2, 4, 5, 300].map(record).into();
+        store.commit(&Change { put, delete: Vec::new() }).unwrap();
+        let newest = |range, limit| -> Vec<u64> {
+            store.newest(range, limit).unwrap().iter().map(|r| r.sequence).collect()
+        };
+        assert_eq!(newest(0..=u64::MAX, 2), [300, 5]);
+        assert_eq!(newest(2..=5, 10), [5, 4, 2]);
+        assert!(newest(6..=299, 10).is_empty());
     }
 }

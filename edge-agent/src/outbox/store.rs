@@ -1,6 +1,6 @@
 //! What the outbox needs of a store, and the shape of a record in it.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
 use jiff::Timestamp;
 use milepost_wire::{LedgerPosition, PhotoKind};
@@ -138,6 +138,16 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The disk or a damaged record.
     fn records(&self, first: u64, limit: usize) -> Result<Vec<Record>, StoreError>;
+
+    /// Records of a range, newest first, at most `limit`: fewer are all that the range has.
+    ///
+    /// # Errors
+    /// The disk or a damaged record.
+    fn newest(
+        &self,
+        sequences: RangeInclusive<u64>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError>;
 
     /// One record.
     ///
