@@ -5,7 +5,8 @@
 //! by the server's receipt (or the broker's acknowledgement where the configuration says that the
 //! server sends none).
 //!
-//! - [`window`]: which part of which record goes next, pure;
+//! - [`window`]: the records under way and which message goes next, with [`lanes`] (in which order),
+//!   [`allowance`] (caps of bytes per hour) and [`pace`] (how much a slow line takes), all pure;
 //! - `line` and `session`: one connection from CONNECT to its end;
 //! - [`cause`]: what a failed connection means and what to do about it;
 //! - [`tls`]: certificates, read again for each connection;
@@ -14,9 +15,12 @@
 //! How it fails: never for good. Whatever ends a connection is named on the health page and tried
 //! again after a pause that grows to [`BACKOFF_MAX`]; reading and keeping go on meanwhile.
 
+pub mod allowance;
 pub mod cause;
 pub mod central;
+pub mod lanes;
 mod line;
+pub mod pace;
 mod session;
 pub mod tls;
 pub mod viewer;
@@ -101,7 +105,7 @@ pub async fn run(
             return Err(error);
         }
     };
-    let mut window = window::Window::new(config.delivery, config.resend_after);
+    let mut window = window::Window::new(config.delivery, config.resend_after, config.caps);
     let line = line::Line { config, root, address, outbox, health };
     let mut pause = BACKOFF_MIN;
     loop {
@@ -109,6 +113,7 @@ pub async fn run(
         let end = session::run(&line, &mut window, &shutdown).await;
         window.disconnected();
         line.health.metrics.uplink_connected.set(0);
+        line.health.metrics.uplink_backlog_records.set(line.outbox.len().cast_signed());
         let cause = match end {
             session::End::Shutdown => {
                 line.health.set(Component::Uplink, Status::Fail, "stopped");
