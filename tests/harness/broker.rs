@@ -11,7 +11,7 @@ use std::{
 };
 
 use milepost::{
-    config::{Delivery, Uplink},
+    config::{Caps, Delivery, Uplink},
     uplink::{Address, tls},
 };
 
@@ -126,6 +126,7 @@ impl Broker {
             resend_after: Duration::from_secs(2),
             live_window: Duration::from_secs(300),
             max_packet_bytes: 1 << 20,
+            caps: Caps::default(),
             onvif: false,
         }
     }

@@ -82,7 +82,7 @@ impl Pole {
     pub fn keep(&self, n: u32, photo_bytes: usize) -> Uuid {
         let id = Uuid::now_v7();
         let mut read = examples::read().data;
-        read.read_id = id;
+        (read.read_id, read.boot_time) = (id, None);
         read.captured_at = jiff::Timestamp::now();
         let photos: Vec<_> =
             [(PhotoKind::Plate, photo_bytes / 10 + 1), (PhotoKind::Context, photo_bytes)]

@@ -79,6 +79,11 @@ pub(super) fn config(r: &mut Reader<'_>) -> Config {
             resend_after: seconds(r, "uplink", "resend_after_s"),
             live_window: seconds(r, "uplink", "live_window_s"),
             max_packet_bytes: r.whole("uplink", "max_packet_bytes"),
+            caps: Caps {
+                events: r.optional("uplink", "events_bytes_per_hour"),
+                close_ups: r.optional("uplink", "close_up_bytes_per_hour"),
+                contexts: r.optional("uplink", "context_bytes_per_hour"),
+            },
             onvif: r.flag("uplink", "onvif"),
         },
         clock: Clock {

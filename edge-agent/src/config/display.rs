@@ -111,6 +111,14 @@ impl Display for Config {
         bare(f, "resend_after_s", uplink.resend_after.as_secs_f64())?;
         bare(f, "live_window_s", uplink.live_window.as_secs_f64())?;
         bare(f, "max_packet_bytes", uplink.max_packet_bytes)?;
+        let Caps { events, close_ups, contexts } = uplink.caps;
+        for (key, cap) in [
+            ("events_bytes_per_hour", events),
+            ("close_up_bytes_per_hour", close_ups),
+            ("context_bytes_per_hour", contexts),
+        ] {
+            cap.map_or(Ok(()), |bytes| bare(f, key, bytes))?;
+        }
         bare(f, "onvif", uplink.onvif)?;
 
         writeln!(f, "\n[clock]")?;

@@ -131,6 +131,10 @@ const fn whole(min: i64, max: i64, default: i64) -> Kind {
     Kind::Whole { min, max, step: 1, default: Some(default) }
 }
 
+const fn optional(min: i64, max: i64) -> Kind {
+    Kind::Whole { min, max, step: 1, default: None }
+}
+
 const fn number(min: f64, max: f64, default: f64) -> Kind {
     Kind::Number { min, max, default: Some(default) }
 }
@@ -217,8 +221,11 @@ pub const KEYS: &[Key] = &[
     required(key("uplink", "key_file", Kind::Path, "PEM, this pole's own key; not readable by others.")),
     key("uplink", "delivery", word(&["receipt", "puback"], "receipt"), "What lets a read be deleted: the server's own receipt, or the broker's acknowledgement."),
     key("uplink", "resend_after_s", number(1.0, 3600.0, 30.0), "No receipt for so long sends again."),
-    key("uplink", "live_window_s", number(1.0, 86_400.0, 300.0), "Events older than this are marked `historical`."),
+    key("uplink", "live_window_s", number(1.0, 86_400.0, 300.0), "Events older than this are marked `historical` and sent beside the newer ones, not before them."),
     key("uplink", "max_packet_bytes", whole(4096, 64 << 20, 1 << 20), "Larger messages are refused before publishing (and counted)."),
+    key("uplink", "events_bytes_per_hour", optional(10_000, 1 << 40), "At most so many bytes of events in an hour, for metered lines; what is over waits in the outbox."),
+    key("uplink", "close_up_bytes_per_hour", optional(10_000, 1 << 40), "The same for plate close-ups; events do not wait for them."),
+    key("uplink", "context_bytes_per_hour", optional(10_000, 1 << 40), "The same for context photos; nothing else waits for them."),
     key("uplink", "onvif", Kind::Flag(false), "Publish the ONVIF Profile M view beside ours."),
 
     key("clock", "reference", word(REFERENCES, "auto"), "What keeps the machine's clock: `auto` asks chrony and systemd-timesyncd; name it where neither does (`ptp` with phc2sys)."),

@@ -364,12 +364,25 @@ pub struct Uplink {
     pub delivery: Delivery,
     /// `resend_after_s`: no receipt for so long sends again. Default 30, 1 to 3600.
     pub resend_after: Duration,
-    /// `live_window_s`: events older than this are marked `historical`. Default 300, 1 to 86400.
+    /// `live_window_s`: events older than this are marked `historical` and do not go first. Default 300, 1 to 86400.
     pub live_window: Duration,
     /// `max_packet_bytes`: larger messages are refused before publishing. Default 1 MiB, 4 KiB to 64 MiB.
     pub max_packet_bytes: usize,
+    /// `events_bytes_per_hour`, `close_up_bytes_per_hour`, `context_bytes_per_hour`: 10 kB to 1 TiB.
+    pub caps: Caps,
     /// `onvif`: publish the ONVIF Profile M view beside ours. Default false.
     pub onvif: bool,
+}
+
+/// Bytes that each lane may send in an hour; `None`: as many as the line takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Caps {
+    /// Events and their ONVIF views.
+    pub events: Option<u64>,
+    /// Plate close-ups.
+    pub close_ups: Option<u64>,
+    /// Context photos.
+    pub contexts: Option<u64>,
 }
 
 /// What counts as delivered.

@@ -85,6 +85,15 @@ impl<'t> Reader<'t> {
         T::try_from(number).unwrap_or_default()
     }
 
+    /// A whole number that need not be there.
+    pub fn optional<T: TryFrom<i64> + Default>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+    ) -> Option<T> {
+        self.found.contains_key(&(section, name)).then(|| self.whole(section, name))
+    }
+
     /// A number; a whole one will do.
     pub fn number(&mut self, section: &'static str, name: &'static str) -> f64 {
         let (kind, value) = self.take(section, name);

@@ -33,6 +33,13 @@ pub struct Metrics {
     pub uplink_published: Counter,
     pub uplink_resent: Counter,
     pub uplink_refused_oversize: Counter,
+    pub uplink_event_bytes: Counter,
+    pub uplink_close_up_bytes: Counter,
+    pub uplink_context_bytes: Counter,
+    pub uplink_held_back_messages: Gauge,
+    pub uplink_held_back_bytes: Gauge,
+    pub uplink_backlog_records: Gauge,
+    pub uplink_backlog_events: Counter,
     pub receipts: Counter,
     pub receipts_ignored: Counter,
     pub frames_per_second: Gauge<f64, AtomicU64>,
@@ -76,6 +83,13 @@ impl Default for Metrics {
             uplink_published: Counter::default(),
             uplink_resent: Counter::default(),
             uplink_refused_oversize: Counter::default(),
+            uplink_event_bytes: Counter::default(),
+            uplink_close_up_bytes: Counter::default(),
+            uplink_context_bytes: Counter::default(),
+            uplink_held_back_messages: Gauge::default(),
+            uplink_held_back_bytes: Gauge::default(),
+            uplink_backlog_records: Gauge::default(),
+            uplink_backlog_events: Counter::default(),
             receipts: Counter::default(),
             receipts_ignored: Counter::default(),
             frames_per_second: Gauge::default(),
@@ -132,6 +146,22 @@ impl Metrics {
             "Messages refused for their size",
             &self.uplink_refused_oversize,
         );
+        counter("uplink_event_bytes", "Bytes of events published", &self.uplink_event_bytes);
+        counter(
+            "uplink_close_up_bytes",
+            "Bytes of plate close-ups published",
+            &self.uplink_close_up_bytes,
+        );
+        counter(
+            "uplink_context_bytes",
+            "Bytes of context photos published",
+            &self.uplink_context_bytes,
+        );
+        counter(
+            "uplink_backlog_events",
+            "Events of the backlog that the broker acknowledged: its rate is the drain rate",
+            &self.uplink_backlog_events,
+        );
         counter("receipts", "Records that the server gave a receipt for", &self.receipts);
         counter(
             "receipts_ignored",
@@ -164,6 +194,21 @@ impl Metrics {
             &self.outbox_oldest_record_seconds,
         );
         gauge("uplink_connected", "1 while connected to the broker", &self.uplink_connected);
+        gauge(
+            "uplink_held_back_messages",
+            "Messages that wait because a lane's bytes of the hour are used up",
+            &self.uplink_held_back_messages,
+        );
+        gauge(
+            "uplink_held_back_bytes",
+            "Bytes of those among them that are next to go",
+            &self.uplink_held_back_bytes,
+        );
+        gauge(
+            "uplink_backlog_records",
+            "Records waiting that are not live",
+            &self.uplink_backlog_records,
+        );
         gauge("process_resident_bytes", "Memory of this process", &self.process_resident_bytes);
         gauge("process_open_fds", "Open files of this process", &self.process_open_fds);
         gauge("process_threads", "Threads of this process", &self.process_threads);

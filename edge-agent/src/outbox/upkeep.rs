@@ -2,7 +2,6 @@
 //! purged, keys, ballast, disk space.
 
 use std::{
-    fs,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -20,7 +19,7 @@ use super::{
     store::{Fact, StoreError},
     writer::{Writer, store_error},
 };
-use crate::identity::Identity;
+use crate::{clock, identity::Identity};
 
 /// How often the writer looks after its store.
 const EVERY: Duration = Duration::from_secs(10);
@@ -82,11 +81,6 @@ impl Upkeep {
     }
 }
 
-/// The kernel's id of this boot.
-fn boot_id() -> Option<Uuid> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().parse().ok()
-}
-
 impl Writer {
     /// What the outbox says of itself, now.
     pub(super) fn entry<T: Data + Serialize + Send + 'static>(&self, data: T) -> Entry {
@@ -101,7 +95,7 @@ impl Writer {
             let data = Epoch { cause, why: damage.map(str::to_owned), previous: None };
             self.put(&mut group, self.entry(data))?;
         }
-        let boot_id = boot_id();
+        let boot_id = clock::boot_id();
         let before = self.store.fact(Fact::BootId)?;
         let now = boot_id.map(|id| id.to_string().into_bytes());
         let after = match before {

@@ -5,7 +5,8 @@
 //! by the server's receipt (or the broker's acknowledgement where the configuration says that the
 //! server sends none).
 //!
-//! - [`window`]: which part of which record goes next, pure;
+//! - [`window`]: the records under way and which message goes next, with [`lanes`] (in which order),
+//!   [`allowance`] (caps of bytes per hour) and [`pace`] (how much a slow line takes), all pure;
 //! - `age`: whether a record is historical, whatever was done to the clock, pure;
 //! - `line` and `session`: one connection from CONNECT to its end;
 //! - [`cause`]: what a failed connection means and what to do about it;
@@ -16,9 +17,12 @@
 //! again after a pause that grows to [`BACKOFF_MAX`]; reading and keeping go on meanwhile.
 
 mod age;
+pub mod allowance;
 pub mod cause;
 pub mod central;
+pub mod lanes;
 mod line;
+pub mod pace;
 mod session;
 pub mod tls;
 pub mod viewer;
@@ -103,14 +107,23 @@ pub async fn run(
             return Err(error);
         }
     };
-    let mut window = window::Window::new(config.delivery, config.resend_after);
+    let fresh = |config: &config::Uplink| {
+        window::Window::new(config.delivery, config.resend_after, config.caps)
+    };
+    let mut window = fresh(&config);
+    let mut epoch = outbox.position().epoch;
     let line = line::Line { config, root, address, outbox, health };
     let mut pause = BACKOFF_MIN;
     loop {
         let started = Instant::now();
+        if line.outbox.position().epoch != epoch {
+            epoch = line.outbox.position().epoch;
+            window = fresh(&line.config);
+        }
         let end = session::run(&line, &mut window, &shutdown).await;
         window.disconnected();
         line.health.metrics.uplink_connected.set(0);
+        line.health.metrics.uplink_backlog_records.set(line.outbox.len().cast_signed());
         let cause = match end {
             session::End::Shutdown => {
                 line.health.set(Component::Uplink, Status::Fail, "stopped");

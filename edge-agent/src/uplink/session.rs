@@ -4,13 +4,15 @@
 //! queue, which is larger than everything that can be in it: so neither waits for the other.
 //! `Outgoing::Publish` comes in the order of publishing, which ties each packet id to its piece.
 
+mod sending;
+
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use milepost_wire::{Event, Leaf, Receipt, StatusState, event::with_historical, onvif};
+use milepost_wire::{Leaf, Receipt, StatusState};
 use rumqttc::{
     Outgoing,
     v5::{
@@ -27,14 +29,13 @@ use uuid::Uuid;
 
 use super::{
     Address,
-    age::{Now, is_historical},
     cause::Cause,
     line::{Line, Step, connect, heartbeat, status_event},
     window::{Answer, Part, Piece, Window},
 };
 use crate::{
     health::{Component, Status},
-    outbox::{Kind, OutboxError, Record},
+    outbox::OutboxError,
 };
 
 /// No acknowledgement for so long with something in flight: the client's state is not trusted.
@@ -62,6 +63,8 @@ enum Tag {
 struct Session<'a> {
     line: &'a Line,
     window: &'a mut Window,
+    /// The ledger that the window's sequences count in.
+    epoch: Uuid,
     client: AsyncClient,
     published: VecDeque<Tag>,
     acknowledging: HashMap<u16, Tag>,
@@ -69,6 +72,8 @@ struct Session<'a> {
     /// When the broker last acknowledged something, or nothing was in flight.
     answered_at: Instant,
     complaint: Option<String>,
+    /// What the last report said of it.
+    parked: u64,
 }
 
 /// Runs one connection until it is lost or `shutdown` is cancelled.
@@ -108,19 +113,21 @@ impl<'a> Session<'a> {
         let (metrics, limits) = (&line.health.metrics, accepted.properties.as_ref());
         metrics.uplink_connected.set(1);
         metrics.uplink_connections.inc();
-        window.limit_in_flight(limits.and_then(|p| p.receive_max));
+        window.connected(limits.and_then(|p| p.receive_max));
         let broker_max = limits.and_then(|p| p.max_packet_size).unwrap_or(u32::MAX);
         let max_packet = line.config.max_packet_bytes.min(broker_max as usize);
         tracing::info!(max_packet, "uplink connected");
         Self {
             line,
             window,
+            epoch: line.outbox.position().epoch,
             client,
             published: VecDeque::new(),
             acknowledging: HashMap::new(),
             max_packet,
             answered_at: Instant::now(),
             complaint: None,
+            parked: 0,
         }
     }
 
@@ -142,7 +149,7 @@ impl<'a> Session<'a> {
         loop {
             self.fill().await?;
             let now = Instant::now();
-            let wake = self.window.wake_at().unwrap_or(now + HEARTBEAT).max(now);
+            let wake = self.window.wake_at(now).unwrap_or(now + HEARTBEAT).max(now);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
@@ -173,72 +180,6 @@ impl<'a> Session<'a> {
                 return Err(Cause::Silent("no acknowledgement"));
             }
         }
-    }
-
-    /// Publishes whatever may go now.
-    async fn fill(&mut self) -> Result<(), Cause> {
-        loop {
-            let (first, room) = self.window.wants();
-            let last = self.line.outbox.position().last_sequence;
-            if room > 0 && first <= last {
-                let outbox = self.line.outbox.clone();
-                let records = blocking(move || outbox.records(first, room)).await?;
-                if records.len() < room {
-                    self.window.loaded_to(last);
-                }
-                self.window.load(records, self.line.config.onvif);
-            }
-            let Some(piece) = self.window.next(Instant::now()) else { break };
-            self.send(piece).await?;
-        }
-        let resent = self.window.take_resent();
-        if resent > 0 {
-            self.line.health.metrics.uplink_resent.inc_by(resent);
-            self.report();
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self, piece: Piece) -> Result<(), Cause> {
-        let Some(record) = self.window.record(piece.0) else { return Ok(()) };
-        let (id, part) = (record.id, piece.1);
-        let message = match part {
-            Part::Event => Some((event_leaf(record.kind), self.event_body(record))),
-            Part::Onvif => {
-                let view = Event::from_json(&record.body).ok().map(|e| onvif::event(&e));
-                view.map(|v| (Leaf::Onvif, v.to_string().into_bytes()))
-            }
-            Part::Photo(kind) => {
-                let outbox = self.line.outbox.clone();
-                let jpeg = blocking(move || outbox.photo(id, kind)).await?;
-                jpeg.map(|jpeg| (Leaf::Evidence { read_id: id, kind }, jpeg))
-            }
-        };
-        let Some((leaf, payload)) = message else {
-            self.window.skip(piece, Instant::now());
-            return Ok(());
-        };
-        let bytes = payload.len() + self.line.root.topic(leaf).len() + PACKET_OVERHEAD;
-        if bytes > self.max_packet {
-            self.line.health.metrics.uplink_refused_oversize.inc();
-            let limit = self.max_packet;
-            tracing::warn!(%id, ?part, bytes, limit, "message over the limit; not sent");
-            self.complain(format!(
-                "a message of {bytes} bytes is over the limit of {limit} and was not sent: raise \
-                 uplink.max_packet_bytes and the broker's limit, or lower [evidence]"
-            ));
-            match part {
-                Part::Event => self.window.park(piece.0),
-                _ => self.window.skip(piece, Instant::now()),
-            }
-            return Ok(());
-        }
-        self.publish(leaf, QoS::AtLeastOnce, false, payload, Tag::Piece(piece))
-    }
-
-    fn event_body(&self, record: &Record) -> Vec<u8> {
-        let historical = is_historical(record, self.line.config.live_window, &Now::read());
-        with_historical(&record.body, historical)
     }
 
     fn publish(
@@ -315,6 +256,9 @@ impl<'a> Session<'a> {
             Answer::Accepted => {
                 self.line.health.metrics.uplink_published.inc();
                 if piece.1 == Part::Event {
+                    if self.window.is_backlog(piece.0) {
+                        self.line.health.metrics.uplink_backlog_events.inc();
+                    }
                     tracing::debug!(sequence = piece.0, "acknowledged by the broker");
                 }
             }
@@ -351,7 +295,7 @@ impl<'a> Session<'a> {
         let ours = receipt.epoch == Some(self.line.outbox.position().epoch);
         for range in receipt.sequences {
             match ours.then(|| self.window.receipt_range(range)) {
-                Some(n @ 1..) => taken += n as u64,
+                Some(n @ 1..) => taken += n,
                 _ => unknown += 1,
             }
         }
@@ -362,7 +306,7 @@ impl<'a> Session<'a> {
     fn receipt_of_earlier_run(&mut self, id: Uuid) -> bool {
         match self.line.outbox.sequence_of(id) {
             Ok(Some(sequence)) => {
-                self.window.put_back_done(vec![sequence]);
+                self.window.receipt_of(sequence);
                 true
             }
             _ => false,
@@ -370,14 +314,17 @@ impl<'a> Session<'a> {
     }
 
     async fn delete_done(&mut self) {
-        let done = self.window.take_done();
-        if done.is_empty() {
-            return;
-        }
-        let (outbox, sequences) = (self.line.outbox.clone(), done.clone());
-        if let Err(cause) = blocking(move || outbox.delivered(sequences)).await {
-            tracing::warn!(%cause, "delivered records could not be deleted; tried again");
-            self.window.put_back_done(done);
+        loop {
+            let done = self.window.take_done();
+            if done.is_empty() {
+                return;
+            }
+            let (outbox, sequences) = (self.line.outbox.clone(), done.clone());
+            if let Err(cause) = blocking(move || outbox.delivered(sequences)).await {
+                tracing::warn!(%cause, "delivered records could not be deleted; tried again");
+                self.window.put_back_done(&done);
+                return;
+            }
         }
     }
 
@@ -389,19 +336,41 @@ impl<'a> Session<'a> {
     }
 
     fn report(&self) {
-        let (status, output) = match (&self.complaint, self.window.overdue()) {
-            (Some(complaint), _) => (Status::Warn, complaint.clone()),
-            (None, 0) => {
-                let Address { host, port } = &self.line.address;
-                (Status::Pass, format!("connected to {host}:{port}"))
-            }
-            (None, overdue) => (
-                Status::Warn,
-                format!(
-                    "{overdue} records were sent more than once and have no receipt: check the \
-                     central server, or set uplink.delivery = \"puback\" if it gives none"
-                ),
-            ),
+        let (overdue, parked) = (self.window.overdue(), self.window.parked());
+        let held = self.window.held(Instant::now());
+        let Address { host, port } = &self.line.address;
+        let (status, output) = if let Some(complaint) = &self.complaint {
+            (Status::Warn, complaint.clone())
+        } else if parked > 0 {
+            let limit = self.max_packet;
+            let output = format!(
+                "{parked} events are over the limit of {limit} bytes and wait: raise \
+                 uplink.max_packet_bytes and the broker's limit; they are tried again on the next \
+                 connection"
+            );
+            (Status::Warn, output)
+        } else if overdue > 0 {
+            let output = format!(
+                "{overdue} records were sent more than once and have no receipt: check the \
+                 central server, or set uplink.delivery = \"puback\" if it gives none"
+            );
+            (Status::Warn, output)
+        } else if held.events > 0 {
+            let output = format!(
+                "{} events wait because uplink.events_bytes_per_hour is used up: raise it, or they \
+                 come late",
+                held.events
+            );
+            (Status::Warn, output)
+        } else if held.messages > 0 {
+            let output = format!(
+                "connected to {host}:{port}; {} photos wait for the next bytes of \
+                 uplink.close_up_bytes_per_hour or context_bytes_per_hour",
+                held.messages
+            );
+            (Status::Pass, output)
+        } else {
+            (Status::Pass, format!("connected to {host}:{port}"))
         };
         self.line.health.set(Component::Uplink, status, output);
     }
@@ -423,14 +392,6 @@ impl<'a> Session<'a> {
         }
         // Receipts that came meanwhile.
         self.delete_done().await;
-    }
-}
-
-const fn event_leaf(kind: Kind) -> Leaf {
-    match kind {
-        Kind::Read => Leaf::Reads,
-        Kind::UnreadPass => Leaf::UnreadPasses,
-        Kind::Ledger => Leaf::Ledger,
     }
 }
 

@@ -1,48 +1,59 @@
-//! Which part of which record goes next. Pure: time comes in as a parameter.
+//! The records under way: which message goes next, and what is done. Pure: time comes in as a
+//! parameter, records by [`Window::wants`] and [`Window::load`] ([`loading`]).
 //!
-//! A record is sent in parts: its event, the ONVIF view where configured, its photos. Events go
-//! before photos, older before newer; at most [`MAX_IN_FLIGHT`] parts and
-//! [`MAX_PHOTOS_IN_FLIGHT`] photos wait for the broker's acknowledgement, so that a photo on a slow
-//! line holds back no read for long.
+//! A record is sent in parts: its event, the ONVIF view where configured, its photos, each in its
+//! lane ([`super::lanes`]), the event first. At most [`MAX_IN_FLIGHT`] parts wait for the broker's
+//! acknowledgement; all but live events leave [`LIVE_RESERVE`] of these free, photos have
+//! [`MAX_PHOTOS_IN_FLIGHT`], the backlog [`BACKLOG_SLOTS`] while there is live traffic, and all of
+//! them fewer on a slow line ([`super::pace`]). So a live event never waits for a slot behind
+//! anything but live events.
 //!
 //! Invariants (a property test holds them against a broker that loses, repeats and refuses): a
 //! record is done only by a receipt, or with delivery `puback` by the acknowledgement of each of its
-//! parts; what was not acknowledged when a connection ended is sent again on the next; a record
-//! without a receipt is sent again after `resend_after`, then twice that, and so on to
-//! [`MAX_RESEND_FACTOR`] times.
+//! parts; what was not acknowledged when a connection ended is sent again on the next, and what was
+//! is not; a record without a receipt is sent again after `resend_after`, then twice that, and so on
+//! to [`MAX_RESEND_FACTOR`] times; at most [`MAX_TRACKED`] records are held, without their bodies.
+
+mod loading;
+mod record;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
-use milepost_wire::{PhotoKind, SequenceRange};
+use milepost_wire::SequenceRange;
+use rangemap::RangeInclusiveSet;
 use uuid::Uuid;
 
-use crate::{config::Delivery, outbox::Record};
+use super::{
+    allowance::Allowance,
+    lanes::{Class, Lane, Lanes, Open, Room},
+    pace::Pace,
+};
+use crate::config::{Caps, Delivery};
+
+pub use super::lanes::{Part, Piece};
+pub use loading::{MAX_BACKLOG, MAX_LIVE, MAX_TRACKED, Want};
+use record::{InFlight, Message, State, Tracked};
 
 /// Parts waiting for the broker's acknowledgement. mosquitto takes 20 at once by default.
 pub const MAX_IN_FLIGHT: usize = 16;
-/// Photos among them.
+/// Photos among them; one on a slow line.
 pub const MAX_PHOTOS_IN_FLIGHT: usize = 2;
-/// Records waiting for the server's receipt; more are not begun before some are done.
-pub const MAX_AWAITING: usize = 1024;
+/// Slots that only live events take, where there is more than one.
+pub const LIVE_RESERVE: usize = 2;
+/// Slots of the backlog while there is live traffic; without it, all but the reserve.
+pub const BACKLOG_SLOTS: usize = 4;
+/// There is live traffic for so long after a live event went.
+pub const LIVE_QUIET: Duration = Duration::from_secs(5);
 /// Longest pause between resends, as a multiple of `resend_after`.
 pub const MAX_RESEND_FACTOR: u32 = 64;
-
-/// One message of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// The event itself.
-    Event,
-    /// The ONVIF view of a read.
-    Onvif,
-    /// A photo.
-    Photo(PhotoKind),
-}
-
-/// A part of a record.
-pub type Piece = (u64, Part);
+/// Records named in one [`Window::take_done`].
+pub const MAX_DONE: usize = 1024;
 
 /// What the broker said to a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,133 +66,179 @@ pub enum Answer {
     Refused,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Waiting,
-    InFlight,
-    Done,
+/// What the caps hold back now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Events among it.
+    pub events: usize,
+    /// Messages, events and photos.
+    pub messages: u64,
+    /// Bytes of those that the window holds.
+    pub bytes: u64,
 }
 
-#[derive(Debug)]
-struct Tracked {
-    record: Record,
-    parts: Vec<(Part, State)>,
-    /// Times that it was begun.
-    attempt: u32,
-    /// Not before.
-    begin_at: Option<Instant>,
-    /// All parts are with the broker; again at this time unless a receipt comes.
-    resend_at: Option<Instant>,
-}
+type Sequences = RangeInclusiveSet<u64>;
 
 /// The records under way.
 #[derive(Debug)]
 pub struct Window {
     delivery: Delivery,
     resend_after: Duration,
-    tracked: BTreeMap<u64, Tracked>,
+    tracked: HashMap<u64, Tracked>,
     ids: HashMap<Uuid, u64>,
-    loaded_to: u64,
-    in_flight: usize,
-    photos_in_flight: usize,
+    live: usize,
+    lanes: Lanes,
+    timers: BTreeSet<(Instant, u64)>,
+    /// Begun more than once: times, which.
+    overdue: BTreeSet<(u32, u64)>,
+    in_flight: InFlight,
     in_flight_limit: usize,
-    done: Vec<u64>,
+    live_until: Option<Instant>,
+    pace: Pace,
+    allowances: [Allowance; 3],
+    /// Where everything is that is not tracked.
+    shelves: loading::Shelves,
+    done: Sequences,
     resent: u64,
 }
 
 impl Window {
     /// An empty one.
     #[must_use]
-    pub fn new(delivery: Delivery, resend_after: Duration) -> Self {
+    pub fn new(delivery: Delivery, resend_after: Duration, caps: Caps) -> Self {
+        let Caps { events, close_ups, contexts } = caps;
         Self {
             delivery,
             resend_after,
-            tracked: BTreeMap::new(),
+            tracked: HashMap::new(),
             ids: HashMap::new(),
-            loaded_to: 0,
-            in_flight: 0,
-            photos_in_flight: 0,
+            live: 0,
+            lanes: Lanes::default(),
+            timers: BTreeSet::new(),
+            overdue: BTreeSet::new(),
+            in_flight: InFlight::default(),
             in_flight_limit: MAX_IN_FLIGHT,
-            done: Vec::new(),
+            live_until: None,
+            pace: Pace::new(MAX_IN_FLIGHT),
+            allowances: [events, close_ups, contexts].map(Allowance::per_hour),
+            shelves: loading::Shelves::default(),
+            done: Sequences::new(),
             resent: 0,
         }
     }
 
-    /// The broker takes at most so many at once; kept below, so that its client never collides.
-    pub fn limit_in_flight(&mut self, broker_max: Option<u16>) {
+    /// A new connection, whose broker takes at most so many at once; kept below, so that its client
+    /// never collides.
+    pub fn connected(&mut self, broker_max: Option<u16>) {
         let room = usize::from(broker_max.unwrap_or(u16::MAX)).saturating_sub(2).max(1);
         self.in_flight_limit = MAX_IN_FLIGHT.min(room);
-    }
-
-    /// The first sequence that it has not been given, and how many records it takes now.
-    #[must_use]
-    pub fn wants(&self) -> (u64, usize) {
-        (self.loaded_to + 1, MAX_AWAITING.saturating_sub(self.tracked.len()))
-    }
-
-    /// Takes records as `wants` asked for.
-    pub fn load(&mut self, records: Vec<Record>, onvif: bool) {
-        for record in records {
-            let photos = record.photos.iter().map(|p| Part::Photo(p.kind));
-            let is_read = record.kind == crate::outbox::Kind::Read;
-            let view = (onvif && is_read).then_some(Part::Onvif);
-            let parts = std::iter::once(Part::Event).chain(view).chain(photos);
-            self.loaded_to = self.loaded_to.max(record.sequence);
-            self.ids.insert(record.id, record.sequence);
-            let parts = parts.map(|p| (p, State::Waiting)).collect();
-            let tracked = Tracked { record, parts, attempt: 0, begin_at: None, resend_at: None };
-            self.tracked.insert(tracked.record.sequence, tracked);
-        }
-    }
-
-    /// There is nothing that it has not been given up to `sequence`.
-    pub fn loaded_to(&mut self, sequence: u64) {
-        self.loaded_to = self.loaded_to.max(sequence);
+        self.pace = Pace::new(self.in_flight_limit);
     }
 
     /// The next part to publish now, if there is one; it counts as in flight from here on.
     pub fn next(&mut self, now: Instant) -> Option<Piece> {
-        self.begin_resends(now);
-        if self.in_flight >= self.in_flight_limit {
-            return None;
+        self.begin_due(now);
+        let piece = self.lanes.pick(self.room(now), self.open(now))?;
+        self.set(piece, State::InFlight(now));
+        let (sequence, part) = piece;
+        if part == Part::Event {
+            self.shelves.published(sequence);
+            // The rest of it may follow.
+            self.enqueue(sequence);
+            if self.tracked.get(&sequence).is_some_and(|t| t.class == Class::Live) {
+                self.live_until = Some(now + LIVE_QUIET);
+            }
         }
-        let photos_allowed = self.photos_in_flight < MAX_PHOTOS_IN_FLIGHT;
-        let ready = |t: &Tracked| t.begin_at.is_none_or(|at| at <= now);
-        let find = |photos: bool| {
-            self.tracked.iter().filter(|(_, t)| ready(t)).find_map(|(&sequence, t)| {
-                // A photo only after its event is with the broker or on its way.
-                let begun = t.parts.first().is_some_and(|(_, s)| *s != State::Waiting);
-                let fits = |p: Part| matches!(p, Part::Photo(_)) == photos && (!photos || begun);
-                let (part, _) = t.parts.iter().find(|(p, s)| *s == State::Waiting && fits(*p))?;
-                Some((sequence, *part))
-            })
-        };
-        let piece = find(false).or_else(|| photos_allowed.then(|| find(true)).flatten())?;
-        self.set(piece, State::InFlight);
         Some(piece)
     }
 
-    fn begin_resends(&mut self, now: Instant) {
-        for tracked in self.tracked.values_mut() {
-            if tracked.resend_at.is_some_and(|at| at <= now) {
-                tracked.resend_at = None;
-                tracked.parts.iter_mut().for_each(|(_, s)| *s = State::Waiting);
+    fn room(&self, now: Instant) -> Room {
+        let (limit, flying) = (self.in_flight_limit, self.in_flight);
+        let most = (limit - LIVE_RESERVE.min(limit - 1)).min(self.pace.slots());
+        let is_live = flying.live > 0 || self.live_until.is_some_and(|until| until > now);
+        let backlog = if is_live { BACKLOG_SLOTS } else { limit };
+        let photos = if self.pace.is_slow() { 1 } else { MAX_PHOTOS_IN_FLIGHT };
+        Room {
+            all: limit.saturating_sub(flying.all),
+            others: most.saturating_sub(flying.all - flying.live_events),
+            photos: photos.saturating_sub(flying.photos),
+            backlog: backlog.saturating_sub(flying.backlog),
+        }
+    }
+
+    fn open(&self, now: Instant) -> Open {
+        [0, 1, 2].map(|lane| self.allowances[lane].is_open(now))
+    }
+
+    fn begin_due(&mut self, now: Instant) {
+        while let Some(&(at, sequence)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            let Some(tracked) = self.tracked.get_mut(&sequence) else { continue };
+            tracked.due = None;
+            if tracked.is_sent() {
+                tracked.messages.iter_mut().for_each(|m| m.state = State::Waiting);
                 self.resent += 1;
+                // The server has it, most likely: its copy does not go before what is new.
+                if std::mem::replace(&mut tracked.class, Class::Backlog) == Class::Live {
+                    self.live -= 1;
+                }
+            }
+            self.enqueue(sequence);
+        }
+    }
+
+    /// Not before `at`; nothing of it waits in a lane until then.
+    fn postpone(&mut self, sequence: u64, now: Instant) {
+        self.dequeue(sequence);
+        let resend_after = self.resend_after;
+        let Some(tracked) = self.tracked.get_mut(&sequence) else { return };
+        let at = now + delay(resend_after, tracked.attempt);
+        if let Some(before) = tracked.due.replace(at) {
+            self.timers.remove(&(before, sequence));
+        }
+        self.timers.insert((at, sequence));
+        self.overdue.remove(&(tracked.attempt, sequence));
+        tracked.attempt += 1;
+        if tracked.attempt > 1 {
+            self.overdue.insert((tracked.attempt, sequence));
+        }
+    }
+
+    /// Its parts that wait go into their lanes; all but the event only once that has begun.
+    fn enqueue(&mut self, sequence: u64) {
+        let Some(tracked) = self.tracked.get(&sequence) else { return };
+        let begun = tracked.state(Part::Event) != Some(State::Waiting);
+        for message in &tracked.messages {
+            if message.state == State::Waiting && (begun || message.part == Part::Event) {
+                self.lanes.insert(tracked.class, (sequence, message.part), message.bytes);
             }
         }
     }
 
-    /// The record of a part under way.
+    fn dequeue(&mut self, sequence: u64) {
+        let Some(tracked) = self.tracked.get(&sequence) else { return };
+        for message in &tracked.messages {
+            self.lanes.remove(tracked.class, (sequence, message.part), message.bytes);
+        }
+    }
+
+    /// The id of a record under way.
     #[must_use]
-    pub fn record(&self, sequence: u64) -> Option<&Record> {
-        self.tracked.get(&sequence).map(|t| &t.record)
+    pub fn id(&self, sequence: u64) -> Option<Uuid> {
+        self.tracked.get(&sequence).map(|t| t.id)
+    }
+
+    /// A message of so many bytes went.
+    pub fn charge(&mut self, part: Part, bytes: usize, now: Instant) {
+        self.allowances[part.lane() as usize].charge(bytes, now);
     }
 
     /// The broker answered; a part that is not under way is ignored.
     pub fn answered(&mut self, piece: Piece, answer: Answer, now: Instant) {
-        if self.state(piece) != Some(State::InFlight) {
-            return;
-        }
+        let Some(State::InFlight(since)) = self.state(piece) else { return };
+        self.pace.acknowledged(now.saturating_duration_since(since));
         let taken = match answer {
             Answer::Accepted => true,
             Answer::NoSubscribers => self.delivery == Delivery::Receipt || piece.1 == Part::Onvif,
@@ -191,37 +248,29 @@ impl Window {
             self.finish(piece, now);
         } else {
             self.set(piece, State::Waiting);
-            if let Some(tracked) = self.tracked.get_mut(&piece.0) {
-                tracked.begin_at = Some(now + delay(self.resend_after, tracked.attempt));
-                tracked.attempt += 1;
-                self.resent += 1;
-            }
+            self.postpone(piece.0, now);
+            self.resent += 1;
         }
     }
 
     /// A part that can't be sent and is gone without: a photo that was evicted or is too large.
     pub fn skip(&mut self, piece: Piece, now: Instant) {
-        if self.state(piece) == Some(State::InFlight) {
+        if matches!(self.state(piece), Some(State::InFlight(_))) {
             self.finish(piece, now);
         }
     }
 
-    /// A record whose event can't be sent: it stays in the outbox and is tried at the next start.
-    pub fn park(&mut self, sequence: u64) {
-        self.forget(sequence);
-    }
-
     fn finish(&mut self, piece: Piece, now: Instant) {
         self.set(piece, State::Done);
-        let Some(tracked) = self.tracked.get_mut(&piece.0) else { return };
-        if tracked.parts.iter().any(|(_, s)| *s != State::Done) {
-            return;
-        }
-        match self.delivery {
-            Delivery::Puback => self.complete(piece.0),
-            Delivery::Receipt => {
-                tracked.resend_at = Some(now + delay(self.resend_after, tracked.attempt));
-                tracked.attempt += 1;
+        self.settle(piece.0, now);
+    }
+
+    /// Ends a record whose parts are all with the broker, or waits for its receipt.
+    fn settle(&mut self, sequence: u64, now: Instant) {
+        if self.tracked.get(&sequence).is_some_and(Tracked::is_sent) {
+            match self.delivery {
+                Delivery::Puback => self.complete(sequence..=sequence),
+                Delivery::Receipt => self.postpone(sequence, now),
             }
         }
     }
@@ -229,46 +278,50 @@ impl Window {
     /// The server has the record; says whether it was under way.
     pub fn receipt(&mut self, id: Uuid) -> bool {
         let Some(&sequence) = self.ids.get(&id) else { return false };
-        self.complete(sequence);
+        self.receipt_of(sequence);
         true
     }
 
-    /// The server has the records of a range. Only those count that were sent at least once: a range
-    /// is no proof that the server has seen them.
-    pub fn receipt_range(&mut self, range: SequenceRange) -> usize {
-        let sent: Vec<u64> = self
-            .tracked
-            .range(range.from..=range.to)
-            .filter(|(_, t)| t.attempt > 0 || t.parts.iter().any(|(_, s)| *s != State::Waiting))
-            .map(|(sequence, _)| *sequence)
-            .collect();
-        sent.iter().for_each(|s| self.complete(*s));
-        sent.len()
+    /// The server has the record of an id that was looked up in the outbox.
+    pub fn receipt_of(&mut self, sequence: u64) {
+        self.complete(sequence..=sequence);
     }
 
-    fn complete(&mut self, sequence: u64) {
-        if self.forget(sequence) {
-            self.done.push(sequence);
-        }
+    /// The server has the records of a range. Only those count that were published at least once, on
+    /// whatever connection: a range is no proof that the server has seen them.
+    pub fn receipt_range(&mut self, range: SequenceRange) -> u64 {
+        let ranges = self.shelves.published_within(range.from..=range.to);
+        ranges.iter().for_each(|r| self.complete(r.clone()));
+        ranges.iter().map(|r| r.end() - r.start() + 1).sum()
     }
 
-    fn forget(&mut self, sequence: u64) -> bool {
-        let Some(tracked) = self.tracked.remove(&sequence) else { return false };
-        self.ids.remove(&tracked.record.id);
-        for (part, state) in tracked.parts {
-            self.count(part, state, State::Done);
-        }
-        true
+    fn complete(&mut self, sequences: RangeInclusive<u64>) {
+        self.drop_all(sequences.clone());
+        self.done.insert(sequences);
     }
 
-    /// Records to delete from the outbox, each named once.
+    /// A record that is not in the outbox any more.
+    pub fn gone(&mut self, sequence: u64) {
+        self.drop_all(sequence..=sequence);
+    }
+
+    /// Records to delete from the outbox, at most [`MAX_DONE`], each named once.
     pub fn take_done(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.done)
+        let mut taken = Vec::new();
+        while let Some(range) = self.done.first().cloned()
+            && taken.len() < MAX_DONE
+        {
+            let room = (MAX_DONE - taken.len()) as u64;
+            let end = (*range.end()).min(range.start() + (room - 1));
+            taken.extend(*range.start()..=end);
+            self.done.remove(*range.start()..=end);
+        }
+        taken
     }
 
     /// Puts back what [`Self::take_done`] gave when deleting it failed.
-    pub fn put_back_done(&mut self, sequences: Vec<u64>) {
-        self.done.extend(sequences);
+    pub fn put_back_done(&mut self, sequences: &[u64]) {
+        sequences.iter().for_each(|s| self.done.insert(*s..=*s));
     }
 
     /// Resends begun since the last call.
@@ -276,258 +329,82 @@ impl Window {
         std::mem::take(&mut self.resent)
     }
 
-    /// The connection is gone: what is in flight will be sent again on the next one.
-    pub fn disconnected(&mut self) {
-        for tracked in self.tracked.values_mut() {
-            // What the broker refused on the last connection it may take on the next.
-            tracked.begin_at = None;
-            for (_, state) in &mut tracked.parts {
-                if *state == State::InFlight {
-                    *state = State::Waiting;
-                    self.resent += 1;
-                }
-            }
-        }
-        (self.in_flight, self.photos_in_flight) = (0, 0);
+    /// When [`Self::next`] or [`Self::wants`] may have something that it has not now, apart from
+    /// answers and new records.
+    #[must_use]
+    pub fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let held = Lane::ALL.into_iter().filter(|l| self.waits_for(*l) > 0);
+        let opens = held.filter_map(|l| self.allowances[l as usize].opens_at());
+        let opens = opens.filter(|at| *at > now);
+        opens.chain(timer).chain(self.shelves.wake_at()).min()
     }
 
-    /// When [`Self::next`] may have something that it has not now, apart from answers.
+    fn waits_for(&self, lane: Lane) -> u64 {
+        let here = [Class::Live, Class::Backlog].map(|c| self.lanes.count(c, lane) as u64);
+        here.into_iter().sum::<u64>() + self.shelves.set_aside_for(lane)
+    }
+
+    /// What waits in lanes whose cap is used up.
     #[must_use]
-    pub fn wake_at(&self) -> Option<Instant> {
-        self.tracked.values().flat_map(|t| [t.begin_at, t.resend_at]).flatten().min()
+    pub fn held(&self, now: Instant) -> Held {
+        let mut held = Held::default();
+        let closed = Lane::ALL.into_iter().filter(|l| !self.allowances[*l as usize].is_open(now));
+        for lane in closed {
+            held.messages += self.waits_for(lane);
+            held.bytes += self.lanes.bytes(lane);
+            if lane == Lane::Events {
+                held.events = self.waits_for(lane) as usize;
+            }
+        }
+        held
     }
 
     /// Parts waiting for the broker.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.in_flight.all
+    }
+
+    /// Live records under way.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Whether a record under way is of the backlog.
+    #[must_use]
+    pub fn is_backlog(&self, sequence: u64) -> bool {
+        self.tracked.get(&sequence).is_some_and(|t| t.class == Class::Backlog)
     }
 
     /// Records that were sent more than once without a receipt.
     #[must_use]
-    pub fn overdue(&self) -> usize {
-        self.tracked.values().filter(|t| t.attempt > 1).count()
+    pub fn overdue(&self) -> u64 {
+        self.overdue.len() as u64 + self.shelves.put_off()
+    }
+
+    /// Records whose event is too large for this connection.
+    #[must_use]
+    pub fn parked(&self) -> u64 {
+        self.shelves.parked()
     }
 
     fn state(&self, (sequence, part): Piece) -> Option<State> {
-        let parts = &self.tracked.get(&sequence)?.parts;
-        parts.iter().find(|(p, _)| *p == part).map(|(_, s)| *s)
+        self.tracked.get(&sequence)?.state(part)
     }
 
-    fn set(&mut self, (sequence, part): Piece, state: State) {
-        let Some(tracked) = self.tracked.get_mut(&sequence) else { return };
-        if state == State::InFlight {
-            tracked.begin_at = None;
-        }
-        let Some((_, slot)) = tracked.parts.iter_mut().find(|(p, _)| *p == part) else { return };
-        let before = std::mem::replace(slot, state);
-        self.count(part, before, state);
-    }
-
-    fn count(&mut self, part: Part, before: State, after: State) {
-        let photo = usize::from(matches!(part, Part::Photo(_)));
-        if before == State::InFlight {
-            self.in_flight -= 1;
-            self.photos_in_flight -= photo;
-        }
-        if after == State::InFlight {
-            self.in_flight += 1;
-            self.photos_in_flight += photo;
-        }
+    fn set(&mut self, piece: Piece, state: State) {
+        let Some(tracked) = self.tracked.get_mut(&piece.0) else { return };
+        let class = tracked.class;
+        let Some(message) = tracked.messages.iter_mut().find(|m| m.part == piece.1) else { return };
+        let before = std::mem::replace(&mut message.state, state);
+        self.lanes.remove(class, piece, message.bytes);
+        self.in_flight.ends(class, piece.1, before);
+        self.in_flight.begins(class, piece.1, state);
     }
 }
 
 fn delay(resend_after: Duration, attempt: u32) -> Duration {
     resend_after * MAX_RESEND_FACTOR.min(1 << attempt.min(31))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use jiff::Timestamp;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::outbox::{Kind, PhotoRef};
-
-    const RESEND: Duration = Duration::from_secs(30);
-
-    fn record(sequence: u64) -> Record {
-        let photos = PhotoKind::ALL.map(|kind| PhotoRef { kind, bytes: 1 });
-        Record {
-            sequence,
-            id: Uuid::from_u128(sequence.into()),
-            kind: Kind::Read,
-            captured_at: Timestamp::UNIX_EPOCH,
-            photos: photos.into_iter().take(sequence as usize % 3).collect(),
-            held: false,
-            body: Vec::new(),
-        }
-    }
-
-    fn window(delivery: Delivery, records: u64) -> Window {
-        let mut window = Window::new(delivery, RESEND);
-        window.load((1..=records).map(record).collect(), false);
-        window
-    }
-
-    fn drain(window: &mut Window, now: Instant) -> Vec<Piece> {
-        std::iter::from_fn(|| window.next(now)).collect()
-    }
-
-    #[test]
-    fn events_go_before_photos_and_photos_leave_room_for_reads() {
-        let now = Instant::now();
-        let mut w = window(Delivery::Receipt, 4);
-        let sent = drain(&mut w, now);
-        let events: Vec<_> = (1..=4).map(|s| (s, Part::Event)).collect();
-        assert_eq!(sent[..4], events);
-        assert_eq!(
-            sent[4..],
-            [(1, Part::Photo(PhotoKind::Plate)), (2, Part::Photo(PhotoKind::Plate))]
-        );
-        w.load(vec![record(6)], false);
-        assert_eq!(w.next(now), Some((6, Part::Event)), "a new read does not wait for photos");
-        w.answered(sent[4], Answer::Accepted, now);
-        assert_eq!(w.next(now), Some((2, Part::Photo(PhotoKind::Context))));
-    }
-
-    #[test]
-    fn a_receipt_ends_a_record_and_silence_sends_it_again_later_and_later() {
-        let now = Instant::now();
-        let mut w = window(Delivery::Receipt, 3);
-        w.load(Vec::new(), false);
-        let mut at = now;
-        for factor in [1, 2, 4] {
-            loop {
-                let pieces = drain(&mut w, at);
-                if pieces.is_empty() {
-                    break;
-                }
-                pieces.into_iter().for_each(|p| w.answered(p, Answer::Accepted, at));
-            }
-            assert!(w.take_done().is_empty(), "an acknowledgement is no receipt");
-            assert_eq!(w.wake_at(), Some(at + RESEND * factor));
-            at += RESEND * factor;
-        }
-        assert!(w.receipt(Uuid::from_u128(2)) && !w.receipt(Uuid::from_u128(2)));
-        assert_eq!(w.receipt_range(SequenceRange { from: 1, to: u64::MAX }), 2);
-        assert_eq!(w.take_done(), [2, 1, 3]);
-        assert_eq!((w.in_flight(), w.wake_at()), (0, None));
-    }
-
-    #[test]
-    fn a_range_does_not_end_what_was_never_sent() {
-        let mut w = window(Delivery::Receipt, 30);
-        let sent = drain(&mut w, Instant::now()).len() as u64;
-        assert_eq!(sent, MAX_IN_FLIGHT as u64);
-        assert_eq!(w.receipt_range(SequenceRange { from: 1, to: u64::MAX }) as u64, sent);
-    }
-
-    #[test]
-    fn with_puback_a_message_that_nobody_took_is_not_delivered() {
-        let now = Instant::now();
-        let mut w = window(Delivery::Puback, 1);
-        let event = w.next(now).unwrap();
-        let photo = w.next(now).unwrap();
-        w.answered(event, Answer::NoSubscribers, now);
-        w.answered(photo, Answer::Accepted, now);
-        assert!(w.take_done().is_empty());
-        assert_eq!(w.next(now), None);
-        let again = w.next(now + RESEND).unwrap();
-        assert_eq!(again, event);
-        w.answered(again, Answer::Accepted, now + RESEND);
-        assert_eq!(w.take_done(), [1]);
-    }
-
-    #[derive(Debug, Clone)]
-    enum Event {
-        Publish,
-        Answer(usize, Answer),
-        Receipt(u64),
-        Range(u64, u64),
-        Disconnect,
-        Wait(u64),
-        Skip(usize),
-    }
-
-    fn event() -> impl Strategy<Value = Event> {
-        let answer = prop_oneof![
-            6 => Just(Answer::Accepted), 1 => Just(Answer::NoSubscribers), 1 => Just(Answer::Refused)
-        ];
-        prop_oneof![
-            8 => Just(Event::Publish),
-            8 => (any::<usize>(), answer).prop_map(|(i, a)| Event::Answer(i, a)),
-            2 => (0u64..60).prop_map(Event::Receipt),
-            1 => (0u64..60, 0u64..60).prop_map(|(a, b)| Event::Range(a.min(b), a.max(b))),
-            1 => Just(Event::Disconnect),
-            1 => (0u64..100).prop_map(Event::Wait),
-            1 => any::<usize>().prop_map(Event::Skip),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_is_done_without_its_word_and_everything_is_done_in_the_end(
-            events in proptest::collection::vec(event(), 0..300), receipts in any::<bool>(),
-        ) {
-            let delivery = if receipts { Delivery::Receipt } else { Delivery::Puback };
-            let mut w = window(delivery, 50);
-            let mut now = Instant::now();
-            let mut flying: Vec<Piece> = Vec::new();
-            let (mut words, mut done) = (BTreeSet::new(), BTreeSet::new());
-            let mut sent = BTreeSet::new();
-            for event in events {
-                match event {
-                    Event::Publish => if let Some(piece) = w.next(now) {
-                        prop_assert!(!flying.contains(&piece), "in flight twice");
-                        sent.insert(piece.0);
-                        flying.push(piece);
-                    },
-                    Event::Answer(i, answer) if !flying.is_empty() => {
-                        let piece = flying.swap_remove(i % flying.len());
-                        w.answered(piece, answer, now);
-                    }
-                    Event::Skip(i) if !flying.is_empty() => {
-                        let piece = flying.swap_remove(i % flying.len());
-                        w.skip(piece, now);
-                    }
-                    Event::Receipt(s) => { w.receipt(Uuid::from_u128(s.into())); words.insert(s); }
-                    Event::Range(from, to) => {
-                        w.receipt_range(SequenceRange { from, to });
-                        words.extend((from..=to).filter(|s| sent.contains(s)));
-                    }
-                    Event::Disconnect => { flying.clear(); w.disconnected(); }
-                    Event::Wait(s) => now += Duration::from_secs(s),
-                    _ => {}
-                }
-                flying.retain(|(s, _)| w.record(*s).is_some());
-                prop_assert_eq!(w.in_flight(), flying.len());
-                prop_assert!(w.in_flight() <= MAX_IN_FLIGHT);
-                for sequence in w.take_done() {
-                    prop_assert!(done.insert(sequence), "done twice");
-                    prop_assert!(!receipts || words.contains(&sequence), "done without a receipt");
-                }
-            }
-            // A broker and a server that work: everything is done within the longest resend.
-            w.disconnected();
-            for _ in 0..10_000 {
-                match w.next(now) {
-                    Some(piece) => {
-                        w.answered(piece, Answer::Accepted, now);
-                        if receipts {
-                            w.receipt(Uuid::from_u128(piece.0.into()));
-                        }
-                    }
-                    None => match w.wake_at() {
-                        Some(at) => now = now.max(at),
-                        None => break,
-                    },
-                }
-            }
-            done.extend(w.take_done());
-            prop_assert_eq!(done, (1..=50).collect::<BTreeSet<u64>>());
-        }
-    }
 }

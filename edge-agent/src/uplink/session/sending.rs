@@ -1,0 +1,125 @@
+//! From the outbox through the window into the line.
+
+use std::time::Instant;
+
+use milepost_wire::{Event, Leaf, event::with_historical, onvif};
+use rumqttc::v5::mqttbytes::QoS;
+
+use super::{Cause, PACKET_OVERHEAD, Part, Piece, Session, Tag, blocking};
+use crate::{
+    outbox::{Kind, Record},
+    uplink::{
+        age::{Now, is_historical},
+        lanes::Lane,
+    },
+};
+
+impl Session<'_> {
+    /// Publishes whatever may go now.
+    pub(super) async fn fill(&mut self) -> Result<(), Cause> {
+        loop {
+            self.load().await?;
+            let Some(piece) = self.window.next(Instant::now()) else { break };
+            self.send(piece).await?;
+        }
+        let metrics = &self.line.health.metrics;
+        let backlog = self.line.outbox.len().saturating_sub(self.window.live() as u64);
+        metrics.uplink_backlog_records.set(backlog.cast_signed());
+        let held = self.window.held(Instant::now());
+        metrics.uplink_held_back_messages.set(held.messages.cast_signed());
+        metrics.uplink_held_back_bytes.set(held.bytes.cast_signed());
+        let resent = self.window.take_resent();
+        metrics.uplink_resent.inc_by(resent);
+        if resent > 0 || self.window.parked() != self.parked {
+            self.parked = self.window.parked();
+            self.report();
+        }
+        Ok(())
+    }
+
+    /// Gives the window the records that it wants.
+    async fn load(&mut self) -> Result<(), Cause> {
+        let line = self.line;
+        let position = line.outbox.position();
+        if position.epoch != self.epoch {
+            return Err(Cause::NewLedger);
+        }
+        self.window.grew(position.last_sequence);
+        while let Some(want) = self.window.wants(Instant::now()) {
+            let (outbox, sequences, limit) =
+                (line.outbox.clone(), want.sequences.clone(), want.limit);
+            let records = if want.newest_first {
+                blocking(move || outbox.newest(sequences, limit)).await?
+            } else {
+                blocking(move || outbox.records(*sequences.start(), limit)).await?
+            };
+            let now = Now::read();
+            let is_live = |record: &Record| !is_historical(record, line.config.live_window, &now);
+            self.window.load(&want, &records, is_live, line.config.onvif, Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, piece: Piece) -> Result<(), Cause> {
+        let (sequence, part) = piece;
+        let Some(id) = self.window.id(sequence) else { return Ok(()) };
+        let outbox = self.line.outbox.clone();
+        let message = if let Part::Photo(kind) = part {
+            let jpeg = blocking(move || outbox.photo(id, kind)).await?;
+            jpeg.map(|jpeg| (Leaf::Evidence { read_id: id, kind }, jpeg))
+        } else {
+            let record = blocking(move || outbox.record(sequence)).await?;
+            let Some(record) = record.filter(|r| r.id == id) else {
+                // Evicted or purged since it was loaded; the ledger says so.
+                self.window.gone(sequence);
+                return Ok(());
+            };
+            if part == Part::Event {
+                let window = self.line.config.live_window;
+                let historical = is_historical(&record, window, &Now::read());
+                Some((event_leaf(record.kind), with_historical(&record.body, historical)))
+            } else {
+                let view = Event::from_json(&record.body).ok().map(|e| onvif::event(&e));
+                view.map(|v| (Leaf::Onvif, v.to_string().into_bytes()))
+            }
+        };
+        let Some((leaf, payload)) = message else {
+            self.window.skip(piece, Instant::now());
+            return Ok(());
+        };
+        let bytes = payload.len() + self.line.root.topic(leaf).len() + PACKET_OVERHEAD;
+        if bytes > self.max_packet {
+            self.line.health.metrics.uplink_refused_oversize.inc();
+            let limit = self.max_packet;
+            tracing::warn!(%id, ?part, bytes, limit, "message over the limit; not sent");
+            match part {
+                Part::Event => self.window.park(sequence),
+                _ => {
+                    self.complain(format!(
+                        "a message of {bytes} bytes is over the limit of {limit} and was not sent: \
+                         raise uplink.max_packet_bytes and the broker's limit, or lower [evidence]"
+                    ));
+                    self.window.skip(piece, Instant::now());
+                }
+            }
+            return Ok(());
+        }
+        self.window.charge(part, bytes, Instant::now());
+        let metrics = &self.line.health.metrics;
+        let sent = match part.lane() {
+            Lane::Events => &metrics.uplink_event_bytes,
+            Lane::CloseUps => &metrics.uplink_close_up_bytes,
+            Lane::Contexts => &metrics.uplink_context_bytes,
+        };
+        sent.inc_by(bytes as u64);
+        self.publish(leaf, QoS::AtLeastOnce, false, payload, Tag::Piece(piece))
+    }
+}
+
+const fn event_leaf(kind: Kind) -> Leaf {
+    match kind {
+        Kind::Read => Leaf::Reads,
+        Kind::UnreadPass => Leaf::UnreadPasses,
+        Kind::Ledger => Leaf::Ledger,
+    }
+}

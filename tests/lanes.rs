@@ -1,0 +1,297 @@
+//! Promise: after days without a line a new read is with the server at once, while what waited
+//! drains beside it, in order, each once; and a used-up cap of photos holds back no read.
+//!
+//! `MILEPOST_BACKLOG` sets the records that wait (default 3000), `MILEPOST_PHOTO_BYTES` the size of
+//! their context photos (default none): for measuring.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::HashMap,
+    ops::ControlFlow,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use harness::broker::{Broker, ROOT};
+use jiff::{SignedDuration, Timestamp};
+use milepost::{
+    config,
+    health::{Component, Health, Status},
+    outbox::{Entry, Outbox, Photo, Setup},
+    uplink::{
+        self,
+        central::{Seen, Summary, sha256_hex},
+        viewer::{self, Notice},
+    },
+};
+use milepost_wire::{PhotoInfo, PhotoKind, Root, examples};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Generous: everything below takes seconds.
+const LIMIT: Duration = Duration::from_secs(90);
+/// Generous; the target is 2 s.
+const LIVE_LIMIT: Duration = Duration::from_secs(10);
+/// Threads that fill the outbox; they share its commits.
+const FILLERS: u32 = 32;
+
+fn root() -> Root {
+    Root::new(ROOT[0], ROOT[1], ROOT[2]).unwrap()
+}
+
+fn number(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
+}
+
+fn open(folder: &Path, health: &Arc<Health>) -> Outbox {
+    let settings = config::Outbox {
+        directory: folder.join("outbox"),
+        max_records: 1_000_000,
+        max_photo_bytes: 4 << 30,
+        max_bytes: 1 << 40,
+        min_free_bytes: 0,
+    };
+    Outbox::open(Setup::plain(settings, root().source(), health.clone()).unwrap()).unwrap()
+}
+
+/// Keeps a read of so long ago, with photos of so many bytes.
+fn keep(outbox: &Outbox, age: Duration, photos: &[(PhotoKind, usize)]) -> Uuid {
+    let id = Uuid::now_v7();
+    let mut read = examples::read().data;
+    (read.read_id, read.boot_time) = (id, None);
+    read.captured_at = Timestamp::now() - SignedDuration::try_from(age).unwrap();
+    (read.evidence.plate, read.evidence.context) = (None, None);
+    let mut kept = Vec::new();
+    for &(kind, bytes) in photos {
+        let jpeg = [id.as_bytes().to_vec(), vec![7; bytes]].concat();
+        let info = PhotoInfo {
+            sha256: sha256_hex(&jpeg),
+            width_px: 1,
+            height_px: 1,
+            bytes: jpeg.len() as u64,
+        };
+        match kind {
+            PhotoKind::Plate => read.evidence.plate = Some(info),
+            PhotoKind::Context => read.evidence.context = Some(info),
+        }
+        kept.push(Photo { kind, jpeg });
+    }
+    outbox.keep(Entry::read(root().source(), read, kept)).unwrap();
+    id
+}
+
+struct Arrived {
+    at: Instant,
+    sequence: u64,
+    historical: bool,
+}
+
+/// What the server got, in the order of its coming.
+#[derive(Default)]
+struct Log {
+    order: Vec<Uuid>,
+    reads: HashMap<Uuid, Arrived>,
+    twice: u32,
+    connected: bool,
+}
+
+struct Server {
+    log: Arc<Mutex<Log>>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Summary>,
+}
+
+async fn server(broker: &Broker) -> Server {
+    let options = viewer::Options {
+        broker: broker.address(),
+        files: broker.files("server"),
+        agency: None,
+        site: None,
+        camera: None,
+        receipts: true,
+        save_evidence: None,
+    };
+    let (log, stop) = (Arc::<Mutex<Log>>::default(), CancellationToken::new());
+    let (shared, token) = (log.clone(), stop.clone());
+    let task = tokio::spawn(async move {
+        let on = move |notice: Notice<'_>, _: &Summary| {
+            let mut log = shared.lock().unwrap();
+            match notice {
+                Notice::Connected => log.connected = true,
+                Notice::Seen(Seen::Read { event, duplicate }) => {
+                    log.twice += u32::from(*duplicate);
+                    let arrived = Arrived {
+                        at: Instant::now(),
+                        sequence: event.ledger().unwrap().sequence,
+                        historical: event.historical.unwrap(),
+                    };
+                    if !duplicate {
+                        log.order.push(event.id);
+                        log.reads.insert(event.id, arrived);
+                    }
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        };
+        viewer::view(&options, &token, on).await.unwrap()
+    });
+    let server = Server { log, stop, task };
+    until("the server is connected", LIMIT, || server.log.lock().unwrap().connected).await;
+    server
+}
+
+async fn until(what: &str, limit: Duration, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < limit, "never came: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+struct Pole {
+    outbox: Outbox,
+    health: Arc<Health>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn send(outbox: &Outbox, health: &Arc<Health>, uplink: config::Uplink) -> Pole {
+    let [agency, site, camera] = ROOT.map(String::from);
+    let site = config::Site {
+        agency,
+        site,
+        camera,
+        latitude_deg: 0.0,
+        longitude_deg: 0.0,
+        heading_deg: 0.0,
+    };
+    let stop = CancellationToken::new();
+    let run = uplink::run(uplink, site, outbox.clone(), health.clone(), stop.clone());
+    let task = tokio::spawn(async move { run.await.unwrap() });
+    Pole { outbox: outbox.clone(), health: health.clone(), stop, task }
+}
+
+fn resident_mib() -> f64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: f64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096.0 / f64::from(1 << 20)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_read_is_there_at_once_while_days_of_reads_drain_in_order() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "max_queued_messages 10000");
+    let (waiting, photo) = (number("MILEPOST_BACKLOG", 3000), number("MILEPOST_PHOTO_BYTES", 0));
+    let health: Arc<Health> = Arc::default();
+    let outbox = open(scratch.path(), &health);
+    let photos: Vec<_> =
+        (photo > 0).then_some((PhotoKind::Context, photo as usize)).into_iter().collect();
+    std::thread::scope(|scope| {
+        for _ in 0..FILLERS {
+            scope.spawn(|| {
+                for _ in 0..waiting / FILLERS {
+                    keep(&outbox, Duration::from_secs(3600), &photos);
+                }
+            });
+        }
+    });
+    let waiting = u64::from(waiting / FILLERS * FILLERS);
+    assert_eq!(outbox.len(), waiting);
+    let server = server(&broker).await;
+    let before = resident_mib();
+    // Some minutes of reads are live still when the line comes back.
+    let fresh: Vec<_> = (0..40).map(|_| keep(&outbox, Duration::from_secs(60), &[])).collect();
+    let uplink = config::Uplink { resend_after: Duration::from_secs(600), ..broker.uplink() };
+    let (start, pole) = (Instant::now(), send(&outbox, &health, uplink));
+    let (mut live, mut most, mut drained) = (Vec::new(), before, None);
+    let photos = [(PhotoKind::Plate, 8_000), (PhotoKind::Context, 100_000)];
+    while drained.is_none() || live.len() < 10 {
+        let (outbox, kept) = (pole.outbox.clone(), Instant::now());
+        let id = tokio::task::spawn_blocking(move || keep(&outbox, Duration::ZERO, &photos));
+        live.push((id.await.unwrap(), kept));
+        sleep(Duration::from_millis(250)).await;
+        most = most.max(resident_mib());
+        let backlog = pole.health.metrics.uplink_backlog_events.get();
+        drained = drained.or((backlog >= waiting).then(|| start.elapsed()));
+        assert!(start.elapsed() < LIMIT + Duration::from_millis(20) * waiting as u32, "{backlog}");
+    }
+    until("the outbox is empty", LIMIT, || pole.outbox.is_empty()).await;
+    pole.stop.cancel();
+    pole.task.await.unwrap();
+
+    let log = std::mem::take(&mut *server.log.lock().unwrap());
+    let mut delays: Vec<Duration> =
+        live.iter().map(|(id, kept)| log.reads[id].at.duration_since(*kept)).collect();
+    delays.sort_unstable();
+    let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize];
+    println!(
+        "{waiting} waited; drained in {:?}, {:.0} a second; {} live reads meanwhile, kept to received \
+         p50 {:?} p95 {:?} p99 {:?} max {:?}; resident {before:.0} MiB before, {most:.0} at most",
+        drained.unwrap(),
+        waiting as f64 / drained.unwrap().as_secs_f64(),
+        delays.len(),
+        at(0.5),
+        at(0.95),
+        at(0.99),
+        at(1.0),
+    );
+    assert!(at(1.0) < LIVE_LIMIT);
+    let old: Vec<u64> = log
+        .order
+        .iter()
+        .map(|id| &log.reads[id])
+        .filter(|r| r.historical)
+        .map(|r| r.sequence)
+        .collect();
+    assert_eq!(old, (1..=waiting).collect::<Vec<u64>>(), "the backlog in order, marked as such");
+    assert_eq!(log.reads.len() as u64, waiting + (fresh.len() + live.len()) as u64);
+    assert_eq!(log.twice, 0);
+    let place = |id| log.order.iter().position(|o| o == id).unwrap();
+    assert!(place(&fresh[39]) < place(&fresh[0]), "while behind, the newest goes first");
+    server.stop.cancel();
+    server.task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_used_up_cap_of_context_photos_holds_back_no_read_and_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "");
+    let server = server(&broker).await;
+    let health: Arc<Health> = Arc::default();
+    let outbox = open(scratch.path(), &health);
+    let uplink = config::Uplink {
+        caps: config::Caps { contexts: Some(10_000), ..config::Caps::default() },
+        resend_after: Duration::from_secs(1),
+        ..broker.uplink()
+    };
+    let photos = [(PhotoKind::Plate, 500), (PhotoKind::Context, 5_000)];
+    for _ in 0..30 {
+        keep(&outbox, Duration::ZERO, &photos);
+    }
+    let pole = send(&outbox, &health, uplink);
+    until("every read", LIMIT, || server.log.lock().unwrap().reads.len() == 30).await;
+    let metrics = &pole.health.metrics;
+    until("what is held back is counted", LIMIT, || {
+        let (close_ups, held) =
+            (&metrics.uplink_close_up_bytes, &metrics.uplink_held_back_messages);
+        close_ups.get() > 30 * 500 && held.get() == 29
+    })
+    .await;
+    assert_eq!(metrics.uplink_held_back_bytes.get(), 29 * 5_016);
+    until("the cap is named", LIMIT, || {
+        let check = pole.health.checks()[&Component::Uplink].clone();
+        check.status == Status::Pass && check.output.contains("context_bytes_per_hour")
+    })
+    .await;
+    // Past two resends: what waits only for its photo is not sent again.
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(server.log.lock().unwrap().twice, 0);
+    assert_eq!(metrics.uplink_resent.get(), 0);
+    pole.stop.cancel();
+    pole.task.await.unwrap();
+    server.stop.cancel();
+    server.task.await.unwrap();
+}
