@@ -14,7 +14,7 @@ use std::{
 
 use clap::Args;
 use milepost_wire::{
-    EpochCause, Event, Header, LedgerEvent, PhotoKind, Read, RestartCause, TopicLevel,
+    EpochCause, Event, EvictionCause, Header, LedgerEvent, PhotoKind, Read, RestartCause, TopicLevel,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -313,8 +313,13 @@ impl Screen {
 fn ledger_line(event: &LedgerEvent) -> String {
     let (time, source, words) = match event {
         LedgerEvent::Eviction(Event { time, source, data, .. }) => {
-            let what = format!("{:?} ({:?})", data.evicted, data.cause).to_lowercase();
-            (time, source, format!("gave up {} {what}", data.records))
+            let why = match data.cause {
+                EvictionCause::MaxAge => "their time on it was over",
+                EvictionCause::Damaged => "they could not be read",
+                EvictionCause::FreeDisk => "its disk was full",
+                _ => "its store was full",
+            };
+            (time, source, format!("gave up {} {:?}: {why}", data.records, data.evicted))
         }
         LedgerEvent::Epoch(Event { time, source, data, .. }) => {
             let words = match data.cause {
