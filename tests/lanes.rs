@@ -26,11 +26,17 @@ use milepost::{
     },
 };
 use milepost_wire::{PhotoInfo, PhotoKind, Root, examples};
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Generous: everything below takes seconds.
+/// A context photo of 5000 bytes, its id in it and sealed.
+const SEALED_CONTEXT: i64 = 5_000 + 16 + 37;
+
 const LIMIT: Duration = Duration::from_secs(90);
 /// Generous; the target is 2 s.
 const LIVE_LIMIT: Duration = Duration::from_secs(10);
@@ -199,7 +205,8 @@ async fn a_new_read_is_there_at_once_while_days_of_reads_drain_in_order() {
         }
     });
     let waiting = u64::from(waiting / FILLERS * FILLERS);
-    assert_eq!(outbox.len(), waiting);
+    // And the ledger's own first entries.
+    assert_eq!(outbox.len(), waiting + FIRST_ENTRIES);
     let server = server(&broker).await;
     let before = resident_mib();
     // Some minutes of reads are live still when the line comes back.
@@ -280,7 +287,7 @@ async fn a_used_up_cap_of_context_photos_holds_back_no_read_and_is_named() {
         close_ups.get() > 30 * 500 && held.get() == 29
     })
     .await;
-    assert_eq!(metrics.uplink_held_back_bytes.get(), 29 * 5_016);
+    assert_eq!(metrics.uplink_held_back_bytes.get(), 29 * SEALED_CONTEXT);
     until("the cap is named", LIMIT, || {
         let check = pole.health.checks()[&Component::Uplink].clone();
         check.status == Status::Pass && check.output.contains("context_bytes_per_hour")
@@ -290,6 +297,65 @@ async fn a_used_up_cap_of_context_photos_holds_back_no_read_and_is_named() {
     sleep(Duration::from_secs(3)).await;
     assert_eq!(server.log.lock().unwrap().twice, 0);
     assert_eq!(metrics.uplink_resent.get(), 0);
+    pole.stop.cancel();
+    pole.task.await.unwrap();
+    server.stop.cancel();
+    server.task.await.unwrap();
+}
+
+/// A forwarder to the broker that passes so many bytes a second towards it.
+async fn slow_line(port: u16, bytes_per_s: usize) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((from, _)) = listener.accept().await {
+            let to = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let ((mut up, mut down), (mut back, mut on)) = (from.into_split(), to.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut back, &mut down).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; bytes_per_s / 20];
+                while let Ok(n @ 1..) = up.read(&mut bytes).await {
+                    sleep(Duration::from_secs_f64(n as f64 / bytes_per_s as f64)).await;
+                    if on.write_all(&bytes[..n]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    here
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_slow_line_a_new_read_does_not_wait_for_the_backlogs_photos() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "");
+    let server = server(&broker).await;
+    let health: Arc<Health> = Arc::default();
+    let outbox = open(scratch.path(), &health);
+    for _ in 0..120 {
+        keep(&outbox, Duration::from_secs(3600), &[(PhotoKind::Context, 50_000)]);
+    }
+    // 512 kbit/s: the backlog's photos alone take a minute and a half.
+    let port = slow_line(broker.address().port, 64_000).await;
+    let uplink = config::Uplink {
+        broker: format!("localhost:{port}"),
+        resend_after: Duration::from_secs(600),
+        ..broker.uplink()
+    };
+    let pole = send(&outbox, &health, uplink);
+    let mut delays = Vec::new();
+    for _ in 0..15 {
+        sleep(Duration::from_secs(1)).await;
+        let (outbox, kept) = (pole.outbox.clone(), Instant::now());
+        let id = tokio::task::spawn_blocking(move || keep(&outbox, Duration::ZERO, &[]));
+        let id = id.await.unwrap();
+        until("the new read", LIMIT, || server.log.lock().unwrap().reads.contains_key(&id)).await;
+        delays.push(server.log.lock().unwrap().reads[&id].at.duration_since(kept));
+    }
+    println!("on a slow line, kept to received: {delays:?}");
+    assert!(pole.outbox.len() > 10, "there was a backlog all the time");
+    assert!(*delays.iter().max().unwrap() < LIVE_LIMIT);
     pole.stop.cancel();
     pole.task.await.unwrap();
     server.stop.cancel();

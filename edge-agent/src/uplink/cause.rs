@@ -33,8 +33,6 @@ pub enum Cause {
     Closed(String),
     /// The protocol was broken.
     Protocol(String),
-    /// Our own store was damaged and a new ledger began: what was under way counts no more.
-    NewLedger,
     /// Our own outbox could not be read.
     Outbox(String),
 }
@@ -74,7 +72,6 @@ impl fmt::Display for Cause {
                  clients with the same name put each other out"
             ),
             Self::Protocol(why) => write!(f, "the broker does not speak as expected ({why})"),
-            Self::NewLedger => f.write_str("a new ledger began, as the store before was damaged"),
             Self::Outbox(why) => write!(f, "the outbox can't be read: {why}"),
         }
     }

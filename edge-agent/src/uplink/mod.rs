@@ -107,19 +107,11 @@ pub async fn run(
             return Err(error);
         }
     };
-    let fresh = |config: &config::Uplink| {
-        window::Window::new(config.delivery, config.resend_after, config.caps)
-    };
-    let mut window = fresh(&config);
-    let mut epoch = outbox.position().epoch;
+    let mut window = window::Window::new(config.delivery, config.resend_after, config.caps);
     let line = line::Line { config, root, address, outbox, health };
     let mut pause = BACKOFF_MIN;
     loop {
         let started = Instant::now();
-        if line.outbox.position().epoch != epoch {
-            epoch = line.outbox.position().epoch;
-            window = fresh(&line.config);
-        }
         let end = session::run(&line, &mut window, &shutdown).await;
         window.disconnected();
         line.health.metrics.uplink_connected.set(0);

@@ -4,7 +4,8 @@
 //! A live event waits behind the bytes that went into the line before it. So that this wait stays
 //! short on a slow line, what a message waited there is measured (its time to the acknowledgement,
 //! less the quickest on this connection, which is the way itself): above [`LONG_WAIT`] half as much
-//! may be under way from then on, below it slowly more again.
+//! may be under way from then on, below it slowly more again; and after a photo that took longer,
+//! one photo at a time until one takes less.
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub struct Pace {
     quickest: Option<Duration>,
     most: f64,
     slots: f64,
+    slow_photos: bool,
 }
 
 impl Pace {
@@ -25,14 +27,18 @@ impl Pace {
     #[expect(clippy::cast_precision_loss, reason = "a few slots")]
     pub fn new(most: usize) -> Self {
         let most = most.max(1) as f64;
-        Self { quickest: None, most, slots: most }
+        Self { quickest: None, most, slots: most, slow_photos: false }
     }
 
     /// A message was acknowledged after `took`.
-    pub fn acknowledged(&mut self, took: Duration) {
+    pub fn acknowledged(&mut self, took: Duration, is_photo: bool) {
         let quickest = self.quickest.map_or(took, |q| q.min(took));
         self.quickest = Some(quickest);
-        self.slots = if took - quickest > LONG_WAIT {
+        let is_long = took - quickest > LONG_WAIT;
+        if is_photo {
+            self.slow_photos = is_long;
+        }
+        self.slots = if is_long {
             (self.slots / 2.0).max(1.0)
         } else {
             (self.slots + 1.0 / self.slots).min(self.most)
@@ -46,10 +52,10 @@ impl Pace {
         self.slots as usize
     }
 
-    /// Whether less than everything may be under way.
+    /// Whether photos go one at a time.
     #[must_use]
-    pub fn is_slow(&self) -> bool {
-        self.slots < self.most / 2.0
+    pub fn has_slow_photos(&self) -> bool {
+        self.slow_photos
     }
 }
 
@@ -60,23 +66,29 @@ mod tests {
     #[test]
     fn a_slow_line_gets_one_at_a_time_and_a_mended_one_everything_again() {
         let mut pace = Pace::new(16);
-        pace.acknowledged(Duration::from_millis(100));
-        assert_eq!((pace.slots(), pace.is_slow()), (16, false));
+        pace.acknowledged(Duration::from_millis(100), true);
+        assert_eq!((pace.slots(), pace.has_slow_photos()), (16, false));
         for _ in 0..5 {
-            pace.acknowledged(Duration::from_secs(3));
+            pace.acknowledged(Duration::from_secs(3), true);
         }
-        assert_eq!((pace.slots(), pace.is_slow()), (1, true));
+        assert_eq!((pace.slots(), pace.has_slow_photos()), (1, true));
         for _ in 0..200 {
-            pace.acknowledged(Duration::from_millis(300));
+            pace.acknowledged(Duration::from_millis(300), false);
         }
-        assert_eq!((pace.slots(), pace.is_slow()), (16, false));
+        assert_eq!(
+            (pace.slots(), pace.has_slow_photos()),
+            (16, true),
+            "events say nothing of photos"
+        );
+        pace.acknowledged(Duration::from_millis(300), true);
+        assert!(!pace.has_slow_photos());
     }
 
     #[test]
     fn a_long_way_is_not_a_slow_line() {
         let mut pace = Pace::new(16);
         for _ in 0..50 {
-            pace.acknowledged(Duration::from_millis(2500));
+            pace.acknowledged(Duration::from_millis(2500), true);
         }
         assert_eq!(pace.slots(), 16);
     }

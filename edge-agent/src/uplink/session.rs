@@ -63,8 +63,6 @@ enum Tag {
 struct Session<'a> {
     line: &'a Line,
     window: &'a mut Window,
-    /// The ledger that the window's sequences count in.
-    epoch: Uuid,
     client: AsyncClient,
     published: VecDeque<Tag>,
     acknowledging: HashMap<u16, Tag>,
@@ -72,8 +70,8 @@ struct Session<'a> {
     /// When the broker last acknowledged something, or nothing was in flight.
     answered_at: Instant,
     complaint: Option<String>,
-    /// What the last report said of it.
-    parked: u64,
+    /// What the last report said: events parked, and that a cap holds something back.
+    told: (u64, bool),
 }
 
 /// Runs one connection until it is lost or `shutdown` is cancelled.
@@ -120,14 +118,13 @@ impl<'a> Session<'a> {
         Self {
             line,
             window,
-            epoch: line.outbox.position().epoch,
             client,
             published: VecDeque::new(),
             acknowledging: HashMap::new(),
             max_packet,
             answered_at: Instant::now(),
             complaint: None,
-            parked: 0,
+            told: (0, false),
         }
     }
 
@@ -335,9 +332,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn report(&self) {
+    fn report(&mut self) {
         let (overdue, parked) = (self.window.overdue(), self.window.parked());
         let held = self.window.held(Instant::now());
+        self.told = (parked, held.messages > 0);
         let Address { host, port } = &self.line.address;
         let (status, output) = if let Some(complaint) = &self.complaint {
             (Status::Warn, complaint.clone())

@@ -157,7 +157,7 @@ impl Window {
         let most = (limit - LIVE_RESERVE.min(limit - 1)).min(self.pace.slots());
         let is_live = flying.live > 0 || self.live_until.is_some_and(|until| until > now);
         let backlog = if is_live { BACKLOG_SLOTS } else { limit };
-        let photos = if self.pace.is_slow() { 1 } else { MAX_PHOTOS_IN_FLIGHT };
+        let photos = if self.pace.has_slow_photos() { 1 } else { MAX_PHOTOS_IN_FLIGHT };
         Room {
             all: limit.saturating_sub(flying.all),
             others: most.saturating_sub(flying.all - flying.live_events),
@@ -238,7 +238,7 @@ impl Window {
     /// The broker answered; a part that is not under way is ignored.
     pub fn answered(&mut self, piece: Piece, answer: Answer, now: Instant) {
         let Some(State::InFlight(since)) = self.state(piece) else { return };
-        self.pace.acknowledged(now.saturating_duration_since(since));
+        self.pace.acknowledged(now.saturating_duration_since(since), piece.1.is_photo());
         let taken = match answer {
             Answer::Accepted => true,
             Answer::NoSubscribers => self.delivery == Delivery::Receipt || piece.1 == Part::Onvif,

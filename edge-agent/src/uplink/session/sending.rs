@@ -30,8 +30,10 @@ impl Session<'_> {
         metrics.uplink_held_back_bytes.set(held.bytes.cast_signed());
         let resent = self.window.take_resent();
         metrics.uplink_resent.inc_by(resent);
-        if resent > 0 || self.window.parked() != self.parked {
-            self.parked = self.window.parked();
+        // That nothing is held back any more is told with the next heartbeat: it may change with
+        // every message.
+        let (parked, held_back) = self.told;
+        if resent > 0 || self.window.parked() != parked || (held.messages > 0 && !held_back) {
             self.report();
         }
         Ok(())
@@ -40,11 +42,7 @@ impl Session<'_> {
     /// Gives the window the records that it wants.
     async fn load(&mut self) -> Result<(), Cause> {
         let line = self.line;
-        let position = line.outbox.position();
-        if position.epoch != self.epoch {
-            return Err(Cause::NewLedger);
-        }
-        self.window.grew(position.last_sequence);
+        self.window.grew(line.outbox.position());
         while let Some(want) = self.window.wants(Instant::now()) {
             let (outbox, sequences, limit) =
                 (line.outbox.clone(), want.sequences.clone(), want.limit);

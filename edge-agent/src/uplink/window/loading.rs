@@ -9,6 +9,8 @@
 //! Room for a live record is made by putting back what can wait: older live events, records of which
 //! only photos are left, and those that were sent again and again without a receipt.
 
+use milepost_wire::LedgerPosition;
+
 use super::*;
 use crate::outbox::{Kind, Record};
 
@@ -22,7 +24,7 @@ pub const MAX_BACKLOG: usize = 512;
 pub const LIVE_AHEAD: usize = 64;
 /// Messages of a lane of the backlog that wait, before more is loaded.
 pub const BACKLOG_AHEAD: usize = 16;
-/// Records loaded at once. With their bodies they take at most 400 kB until the window has them.
+/// Records loaded at once; with their bodies at most 400 kB, until the window has taken them.
 pub const BATCH: usize = 64;
 /// A record sent so often without a receipt makes room in the backlog for others.
 pub const MAX_TRIES: u32 = 3;
@@ -55,6 +57,8 @@ pub struct Want {
 /// Where the sequences are that are not tracked and not done.
 #[derive(Debug, Default)]
 pub(super) struct Shelves {
+    /// Whose sequences these are.
+    epoch: Option<Uuid>,
     /// The highest sequence that it has heard of.
     top: u64,
     /// Not loaded yet.
@@ -143,8 +147,15 @@ impl Shelves {
 }
 
 impl Window {
-    /// The outbox has given sequences up to `last`.
-    pub fn grew(&mut self, last: u64) {
+    /// The outbox has given sequences up to the position's last. Those of another epoch mean other
+    /// records: what it had of a store that was replaced is forgotten.
+    pub fn grew(&mut self, position: LedgerPosition) {
+        let LedgerPosition { epoch, last_sequence: last } = position;
+        if self.shelves.epoch.replace(epoch).is_some_and(|before| before != epoch) {
+            self.drop_all(0..=u64::MAX);
+            self.shelves = Shelves { epoch: Some(epoch), ..Shelves::default() };
+            self.done.clear();
+        }
         if last > self.shelves.top {
             self.shelves.unloaded.insert(self.shelves.top + 1..=last);
             self.shelves.top = last;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use milepost_wire::PhotoKind;
+use milepost_wire::{LedgerPosition, PhotoKind};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
@@ -33,6 +33,7 @@ struct Pole {
     /// Photos of each record that is there.
     outbox: BTreeMap<u64, usize>,
     last: u64,
+    epoch: Uuid,
     old: u64,
     now: Instant,
     onvif: bool,
@@ -46,6 +47,7 @@ impl Pole {
             window: Window::new(delivery, RESEND, caps),
             outbox: BTreeMap::new(),
             last: 0,
+            epoch: Uuid::nil(),
             old: 0,
             now: Instant::now(),
             onvif: false,
@@ -66,7 +68,7 @@ impl Pole {
     }
 
     fn next(&mut self) -> Option<Piece> {
-        self.window.grew(self.last);
+        self.window.grew(LedgerPosition { epoch: self.epoch, last_sequence: self.last });
         while let Some(want) = self.window.wants(self.now) {
             assert!(want.limit > 0);
             let record = |(s, photos): (&u64, &usize)| record(*s, *photos);
@@ -323,6 +325,40 @@ fn what_was_acknowledged_is_not_sent_again_on_the_next_connection() {
     pole.window.disconnected();
     pole.window.connected(None);
     assert_eq!(pole.settle(), [(1, CONTEXT)]);
+}
+
+#[test]
+fn on_a_slow_line_a_live_event_waits_for_one_photo_at_most() {
+    let mut pole = Pole::with(Delivery::Receipt, 400, |_| 2);
+    pole.old = 390;
+    let takes_ms = |p: &Piece| if p.1.is_photo() { 2000 } else { 50 };
+    let mut line: Vec<Piece> = Vec::new();
+    for round in 1..400 {
+        line.extend(pole.drain());
+        if round > 100 && round % 10 == 0 {
+            let before: u64 = line.iter().map(takes_ms).sum();
+            assert!(before <= 3000, "{before} ms of {line:?}");
+            let new = pole.keep(2);
+            line.push(pole.next().unwrap());
+            assert_eq!(line.last(), Some(&(new, Part::Event)), "a live event goes at once");
+        }
+        // First in, first out: a photo takes two seconds of the line, an event little.
+        let piece = line.remove(0);
+        pole.now += Duration::from_millis(takes_ms(&piece));
+        pole.accept(piece);
+    }
+}
+
+#[test]
+fn records_of_a_store_that_was_replaced_are_not_taken_for_the_new_ones() {
+    let mut pole = Pole::with(Delivery::Receipt, 20, |_| 0);
+    pole.drain();
+    pole.receipt(3);
+    (pole.epoch, pole.last) = (Uuid::max(), 2);
+    pole.outbox.retain(|s, _| *s <= 2);
+    assert_eq!(events(&pole.settle()), [1, 2]);
+    assert!(pole.delete().is_empty(), "the receipt was for another record");
+    assert_eq!(pole.window.in_flight(), 0);
 }
 
 #[test]
