@@ -13,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::broker::{Broker, ROOT};
+use harness::{
+    broker::{Broker, ROOT},
+    pole::FIRST_ENTRIES,
+};
 use jiff::{SignedDuration, Timestamp};
 use milepost::{
     config,
@@ -33,10 +36,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Generous: everything below takes seconds.
 /// A context photo of 5000 bytes, its id in it and sealed.
 const SEALED_CONTEXT: i64 = 5_000 + 16 + 37;
 
+/// Generous: everything below takes seconds.
 const LIMIT: Duration = Duration::from_secs(90);
 /// Generous; the target is 2 s.
 const LIVE_LIMIT: Duration = Duration::from_secs(10);

@@ -227,6 +227,11 @@ mod tests {
         assert_eq!(source("7F7F0101", "", 10), None, "its own clock is no reference");
         assert_eq!(chrony(&tracking("00000000", "", 0, "Not synchronised")), None);
         assert_eq!(chrony("506 Cannot talk to daemon"), None);
+        // As chrony 4.3 printed it.
+        let seen = "7F000001,127.0.0.1,2,1795765243.940266764,-0.000001550,0.000000058,\
+                    0.000000197,0.002,0.002,0.167,0.000006574,0.000002285,0.5,Normal\n";
+        let word = chrony(seen).unwrap();
+        assert_eq!((word.source, word.bound), (ClockSource::Ntp, Some(Duration::from_nanos(7122))));
         let word = chrony(&tracking("C0000201", "192.0.2.1", 3, "Normal")).unwrap();
         assert_eq!(word.bound, Some(Duration::from_micros(250 + 1500 + 5000)));
     }

@@ -62,6 +62,7 @@ pub fn watch(
         let state = keeper.state(look.discipline);
         let (status, output) = report(&asked, &state);
         health.set(Component::Clock, status, output);
+        health.fact("Clock", kept_by(&state));
         let (step, reference) = watcher.conclude(&look, step, state);
         if let Some(step) = step {
             tracing::warn!(step_s = step.step_s, "the clock was set");
@@ -155,6 +156,16 @@ impl Watcher {
     }
 }
 
+/// What keeps the clock.
+fn kept_by(state: &State) -> String {
+    let by = state.by.map(|by| format!(" ({by})")).unwrap_or_default();
+    match state.source {
+        ClockSource::Unsynchronised => "not synchronised".into(),
+        ClockSource::Kernel => format!("synchronised, to what is not known{by}"),
+        source => format!("synchronised by {}{by}", source.title()),
+    }
+}
+
 /// What the health page says about the clock.
 fn report(asked: &io::Result<Discipline>, state: &State) -> (Status, String) {
     match (asked, state.source) {
@@ -164,20 +175,16 @@ fn report(asked: &io::Result<Discipline>, state: &State) -> (Status, String) {
              (e.g. chrony) and check that its servers are reachable"
                 .into(),
         ),
-        (Ok(_), source) => {
-            let by = state.by.map(|by| format!(" ({by})")).unwrap_or_default();
-            let kept = match source {
-                ClockSource::Kernel => "synchronised, to what is not known".into(),
-                source => format!("synchronised by {}", source.title()),
-            };
+        (Ok(_), _) => {
+            let kept = kept_by(state);
             match state.bound {
                 Some(bound) => {
                     let ms = bound.as_millis() + 1;
-                    (Status::Pass, format!("{kept}{by}, at most {ms} ms off"))
+                    (Status::Pass, format!("{kept}, at most {ms} ms off"))
                 }
                 None => (
                     Status::Warn,
-                    format!("{kept}{by}, how far off is not known: use chrony, which says so"),
+                    format!("{kept}, how far off is not known: use chrony, which says so"),
                 ),
             }
         }
