@@ -1,7 +1,7 @@
 //! The data keys of one folder: sealing with the current one, unsealing with any that is left.
 //!
-//! A new key is made when the current one has sealed for its [`KeyUse::life`], or
-//! [`MAX_MESSAGES_PER_KEY`]. A key whose file was destroyed, by whichever process, is forgotten at its
+//! A new key is made when the current one has sealed for its [`KeyUse::life`] or
+//! [`MAX_MESSAGES_PER_KEY`], and after a restart of the machine. A key whose file was destroyed, by whichever process, is forgotten at its
 //! next use: memory does not outlive the file.
 //!
 //! Invariants: a key's file is durable before it seals; a key never seals at an age at which it may be
@@ -236,7 +236,7 @@ impl Keyring {
     /// # Errors
     /// As [`Self::destroy`].
     pub fn destroy_aged(&self, max_age: Duration) -> Result<Vec<KeyId>, SealingError> {
-        let destroyed = destroy_aged_files(&self.0.folder, self.0.clock.now(), max_age)?;
+        let destroyed = destroy_aged_files(&self.0.folder, &*self.0.clock, max_age)?;
         self.write().keys.retain(|id, _| !destroyed.contains(id));
         Ok(destroyed)
     }
@@ -299,9 +299,11 @@ impl Keyring {
 
     /// The key to seal with, made where it is due.
     fn current(&self, key_use: KeyUse) -> Result<Arc<Key>, SealingError> {
+        // None from before a restart: how long the machine was off may be known only later, and
+        // then that key is suddenly old.
         let may_seal = |key: &Key, grace: Duration| {
-            let age = self.0.clock.now() - key.label.made;
-            age < key_use.life() + grace
+            key.label.made > self.0.clock.began()
+                && self.0.clock.age(key.label.made) < key_use.life() + grace
         };
         let fresh = |key: &Key| {
             may_seal(key, Duration::ZERO)
@@ -421,14 +423,14 @@ pub(super) fn destroy_files(folder: &Path, keys: &[KeyId]) -> Result<(), Sealing
 /// key. Files whose label can't be read stay: nothing opens them.
 pub(super) fn destroy_aged_files(
     folder: &Path,
-    now: PoleTime,
+    clock: &dyn Clock,
     max_age: Duration,
 ) -> Result<Vec<KeyId>, SealingError> {
     let (ids, _) = key_file::list(folder)?;
     let labels = ids.iter().filter_map(|id| key_file::read(folder, *id).ok().flatten());
     let aged = labels
         .map(|file| file.label)
-        .filter(|label| now - label.made >= label.key_use.max_age(max_age))
+        .filter(|label| clock.age(label.made) >= label.key_use.max_age(max_age))
         .map(|label| label.id)
         .collect::<Vec<_>>();
     destroy_files(folder, &aged)?;

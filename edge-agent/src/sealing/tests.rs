@@ -165,6 +165,16 @@ fn held_records_outlive_the_age_but_not_two_years() {
 }
 
 #[test]
+fn what_was_sealed_after_a_restart_is_not_made_older_by_the_time_switched_off() {
+    let (_folder, clock, ring) = fixture();
+    let before = ring.seal(b"a", PLAIN).unwrap();
+    clock.restart(3 * 24 * HOUR);
+    let after = ring.seal(b"a", PLAIN).unwrap();
+    assert_eq!(ring.destroy_aged(3 * 24 * HOUR).unwrap(), [Keyring::key_of(&before).unwrap()]);
+    assert_eq!(ring.unseal(b"a", &after).unwrap(), PLAIN);
+}
+
+#[test]
 fn no_configured_age_keeps_anything_over_two_years() {
     let (_folder, clock, ring) = fixture();
     let sealed = ring.seal(b"a", PLAIN).unwrap();
