@@ -14,7 +14,8 @@ use std::{
 
 use clap::Args;
 use milepost_wire::{
-    EpochCause, Event, EvictionCause, Header, LedgerEvent, PhotoKind, Read, RestartCause, TopicLevel,
+    EpochCause, Event, EvictionCause, Header, LedgerEvent, PhotoKind, Read, RestartCause,
+    TopicLevel,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
