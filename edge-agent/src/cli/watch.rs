@@ -201,6 +201,7 @@ impl Screen {
             Seen::Complete { root, id, new_read } => {
                 json!({ "kind": "complete", "source": root.source(), "id": id, "new_read": new_read })
             }
+            Seen::Response(event) => json!({ "kind": "response", "event": event }),
             Seen::Status(event) => json!({ "kind": "status", "event": event }),
             Seen::Heartbeat(event) => json!({ "kind": "heartbeat", "event": event }),
             Seen::Bad { topic, why } => json!({ "kind": "bad", "topic": topic, "why": why }),
@@ -258,6 +259,16 @@ impl Screen {
                 event.data.state,
                 if event.data.unexpected { ", lost by the broker" } else { "" }
             ),
+            Seen::Response(event) => {
+                let why = event.data.why.as_deref().map_or(String::new(), |why| format!(": {why}"));
+                let (id, outcome) = (event.data.command_id, event.data.outcome);
+                writeln!(
+                    out,
+                    "{:<23.23}  {}  command {id} {outcome:?}{why}",
+                    event.time.to_string(),
+                    event.source.root()
+                )
+            }
             Seen::Heartbeat(_) => Ok(()),
             Seen::Bad { topic, why } => writeln!(out, "not understood on {topic}: {why}"),
         }?;
@@ -350,6 +361,10 @@ fn ledger_line(event: &LedgerEvent) -> String {
                 source,
                 format!("{records} records came over from a damaged store, {failed} did not"),
             )
+        }
+        LedgerEvent::Hold(Event { time, source, data, .. }) => {
+            let what = if data.held { "on hold" } else { "released" };
+            (time, source, format!("{} records {what}", data.ids.len()))
         }
         LedgerEvent::Manifest(Event { time, source, data, .. }) => {
             (time, source, format!("signed for {} to {} of its ledger", data.from, data.to))

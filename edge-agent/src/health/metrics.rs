@@ -42,6 +42,8 @@ pub struct Metrics {
     pub uplink_backlog_events: Counter,
     pub receipts: Counter,
     pub receipts_ignored: Counter,
+    pub commands: Counter,
+    pub commands_ignored: Counter,
     pub frames_per_second: Gauge<f64, AtomicU64>,
     pub process_resident_bytes: Gauge,
     pub process_open_fds: Gauge,
@@ -92,6 +94,8 @@ impl Default for Metrics {
             uplink_backlog_events: Counter::default(),
             receipts: Counter::default(),
             receipts_ignored: Counter::default(),
+            commands: Counter::default(),
+            commands_ignored: Counter::default(),
             frames_per_second: Gauge::default(),
             process_resident_bytes: Gauge::default(),
             process_open_fds: Gauge::default(),
@@ -173,6 +177,12 @@ impl Metrics {
             "time_corrections",
             "Records whose true time was found later",
             &self.time_corrections,
+        );
+        counter("commands", "Commands of the server that were answered", &self.commands);
+        counter(
+            "commands_ignored",
+            "Commands that were malformed or too many at once",
+            &self.commands_ignored,
         );
         counter(
             "local_connections_evicted",

@@ -135,17 +135,30 @@ fn what_is_past_its_time_is_purged_on_the_ledger_and_what_is_on_hold_stays() {
     for n in 1..=6 {
         outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 8)])).unwrap();
     }
-    outbox.hold(vec![Uuid::from_u128(2), Uuid::from_u128(5), Uuid::from_u128(99)], true).unwrap();
-    outbox.hold(vec![Uuid::from_u128(5)], false).unwrap();
+    let hold = |held, ids: &[u128]| {
+        let ids = ids.iter().copied().map(Uuid::from_u128).collect();
+        let (by, reason) = ("somebody".into(), "a case".into());
+        let command_id = Uuid::now_v7();
+        let request = HoldRequest { held, ids, by, reason, case_number: None, command_id };
+        outbox.hold(request).unwrap()
+    };
+    let held = hold(true, &[2, 5, 99]);
+    assert_eq!((held.sequence, held.missing), (Some(9), vec![Uuid::from_u128(99)]));
+    assert_eq!(hold(false, &[5]).sequence, Some(10));
+    assert_eq!(hold(true, &[99]).sequence, None);
     let aged: Vec<_> =
         keyring.keys().into_iter().filter(|k| k.key_use == KeyUse::Data).map(|k| k.id).collect();
     keyring.destroy(&aged).unwrap();
-    let gone = [1, 2, 3, 4, 5, 6, 7, 8].map(|s| outbox.record(s).unwrap().is_none());
-    assert_eq!(gone, [true, true, true, false, true, true, true, true], "only the held one opens");
+    let gone = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map(|s| outbox.record(s).unwrap().is_none());
+    assert_eq!(
+        gone,
+        [true, true, true, false, true, true, true, true, true, true],
+        "only the held one opens"
+    );
     until("the purge", || !ledger_events::<Eviction>(&outbox).is_empty());
     let purge = ledger_events::<Eviction>(&outbox).remove(0).data;
-    assert_eq!((purge.cause, purge.records), (EvictionCause::MaxAge, 7));
-    let ranges = [(1, 3), (5, 8)].map(|(from, to)| SequenceRange { from, to });
+    assert_eq!((purge.cause, purge.records), (EvictionCause::MaxAge, 9));
+    let ranges = [(1, 3), (5, 10)].map(|(from, to)| SequenceRange { from, to });
     assert_eq!(purge.sequences, ranges);
     let held = Uuid::from_u128(2);
     assert_eq!(outbox.photo(held, PhotoKind::Plate).unwrap(), Some(vec![2; 8]));

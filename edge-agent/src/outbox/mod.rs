@@ -19,6 +19,7 @@
 mod disk;
 mod generation;
 mod group;
+mod hold;
 mod limits;
 mod open;
 mod photos;
@@ -54,6 +55,7 @@ use uuid::Uuid;
 
 use crate::{config, health::Health, sealing::Keyring};
 
+pub use hold::{Held, HoldRequest};
 pub use sled_store::SledStore;
 pub use store::{Change, Fact, Kind, PhotoRef, Record, Store, StoreError, Stored};
 pub use upkeep::{ManifestRequest, Signer};
@@ -311,12 +313,12 @@ impl Outbox {
     }
 
     /// Puts records on hold (or ends it): they outlive the configured age and the limits, up to two
-    /// years. Ids that are not there are ignored.
+    /// years. Who asked is in the ledger.
     ///
     /// # Errors
     /// [`OutboxError::Store`].
-    pub fn hold(&self, ids: Vec<Uuid>, held: bool) -> Result<(), OutboxError> {
-        self.ask(|reply| writer::Command::Hold(ids, held, reply))
+    pub fn hold(&self, request: HoldRequest) -> Result<Held, OutboxError> {
+        self.ask(|reply| writer::Command::Hold(request, reply))
     }
 
     /// Signs for a stretch of the ledger; the sequence of the entry that carries it.

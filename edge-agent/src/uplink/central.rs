@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use milepost_wire::{
-    Event, EventError, Header, Heartbeat, Leaf, LedgerEvent, PhotoKind, Read, Root, Source, Status,
-    Topic, UnreadPass, event::Ledger,
+    Event, EventError, Header, Heartbeat, Leaf, LedgerEvent, PhotoKind, Read, Response, Root,
+    Source, Status, Topic, UnreadPass, event::Ledger,
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -58,6 +58,8 @@ pub enum Seen {
         /// A read, and not seen before.
         new_read: bool,
     },
+    /// A pole's answer to a command.
+    Response(Box<Event<Response>>),
     /// A pole's birth or end.
     Status(Box<Event<Status>>),
     /// How a pole is.
@@ -214,7 +216,10 @@ impl Central {
             Leaf::Health => {
                 Ok(vec![Seen::Heartbeat(Box::new(Event::from_json(payload).map_err(text)?))])
             }
-            Leaf::Receipts | Leaf::Onvif => Ok(Vec::new()),
+            Leaf::Responses => {
+                Ok(vec![Seen::Response(Box::new(Event::from_json(payload).map_err(text)?))])
+            }
+            Leaf::Receipts | Leaf::Commands | Leaf::Onvif => Ok(Vec::new()),
         }
     }
 

@@ -4,6 +4,7 @@
 //! queue, which is larger than everything that can be in it: so neither waits for the other.
 //! `Outgoing::Publish` comes in the order of publishing, which ties each packet id to its piece.
 
+mod commands;
 mod sending;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{Leaf, Receipt, StatusState};
+use milepost_wire::{Command, Leaf, Receipt, StatusState};
 use rumqttc::{
     Outgoing,
     v5::{
@@ -57,6 +58,7 @@ pub(super) enum End {
 #[derive(Debug, Clone, Copy)]
 enum Tag {
     Piece(Piece),
+    Response,
     Other,
 }
 
@@ -70,6 +72,10 @@ struct Session<'a> {
     /// When the broker last acknowledged something, or nothing was in flight.
     answered_at: Instant,
     complaint: Option<String>,
+    /// Waiting to be carried out.
+    commands: VecDeque<Command>,
+    /// The answer to a command is on its way.
+    answering: bool,
     /// What the last report said: events parked, and that a cap holds something back.
     told: (u64, bool),
 }
@@ -124,6 +130,8 @@ impl<'a> Session<'a> {
             max_packet,
             answered_at: Instant::now(),
             complaint: None,
+            commands: VecDeque::new(),
+            answering: false,
             told: (0, false),
         }
     }
@@ -134,16 +142,18 @@ impl<'a> Session<'a> {
         connected_at: Timestamp,
         shutdown: &CancellationToken,
     ) -> Result<(), Cause> {
-        let receipts = self.line.root.topic(Leaf::Receipts);
-        self.client
-            .try_subscribe(receipts, QoS::AtLeastOnce)
-            .map_err(|e| Cause::Protocol(e.to_string()))?;
+        for leaf in [Leaf::Receipts, Leaf::Commands] {
+            self.client
+                .try_subscribe(self.line.root.topic(leaf), QoS::AtLeastOnce)
+                .map_err(|e| Cause::Protocol(e.to_string()))?;
+        }
         let birth = status_event(self.line, connected_at, StatusState::Online, false)?;
         self.publish(Leaf::Status, QoS::AtLeastOnce, true, birth, Tag::Other)?;
         self.report();
         let mut changed = self.line.outbox.changed();
         let mut beat = time::interval(HEARTBEAT);
         loop {
+            self.obey().await?;
             self.fill().await?;
             let now = Instant::now();
             let wake = self.window.wake_at(now).unwrap_or(now + HEARTBEAT).max(now);
@@ -220,15 +230,17 @@ impl<'a> Session<'a> {
             }
             MqttEvent::Incoming(Incoming::PubAck(ack)) => {
                 self.answered_at = Instant::now();
-                if let Some(Tag::Piece(piece)) = self.acknowledging.remove(&ack.pkid) {
-                    self.acknowledged(piece, ack.reason);
+                match self.acknowledging.remove(&ack.pkid) {
+                    Some(Tag::Piece(piece)) => self.acknowledged(piece, ack.reason),
+                    Some(Tag::Response) => self.answering = false,
+                    _ => {}
                 }
             }
             MqttEvent::Incoming(Incoming::SubAck(ack)) => {
                 let taken = |c: &SubscribeReasonCode| matches!(c, SubscribeReasonCode::Success(_));
                 if !ack.return_codes.iter().all(taken) {
                     self.complain(format!(
-                        "the broker refuses our subscription to receipts ({:?}): check its access list",
+                        "the broker refuses our subscription to receipts or commands ({:?}): check its access list",
                         ack.return_codes
                     ));
                 }
@@ -237,6 +249,11 @@ impl<'a> Session<'a> {
                 if publish.topic == self.line.root.topic(Leaf::Receipts).as_bytes() =>
             {
                 self.receipt(&publish.payload);
+            }
+            MqttEvent::Incoming(Incoming::Publish(publish))
+                if publish.topic == self.line.root.topic(Leaf::Commands).as_bytes() =>
+            {
+                self.command(&publish.payload);
             }
             _ => {}
         }
