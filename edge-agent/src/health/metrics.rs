@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -31,6 +31,8 @@ pub struct Metrics {
     pub uplink_published: Counter,
     pub uplink_resent: Counter,
     pub uplink_refused_oversize: Counter,
+    pub uplink_takeovers: Counter,
+    pub certificate_expiry: Family<[(&'static str, &'static str); 1], Gauge>,
     pub receipts: Counter,
     pub receipts_ignored: Counter,
     pub frames_per_second: Gauge<f64, AtomicU64>,
@@ -70,6 +72,8 @@ impl Default for Metrics {
             uplink_published: Counter::default(),
             uplink_resent: Counter::default(),
             uplink_refused_oversize: Counter::default(),
+            uplink_takeovers: Counter::default(),
+            certificate_expiry: Family::default(),
             receipts: Counter::default(),
             receipts_ignored: Counter::default(),
             frames_per_second: Gauge::default(),
@@ -124,6 +128,11 @@ impl Metrics {
             "Messages refused for their size",
             &self.uplink_refused_oversize,
         );
+        counter(
+            "uplink_takeovers",
+            "Connections lost to another client under this pole's name",
+            &self.uplink_takeovers,
+        );
         counter("receipts", "Records that the server gave a receipt for", &self.receipts);
         counter(
             "receipts_ignored",
@@ -148,6 +157,11 @@ impl Metrics {
         gauge("process_open_fds", "Open files of this process", &self.process_open_fds);
         gauge("process_threads", "Threads of this process", &self.process_threads);
         gauge("local_connections", "Open local connections", &self.local_connections);
+        r.register(
+            "certificate_expiry_timestamp_seconds",
+            "End of our certificate, the authority's, the broker's and the revocation list, Unix time",
+            self.certificate_expiry.clone(),
+        );
         r.register(
             "frames_per_second",
             "Frames taken from the camera, mean of the last seconds",
