@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "a harness that can't be set up fails the test")]
 
 pub mod agent;
+pub mod authority;
 pub mod broker;
 pub mod clock;
 pub mod pole;

@@ -110,6 +110,7 @@ async fn watch(args: &WatchArgs) -> io::Result<Summary> {
             ca: args.ca.clone(),
             certificate: args.cert.clone(),
             key: args.key.clone(),
+            crl: None,
         },
         agency: args.agency.clone(),
         site: args.site.clone(),

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -40,6 +40,8 @@ pub struct Metrics {
     pub uplink_held_back_bytes: Gauge,
     pub uplink_backlog_records: Gauge,
     pub uplink_backlog_events: Counter,
+    pub uplink_takeovers: Counter,
+    pub certificate_expiry: Family<[(&'static str, &'static str); 1], Gauge>,
     pub receipts: Counter,
     pub receipts_ignored: Counter,
     pub commands: Counter,
@@ -92,6 +94,8 @@ impl Default for Metrics {
             uplink_held_back_bytes: Gauge::default(),
             uplink_backlog_records: Gauge::default(),
             uplink_backlog_events: Counter::default(),
+            uplink_takeovers: Counter::default(),
+            certificate_expiry: Family::default(),
             receipts: Counter::default(),
             receipts_ignored: Counter::default(),
             commands: Counter::default(),
@@ -166,6 +170,11 @@ impl Metrics {
             "Events of the backlog that the broker acknowledged: its rate is the drain rate",
             &self.uplink_backlog_events,
         );
+        counter(
+            "uplink_takeovers",
+            "Connections lost to another client under this pole's name",
+            &self.uplink_takeovers,
+        );
         counter("receipts", "Records that the server gave a receipt for", &self.receipts);
         counter(
             "receipts_ignored",
@@ -223,6 +232,11 @@ impl Metrics {
         gauge("process_open_fds", "Open files of this process", &self.process_open_fds);
         gauge("process_threads", "Threads of this process", &self.process_threads);
         gauge("local_connections", "Open local connections", &self.local_connections);
+        r.register(
+            "certificate_expiry_timestamp_seconds",
+            "End of our certificate, the authority's, the broker's and the revocation list, Unix time",
+            self.certificate_expiry.clone(),
+        );
         r.register(
             "frames_per_second",
             "Frames taken from the camera, mean of the last seconds",

@@ -273,6 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn ends_of_certificates_and_takeovers_are_metrics() {
+        let health = Health::default();
+        health.metrics.certificate_expiry.get_or_create(&[("certificate", "own")]).set(1);
+        health.metrics.uplink_takeovers.inc();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &health.registry()).unwrap();
+        for line in [
+            "alpr_certificate_expiry_timestamp_seconds{certificate=\"own\"} 1",
+            "alpr_uplink_takeovers_total 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
     fn facts_are_replaced_and_bounded() {
         let health = Health::default();
         health.fact("a", "1");
