@@ -12,7 +12,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 pub mod check;
+pub mod erase;
+pub mod purge;
 pub mod read;
+pub mod rekey;
 pub mod replay;
 pub mod run;
 mod surroundings;
@@ -68,6 +71,12 @@ pub enum Verb {
     Replay(replay::ReplayArgs),
     /// Show reads as they arrive, as a central server would receive them
     Watch(watch::WatchArgs),
+    /// Destroy what is over its age, without the agent
+    Purge(purge::PurgeArgs),
+    /// Wrap the data keys with another key: from a key file to a TPM credential, or to a new one
+    Rekey(rekey::RekeyArgs),
+    /// Make everything that the pole keeps unreadable, and delete it
+    Erase(erase::EraseArgs),
 }
 
 /// The whole program.
@@ -81,6 +90,9 @@ pub fn main() -> ExitCode {
         Verb::Read(args) => read::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Watch(args) => watch::run(&args),
+        Verb::Purge(args) => purge::run(&args),
+        Verb::Rekey(args) => rekey::run(&args),
+        Verb::Erase(args) => erase::run(&args),
     }
 }
 

@@ -320,6 +320,8 @@ impl Keyring {
         }
         match make(&self.0.folder, &state.kek, key_use, self.0.clock.now()) {
             Ok(key) => {
+                // Hourly: memory does not outlive the files of keys that nobody asks for.
+                state.keys.retain(|id, _| key_file::path(&self.0.folder, *id).exists());
                 state.keys.insert(key.label.id, key.clone());
                 Ok(key)
             }
