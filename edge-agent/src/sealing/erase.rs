@@ -60,7 +60,7 @@ pub enum EraseError {
 /// What was done. Signed as a JWS of the type [`RECEIPT_TYP`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// `agency/site/camera`.
+    /// The `source` of the camera's events.
     pub source: String,
     /// When it was done, by the pole's clock.
     pub erased_at: Timestamp,
@@ -114,9 +114,9 @@ pub fn lock(directory: &Path) -> Result<File, EraseError> {
 /// Erases everything. `_lock` is [`lock`]'s.
 #[must_use]
 pub fn erase(config: &Config, order: &Order, _lock: &File) -> Receipt {
-    let site = &config.site;
     let mut receipt = Receipt {
-        source: format!("{}/{}/{}", site.agency, site.site, site.camera),
+        // A parsed configuration always has one.
+        source: config.site.root().map(|root| root.source().to_string()).unwrap_or_default(),
         erased_at: Timestamp::now(),
         clock_synchronised: Discipline::ask().is_ok_and(|d| d.synchronised),
         reason: order.reason.clone(),

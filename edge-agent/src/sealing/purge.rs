@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Clock, KeyId, SealingError, blob, files, key_file, keyring};
+use super::{Clock, KeyId, SealingError, blob, files, key_file};
 
 /// Begins the name of each folder of photos: the one in use, and those set aside.
 pub const PHOTO_FOLDERS: &str = "photos";
@@ -59,7 +59,7 @@ impl Purger {
     /// [`SealingError::Io`]: something over its age may be left.
     pub fn run(&mut self, clock: &dyn Clock) -> Result<Purged, SealingError> {
         let mut purged = Purged {
-            keys: keyring::destroy_aged_files(&self.keys, clock, self.max_age)?,
+            keys: key_file::destroy_aged(&self.keys, clock, self.max_age)?,
             ..Purged::default()
         };
         let (left, _) = key_file::list(&self.keys)?;

@@ -63,7 +63,7 @@ fn all_is_gone_and_the_signed_receipt_says_what_was_done() {
     assert!(pole.erase(&["--yes", "--work-order", "W-1234"]));
 
     let receipt = pole.receipt();
-    assert_eq!(receipt.source, "demo-pd/main-st/north");
+    assert_eq!(receipt.source, "urn:milepost:demo-pd:main-st:north");
     assert_eq!((receipt.by.as_str(), receipt.reason.as_str()), ("R. Ortiz", "pole taken down"));
     assert_eq!(receipt.work_order.as_deref(), Some("W-1234"));
     assert_eq!(receipt.keys_destroyed, keys);

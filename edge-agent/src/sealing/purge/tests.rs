@@ -76,7 +76,7 @@ fn photos_whose_key_another_process_destroyed_go_at_the_next_run() {
     let mut pole = Pole::new(WEEK);
     let photo = pole.photo("photos/a-plate.jpg", KeyUse::Data);
     pole.purge();
-    keyring::destroy_files(pole.ring.folder(), &[pole.ring.keys()[0].id]).unwrap();
+    key_file::destroy(pole.ring.folder(), &[pole.ring.keys()[0].id]).unwrap();
     assert_eq!(pole.purge().photos, 1);
     assert!(!photo.exists());
 }
