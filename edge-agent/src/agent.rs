@@ -32,7 +32,7 @@ use crate::{
     outbox::{Entry, Outbox, OutboxError, Photo, Setup, Signer},
     recognise::{Finished, Recogniser},
     report::{self, Origin, Report},
-    sealing::Keyring,
+    sealing::{Keyring, Watchdog},
     supervise::Backoff,
     uplink,
     vision::VisionError,
@@ -109,6 +109,8 @@ pub fn run(config: Config) -> Result<(), AgentError> {
                 async move { local::serve_on(listener, &config.local, health, stop).await },
             )
         };
+        let retention =
+            Watchdog::start(&config, health.clone()).map_err(start("the retention watchdog"))?;
         let lamp = board::light(&config.lamp, &health);
 
         let (passes, to_keep) = mpsc::sync_channel(PASSES_WAITING);
@@ -145,6 +147,7 @@ pub fn run(config: Config) -> Result<(), AgentError> {
         let _ = endpoint.await;
         // Dark again: dropping the lamp is its safe off.
         drop(lamp);
+        drop(retention);
         Ok(())
     })
 }

@@ -21,7 +21,7 @@ use rustls::{
 
 use crate::{
     board,
-    config::{Config, Places, Problem},
+    config::{Config, Places, Problem, SealingKey},
     uplink::{tls, validity::Validity},
     vision::session::{LIBRARY_NAME, LIBRARY_VARIABLE, default_library},
 };
@@ -43,6 +43,9 @@ pub(super) fn look_at(config: &Config, places: &Places) -> Vec<Problem> {
     look.models(&config.vision.models_dir);
     look.onnxruntime(config.vision.onnxruntime_library.as_deref());
     look.folder("outbox.directory", &config.outbox.directory);
+    if let SealingKey::File(path) = &config.sealing.key {
+        look.private("sealing.key_file", path);
+    }
     let uplink = &config.uplink;
     look.certificates("uplink.ca_file", &uplink.ca_file);
     look.identity(&uplink.certificate_file, &uplink.key_file);

@@ -28,6 +28,8 @@ pub struct Metrics {
     pub outbox_store_bytes: Gauge,
     pub outbox_oldest_record_seconds: Gauge,
     pub outbox_evictions: Counter,
+    pub keys_destroyed: Counter,
+    pub photos_purged: Counter,
     pub uplink_connected: Gauge,
     pub uplink_connections: Counter,
     pub uplink_published: Counter,
@@ -82,6 +84,8 @@ impl Default for Metrics {
             outbox_store_bytes: Gauge::default(),
             outbox_oldest_record_seconds: Gauge::default(),
             outbox_evictions: Counter::default(),
+            keys_destroyed: Counter::default(),
+            photos_purged: Counter::default(),
             uplink_connected: Gauge::default(),
             uplink_connections: Counter::default(),
             uplink_published: Counter::default(),
@@ -141,6 +145,12 @@ impl Metrics {
             "outbox_evictions",
             "Records or photos evicted to keep the caps",
             &self.outbox_evictions,
+        );
+        counter("keys_destroyed", "Data keys destroyed at their age", &self.keys_destroyed);
+        counter(
+            "photos_purged",
+            "Photos deleted because their data key was destroyed",
+            &self.photos_purged,
         );
         counter("uplink_connections", "Connections made to the broker", &self.uplink_connections);
         counter(

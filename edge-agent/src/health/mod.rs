@@ -57,12 +57,20 @@ pub enum Component {
     Uplink,
     Clock,
     Lamp,
+    Sealing,
 }
 
 impl Component {
     /// Every component.
-    pub const ALL: [Self; 6] =
-        [Self::Capture, Self::Vision, Self::Outbox, Self::Uplink, Self::Clock, Self::Lamp];
+    pub const ALL: [Self; 7] = [
+        Self::Capture,
+        Self::Vision,
+        Self::Outbox,
+        Self::Uplink,
+        Self::Clock,
+        Self::Lamp,
+        Self::Sealing,
+    ];
 
     /// What people call it.
     #[must_use]
@@ -74,6 +82,7 @@ impl Component {
             Self::Uplink => "Central server",
             Self::Clock => "Clock",
             Self::Lamp => "Lamp",
+            Self::Sealing => "Storage encryption",
         }
     }
 
@@ -94,6 +103,7 @@ impl Component {
             Self::Uplink => "uplink",
             Self::Clock => "clock",
             Self::Lamp => "lamp",
+            Self::Sealing => "sealing",
         }
     }
 }

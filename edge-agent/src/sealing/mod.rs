@@ -22,12 +22,18 @@
 //! Nothing is ever deleted because it could not be unwrapped.
 
 pub mod blob;
+pub mod erase;
 mod files;
 pub mod kek;
 pub mod key_file;
 pub mod keyring;
+pub mod memory;
 pub mod pole_time;
+pub mod purge;
+pub mod watchdog;
 
+#[cfg(test)]
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +47,8 @@ use std::{
 pub use kek::{Kek, Protection};
 pub use keyring::{KeyInfo, Keyring};
 pub use pole_time::{Clock, ManualClock, PoleClock, PoleTime};
+pub use purge::{Purged, Purger};
+pub use watchdog::Watchdog;
 
 /// How long a data key seals before the next one is made. What is destroyed by age is destroyed in
 /// steps of this.
