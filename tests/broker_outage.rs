@@ -2,195 +2,23 @@
 //! photos, and leaves the outbox only then.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
-use harness::broker::{Broker, ROOT, pki};
+use harness::{
+    broker::Broker,
+    pole::{Pole, pole, root, server},
+};
 use milepost::{
     config::{self, Delivery},
-    health::{Component, Health, Status},
-    outbox::{Entry, Outbox, Photo},
-    uplink::{
-        self,
-        cause::Cause,
-        central::{Seen, Summary, sha256_hex},
-        viewer::{self, Notice},
-    },
+    uplink,
 };
-use milepost_wire::{Leaf, PhotoInfo, PhotoKind, Receipt, Root, SequenceRange, examples};
+use milepost_wire::{Leaf, Receipt, SequenceRange};
 use rumqttc::{
     Transport,
     v5::{AsyncClient, Event, Incoming, MqttOptions, mqttbytes::QoS},
 };
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// Generous: everything below takes seconds.
-const LIMIT: Duration = Duration::from_secs(90);
-
-fn root() -> Root {
-    Root::new(ROOT[0], ROOT[1], ROOT[2]).unwrap()
-}
-
-/// A pole without a camera: outbox and uplink.
-struct Pole {
-    outbox: Outbox,
-    health: Arc<Health>,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-}
-
-fn pole(folder: &Path, uplink: config::Uplink) -> Pole {
-    let health: Arc<Health> = Arc::default();
-    let settings = config::Outbox {
-        directory: folder.join("outbox"),
-        max_records: 100_000,
-        max_photo_bytes: 1 << 30,
-    };
-    let outbox = Outbox::open(&settings, root().source(), health.clone()).unwrap();
-    let [agency, site, camera] = ROOT.map(String::from);
-    let site = config::Site {
-        agency,
-        site,
-        camera,
-        latitude_deg: 0.0,
-        longitude_deg: 0.0,
-        heading_deg: 0.0,
-    };
-    let stop = CancellationToken::new();
-    let run = uplink::run(uplink, site, outbox.clone(), health.clone(), stop.clone());
-    let task = tokio::spawn(async move { run.await.unwrap() });
-    Pole { outbox, health, stop, task }
-}
-
-impl Pole {
-    /// Keeps a read with photos of about the given size; its id.
-    fn keep(&self, n: u32, photo_bytes: usize) -> Uuid {
-        let id = Uuid::now_v7();
-        let mut read = examples::read().data;
-        read.read_id = id;
-        read.captured_at = jiff::Timestamp::now();
-        let photos: Vec<_> =
-            [(PhotoKind::Plate, photo_bytes / 10 + 1), (PhotoKind::Context, photo_bytes)]
-                .map(|(kind, bytes)| Photo {
-                    kind,
-                    jpeg: [id.as_bytes().to_vec(), vec![n as u8; bytes]].concat(),
-                })
-                .into();
-        let info = |p: &Photo| PhotoInfo {
-            sha256: sha256_hex(&p.jpeg),
-            width_px: 1,
-            height_px: 1,
-            bytes: p.jpeg.len() as u64,
-        };
-        read.evidence.plate = Some(info(&photos[0]));
-        read.evidence.context = Some(info(&photos[1]));
-        self.outbox.keep(Entry::read(root().source(), read, photos)).unwrap();
-        id
-    }
-
-    async fn drained(&self) {
-        self.until("the outbox is empty", |p| p.outbox.is_empty()).await;
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let start = Instant::now();
-        while !holds(self) {
-            assert!(
-                start.elapsed() < LIMIT,
-                "never came: {what}; {} records left, {:?}",
-                self.outbox.len(),
-                self.health.checks()[&Component::Uplink]
-            );
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    fn says(&self, words: &str) -> bool {
-        self.health.checks()[&Component::Uplink].output.contains(words)
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap();
-    }
-}
-
-#[derive(Default)]
-struct Log {
-    /// Times each read came.
-    reads: BTreeMap<Uuid, u32>,
-    complete: BTreeSet<Uuid>,
-    sequences: BTreeSet<u64>,
-    historical: u32,
-    statuses: Vec<(bool, bool)>,
-    connected: u32,
-}
-
-/// A central server in the background.
-struct Server {
-    log: Arc<Mutex<Log>>,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<Summary>,
-}
-
-fn server(broker: &Broker, receipts: bool) -> Server {
-    let options = viewer::Options {
-        broker: broker.address(),
-        files: broker.files("server"),
-        agency: None,
-        site: None,
-        camera: None,
-        receipts,
-        save_evidence: None,
-    };
-    let log: Arc<Mutex<Log>> = Arc::default();
-    let stop = CancellationToken::new();
-    let (shared, token) = (log.clone(), stop.clone());
-    let task = tokio::spawn(async move {
-        let on = move |notice: Notice<'_>, _: &Summary| {
-            let mut log = shared.lock().unwrap();
-            match notice {
-                Notice::Connected => log.connected += 1,
-                Notice::Seen(Seen::Read { event, .. }) => {
-                    *log.reads.entry(event.id).or_default() += 1;
-                    log.sequences.insert(event.ledger().unwrap().sequence);
-                    log.historical += u32::from(event.historical.unwrap());
-                }
-                Notice::Seen(Seen::Complete { id, .. }) => drop(log.complete.insert(*id)),
-                Notice::Seen(Seen::Status(event)) => {
-                    let online = event.data.state == milepost_wire::StatusState::Online;
-                    log.statuses.push((online, event.data.unexpected));
-                }
-                _ => {}
-            }
-            ControlFlow::Continue(())
-        };
-        viewer::view(&options, &token, on).await.unwrap()
-    });
-    Server { log, stop, task }
-}
-
-impl Server {
-    async fn until(&self, what: &str, holds: impl Fn(&Log) -> bool) {
-        let start = Instant::now();
-        while !holds(&self.log.lock().unwrap()) {
-            assert!(start.elapsed() < LIMIT, "never came: {what}");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn stop(self) -> Summary {
-        self.stop.cancel();
-        self.task.await.unwrap()
-    }
-}
 
 /// Keeps 200 reads while the broker is killed and restarted five times, each time in the middle of
 /// sending. The next outage waits until the pole is back.
@@ -368,68 +196,6 @@ async fn receipts_that_are_wrong_unknown_or_doubled_harm_nothing() {
     assert_eq!(pole.health.metrics.uplink_connections.get(), 1);
     pole.stop().await;
     silent.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_wrong_with_a_certificate_is_named() {
-    let scratch = tempfile::tempdir().unwrap();
-    let broker = Broker::start(scratch.path(), "");
-    let foreign = scratch.path().join("foreign");
-    pki(&foreign);
-    let good = broker.uplink();
-    let cases = [
-        (
-            config::Uplink { ca_file: foreign.join("ca.crt"), ..good.clone() },
-            Cause::UnknownAuthority.to_string(),
-        ),
-        (
-            config::Uplink {
-                certificate_file: foreign.join("pole.crt"),
-                key_file: foreign.join("pole.key"),
-                ..good.clone()
-            },
-            "refuses our client certificate".into(),
-        ),
-        (
-            config::Uplink { certificate_file: "nowhere.crt".into(), ..good.clone() },
-            "certificate_file nowhere.crt".into(),
-        ),
-        (
-            config::Uplink { key_file: foreign.join("pole.key"), ..good.clone() },
-            "use the key that this certificate was made for".into(),
-        ),
-        (config::Uplink { broker: "localhost:1".into(), ..good }, "can't be reached".into()),
-    ];
-    for (n, (settings, words)) in cases.into_iter().enumerate() {
-        let pole = pole(&scratch.path().join(n.to_string()), settings);
-        pole.until(&words, |p| p.says(&words)).await;
-        let check = pole.health.checks()[&Component::Uplink].clone();
-        assert_eq!(check.status, Status::Fail, "{}", check.output);
-        pole.stop().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_under_another_name_is_refused() {
-    let scratch = tempfile::tempdir().unwrap();
-    let broker = Broker::start(scratch.path(), "");
-    // 127.0.0.2 is this machine as well, and not in the certificate; the broker is told to listen
-    // there by a forwarder.
-    let listener = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
-    let (there, port) = (listener.local_addr().unwrap(), broker.address().port);
-    tokio::spawn(async move {
-        while let Ok((mut from, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut to = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
-            });
-        }
-    });
-    let pole =
-        pole(scratch.path(), config::Uplink { broker: there.to_string(), ..broker.uplink() });
-    let words = Cause::WrongName.to_string();
-    pole.until("the wrong name is named", |p| p.says(&words)).await;
-    pole.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

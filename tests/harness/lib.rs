@@ -1,8 +1,10 @@
-//! What the end-to-end tests share: a broker, a stream, an agent as a process.
+//! What the end-to-end tests share: a broker, a stream, a pole without a camera, an agent as a
+//! process.
 #![allow(clippy::expect_used, reason = "a harness that can't be set up fails the test")]
 
 pub mod agent;
 pub mod broker;
+pub mod pole;
 mod program;
 pub mod rtsp;
 

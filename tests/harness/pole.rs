@@ -1,0 +1,218 @@
+//! A pole without a camera (outbox and uplink) and a central server, both inside the test.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use milepost::{
+    config,
+    health::{Component, Health},
+    outbox::{Entry, Outbox, Photo},
+    uplink::{
+        self,
+        central::{Seen, Summary, sha256_hex},
+        viewer::{self, Notice},
+    },
+};
+use milepost_wire::{PhotoInfo, PhotoKind, Root, StatusState, examples};
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::broker::{Broker, ROOT};
+
+/// Generous: what is waited for here takes seconds.
+pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// The pole's topics.
+#[must_use]
+pub fn root() -> Root {
+    Root::new(ROOT[0], ROOT[1], ROOT[2]).expect("names that may stand")
+}
+
+/// A pole without a camera: outbox and uplink.
+#[derive(Debug)]
+pub struct Pole {
+    /// Its outbox.
+    pub outbox: Outbox,
+    /// What it says of itself.
+    pub health: Arc<Health>,
+    /// Its uplink, to be cut off under it.
+    pub task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+/// Starts one with its outbox below `folder`.
+#[must_use]
+pub fn pole(folder: &Path, uplink: config::Uplink) -> Pole {
+    let health: Arc<Health> = Arc::default();
+    let settings = config::Outbox {
+        directory: folder.join("outbox"),
+        max_records: 100_000,
+        max_photo_bytes: 1 << 30,
+    };
+    let outbox = Outbox::open(&settings, root().source(), health.clone()).expect("an outbox");
+    let [agency, site, camera] = ROOT.map(String::from);
+    let site = config::Site {
+        agency,
+        site,
+        camera,
+        latitude_deg: 0.0,
+        longitude_deg: 0.0,
+        heading_deg: 0.0,
+    };
+    let stop = CancellationToken::new();
+    let run = uplink::run(uplink, site, outbox.clone(), health.clone(), stop.clone());
+    let task = tokio::spawn(async move { run.await.expect("usable settings") });
+    Pole { outbox, health, stop, task }
+}
+
+impl Pole {
+    /// Keeps a read with photos of about the given size; its id.
+    pub fn keep(&self, n: u32, photo_bytes: usize) -> Uuid {
+        let id = Uuid::now_v7();
+        let mut read = examples::read().data;
+        read.read_id = id;
+        read.captured_at = jiff::Timestamp::now();
+        let photos: Vec<_> =
+            [(PhotoKind::Plate, photo_bytes / 10 + 1), (PhotoKind::Context, photo_bytes)]
+                .map(|(kind, bytes)| Photo {
+                    kind,
+                    jpeg: [id.as_bytes().to_vec(), vec![n as u8; bytes]].concat(),
+                })
+                .into();
+        let info = |p: &Photo| PhotoInfo {
+            sha256: sha256_hex(&p.jpeg),
+            width_px: 1,
+            height_px: 1,
+            bytes: p.jpeg.len() as u64,
+        };
+        read.evidence.plate = Some(info(&photos[0]));
+        read.evidence.context = Some(info(&photos[1]));
+        self.outbox.keep(Entry::read(root().source(), read, photos)).expect("kept");
+        id
+    }
+
+    /// Until everything is delivered.
+    pub async fn drained(&self) {
+        self.until("the outbox is empty", |p| p.outbox.is_empty()).await;
+    }
+
+    /// Until `holds`.
+    ///
+    /// # Panics
+    /// After [`LIMIT`].
+    pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !holds(self) {
+            assert!(
+                start.elapsed() < LIMIT,
+                "never came: {what}; {} records left, {:?}",
+                self.outbox.len(),
+                self.health.checks()[&Component::Uplink]
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Whether the word on the uplink has `words`.
+    #[must_use]
+    pub fn says(&self, words: &str) -> bool {
+        self.health.checks()[&Component::Uplink].output.contains(words)
+    }
+
+    /// Stops it in order.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("no panic");
+    }
+}
+
+/// What a server has seen.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// Times each read came.
+    pub reads: BTreeMap<Uuid, u32>,
+    /// Reads that came with both photos, their hashes right.
+    pub complete: BTreeSet<Uuid>,
+    /// Places in the ledger that came.
+    pub sequences: BTreeSet<u64>,
+    /// Reads that came marked as old.
+    pub historical: u32,
+    /// Each status: online, unexpected.
+    pub statuses: Vec<(bool, bool)>,
+    /// Connections made.
+    pub connected: u32,
+}
+
+/// A central server in the background.
+#[derive(Debug)]
+pub struct Server {
+    /// What it has seen.
+    pub log: Arc<Mutex<Log>>,
+    stop: CancellationToken,
+    task: JoinHandle<Summary>,
+}
+
+/// Starts one; with `receipts` it gives them.
+#[must_use]
+pub fn server(broker: &Broker, receipts: bool) -> Server {
+    let options = viewer::Options {
+        broker: broker.address(),
+        files: broker.files("server"),
+        agency: None,
+        site: None,
+        camera: None,
+        receipts,
+        save_evidence: None,
+    };
+    let log: Arc<Mutex<Log>> = Arc::default();
+    let stop = CancellationToken::new();
+    let (shared, token) = (log.clone(), stop.clone());
+    let task = tokio::spawn(async move {
+        let on = move |notice: Notice<'_>, _: &Summary| {
+            let mut log = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            match notice {
+                Notice::Connected => log.connected += 1,
+                Notice::Seen(Seen::Read { event, .. }) => {
+                    *log.reads.entry(event.id).or_default() += 1;
+                    log.sequences.insert(event.ledger().expect("a place in the ledger").sequence);
+                    log.historical += u32::from(event.historical.expect("marked or not"));
+                }
+                Notice::Seen(Seen::Complete { id, .. }) => drop(log.complete.insert(*id)),
+                Notice::Seen(Seen::Status(event)) => {
+                    let online = event.data.state == StatusState::Online;
+                    log.statuses.push((online, event.data.unexpected));
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        };
+        viewer::view(&options, &token, on).await.expect("nothing to save")
+    });
+    Server { log, stop, task }
+}
+
+impl Server {
+    /// Until `holds`.
+    ///
+    /// # Panics
+    /// After [`LIMIT`].
+    pub async fn until(&self, what: &str, holds: impl Fn(&Log) -> bool) {
+        let start = Instant::now();
+        while !holds(&self.log.lock().unwrap_or_else(PoisonError::into_inner)) {
+            assert!(start.elapsed() < LIMIT, "never came: {what}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends it; what it counted.
+    pub async fn stop(self) -> Summary {
+        self.stop.cancel();
+        self.task.await.expect("no panic")
+    }
+}
