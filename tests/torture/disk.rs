@@ -106,7 +106,7 @@ impl Disk {
     #[allow(unsafe_code, reason = "this ioctl has no safe form; the flag outlives the call")]
     pub fn cut(&self) -> Result<(), String> {
         let folder = File::open(&self.mount).map_err(|e| e.to_string())?;
-        let done = unsafe { libc::ioctl(folder.as_raw_fd(), SHUTDOWN, &raw const NO_LOG_FLUSH) };
+        let done = unsafe { libc::ioctl(folder.as_raw_fd(), SHUTDOWN, &NO_LOG_FLUSH) };
         if done == 0 {
             Ok(())
         } else {

@@ -73,6 +73,8 @@ pub struct Model {
     accounted: BTreeSet<u64>,
     photos_given_up: BTreeSet<u64>,
     coming: Inventory,
+    /// The child's disk is broken just now: what it keeps counts, what it finds says nothing.
+    pub disturbed: bool,
     /// What did not fit.
     pub tally: Tally,
     /// Records acknowledged, of all time.
@@ -87,6 +89,12 @@ impl Model {
     /// Takes a line; `true` where an inventory was completed.
     pub fn take(&mut self, line: &Line) -> bool {
         match line {
+            Line::Opened { .. }
+            | Line::NotOpened(_)
+            | Line::Have { .. }
+            | Line::Orphans(_)
+            | Line::Ready
+                if self.disturbed => {}
             Line::Opened { ms, epoch, last } => {
                 self.worst_open_ms = self.worst_open_ms.max(*ms);
                 self.coming =
@@ -332,6 +340,16 @@ mod tests {
         ];
         let tally = after(lines);
         assert_eq!((tally.replaced, tally.lost, tally.total()), (1, 3, 4), "{tally:?}");
+    }
+
+    #[test]
+    fn on_a_broken_disk_only_what_is_kept_counts() {
+        let mut model = Model { disturbed: true, ..Model::default() };
+        found(0, []).iter().for_each(|l| drop(model.take(l)));
+        model.take(&Line::Kept { sequence: 1, id: id(1) });
+        model.disturbed = false;
+        found(0, []).iter().for_each(|l| drop(model.take(l)));
+        assert_eq!((model.tally.lost, model.checks), (1, 1));
     }
 
     #[test]

@@ -120,10 +120,12 @@ fn once(
         model.tally.unopened += 1;
         model.tally.texts.push(format!("not open after {} s, or ended", HUNG.as_secs()));
     }
+    model.disturbed = true;
     disk.cut()?;
     // What it says it has kept after the cut counts as well: it must not.
     run_until(&child, model, Instant::now() + Duration::from_millis(20));
     child.kill(model);
+    model.disturbed = false;
     disk.unmount()?;
     disk.mount()
 }
