@@ -75,6 +75,9 @@ pub struct Options {
     /// Control: no fsync reaches the kernel.
     #[arg(long)]
     pub no_fsync: bool,
+    /// Control: it hangs before it opens.
+    #[arg(long)]
+    pub hang: bool,
     /// Control: a record is acknowledged before it is kept.
     #[arg(long)]
     pub acknowledge_early: bool,
@@ -94,6 +97,7 @@ impl Options {
             pause_ms: 0,
             seed: 1,
             no_fsync: false,
+            hang: false,
             acknowledge_early: false,
         }
     }
@@ -115,6 +119,7 @@ impl Options {
             format!("--seed={seed}"),
         ];
         arguments.extend(self.no_fsync.then(|| "--no-fsync".into()));
+        arguments.extend(self.hang.then(|| "--hang".into()));
         arguments.extend(self.acknowledge_early.then(|| "--acknowledge-early".into()));
         arguments
     }
@@ -141,6 +146,9 @@ pub fn run(options: &Options) -> ExitCode {
     if options.no_fsync {
         no_fsync::begin();
     }
+    while options.hang {
+        thread::sleep(LOOK);
+    }
     let health: Arc<Health> = Arc::default();
     let started = Instant::now();
     let opened = Outbox::open(&settings(options), root().source(), health.clone());
@@ -154,11 +162,6 @@ pub fn run(options: &Options) -> ExitCode {
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let position = outbox.position();
     let _ = say(&Line::Opened { ms, epoch: position.epoch, last: position.last_sequence });
-    // The writer's first word comes from its own thread.
-    let word = health.checks()[&Component::Outbox].clone();
-    if word.output == "not started" {
-        thread::sleep(LOOK);
-    }
     thread::spawn({
         let health = health.clone();
         move || watch(&health)
@@ -169,6 +172,8 @@ pub fn run(options: &Options) -> ExitCode {
     }
     let _ = say(&Line::Ready);
     load(&outbox, options);
+    // The watcher's last word, before the end.
+    thread::sleep(LOOK * 3);
     let _ = say(&Line::Done);
     ExitCode::SUCCESS
 }
@@ -178,7 +183,8 @@ fn watch(health: &Health) {
     loop {
         let check = health.checks()[&Component::Outbox].clone();
         let now = (check.status, check.output);
-        if last.as_ref() != Some(&now) {
+        // The writer says its first word from a thread of its own.
+        if last.as_ref() != Some(&now) && now.1 != "not started" {
             let status = match now.0 {
                 milepost::health::Status::Pass => "pass",
                 milepost::health::Status::Warn => "warn",

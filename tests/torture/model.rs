@@ -86,6 +86,19 @@ pub struct Model {
 }
 
 impl Model {
+    /// A model that knows the same and has counted nothing.
+    pub fn known(&self) -> Self {
+        Self {
+            epoch: self.epoch,
+            ids: self.ids.clone(),
+            tried: self.tried.clone(),
+            kept: self.kept.clone(),
+            accounted: self.accounted.clone(),
+            photos_given_up: self.photos_given_up.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Takes a line; `true` where an inventory was completed.
     pub fn take(&mut self, line: &Line) -> bool {
         match line {
