@@ -39,6 +39,8 @@ const SCAN: usize = 256;
 const DROPS: usize = 20;
 /// Pause after a refusal, before the same record is tried again.
 const RETRY: Duration = Duration::from_millis(50);
+/// A clock that moves so far between two looks was set.
+const JUMP_S: u64 = 60;
 /// How often the component's word is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -180,7 +182,13 @@ pub fn run(options: &Options) -> ExitCode {
 
 fn watch(health: &Health) {
     let mut last = None;
+    let mut clock = i64::MIN;
     loop {
+        let now = jiff::Timestamp::now().as_second();
+        if clock == i64::MIN || now.abs_diff(clock) > JUMP_S {
+            let _ = say(&Line::Clock(now));
+        }
+        clock = now;
         let check = health.checks()[&Component::Outbox].clone();
         let now = (check.status, check.output);
         // The writer says its first word from a thread of its own.
@@ -312,11 +320,17 @@ fn deliver(outbox: &Outbox, stay: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// A made-up read with two photos of about the given size, bound to it by their hashes.
+/// A made-up read with two photos of about the given size, bound to it by their hashes; without any
+/// where that is 0.
 pub fn read(id: Uuid, captured_at: jiff::Timestamp, photo_bytes: usize) -> Entry {
     let mut read = examples::read().data;
     read.read_id = id;
     read.captured_at = captured_at;
+    if photo_bytes == 0 {
+        (read.evidence.plate, read.evidence.context) = (None, None);
+        read.evidence.withheld_reason = Some("none was taken".into());
+        return Entry::read(root().source(), read, Vec::new());
+    }
     let photos: Vec<_> =
         [(PhotoKind::Plate, photo_bytes / 8 + 1), (PhotoKind::Context, photo_bytes)]
             .map(|(kind, bytes)| {

@@ -123,6 +123,28 @@ impl Drop for Disk {
     }
 }
 
+/// A disk in memory, for what is about volume and not about the disk.
+#[derive(Debug)]
+pub struct MemoryDisk(PathBuf);
+
+impl MemoryDisk {
+    /// Mounts one.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn new(path: &Path) -> Result<Self, String> {
+        fs::create_dir_all(path).map_err(|e| e.to_string())?;
+        tool("mount", &["-t", "tmpfs", "none", &path.to_string_lossy()])?;
+        Ok(Self(path.into()))
+    }
+}
+
+impl Drop for MemoryDisk {
+    fn drop(&mut self) {
+        let _ = tool("umount", &[&self.0.to_string_lossy()]);
+    }
+}
+
 /// A disk whose blocks are given out as they are first written, from a pool that can be made small:
 /// then writes to new places fail as on a broken disk, while the journal still works.
 #[derive(Debug)]

@@ -60,7 +60,7 @@ fn options(directory: &std::path::Path, unit: u32, choices: &mut StdRng) -> Opti
     match unit % 4 {
         1 => options.max_photo_bytes = 200_000,
         2 => options.photo_bytes = 40_000,
-        3 => (options.max_records, options.stay) = (200, 0),
+        3 => (options.max_records, options.photo_bytes, options.stay) = (40, 200, 0),
         _ => {}
     }
     options

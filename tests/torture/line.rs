@@ -53,6 +53,8 @@ pub enum Line {
     Drop(Vec<u64>),
     /// The component's word has changed: `pass`, `warn` or `fail`, and the text.
     Health { status: String, text: String },
+    /// The wall clock of the child at its start and after each jump, Unix seconds.
+    Clock(i64),
     /// Nothing more will be done.
     Done,
 }
@@ -83,6 +85,7 @@ impl fmt::Display for Line {
                 sequences.iter().try_for_each(|s| write!(f, " {s}"))
             }
             Self::Health { status, text } => write!(f, "health {status} {}", flat(text)),
+            Self::Clock(seconds) => write!(f, "clock {seconds}"),
             Self::Done => f.write_str("done"),
         }
     }
@@ -132,6 +135,7 @@ impl FromStr for Line {
             "health" => {
                 Self::Health { status: one(&mut parts)?, text: parts.collect::<Vec<_>>().join(" ") }
             }
+            "clock" => Self::Clock(one(&mut parts)?),
             "done" => Self::Done,
             _ => return Err(Nonsense),
         };
@@ -179,6 +183,7 @@ mod tests {
             Line::Refused { id, why: "the disk is full".into() },
             Line::Drop(vec![1, 2]),
             Line::Health { status: "fail".into(), text: "no space".into() },
+            Line::Clock(-7),
             Line::Done,
         ] {
             assert_eq!(line.to_string().parse(), Ok(line));

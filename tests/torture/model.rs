@@ -140,7 +140,7 @@ impl Model {
                 self.learn(*sequence, *id);
             }
             Line::Drop(sequences) => self.accounted.extend(sequences),
-            Line::Refused { .. } | Line::Health { .. } | Line::Done => {}
+            Line::Refused { .. } | Line::Health { .. } | Line::Clock(_) | Line::Done => {}
         }
         false
     }
