@@ -148,8 +148,10 @@ pub fn run(options: &Options) -> ExitCode {
     if options.no_fsync {
         no_fsync::begin();
     }
-    while options.hang {
-        thread::sleep(LOOK);
+    if options.hang {
+        loop {
+            thread::park();
+        }
     }
     let health: Arc<Health> = Arc::default();
     let started = Instant::now();

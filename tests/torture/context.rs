@@ -144,14 +144,10 @@ impl Context {
 
     /// How to do one unit again.
     pub fn again(&self, name: RowName, unit: u32) -> String {
-        let quick = if self.quick { " --quick" } else { "" };
+        let quick = if self.quick { "--quick " } else { "" };
         let runs = self.runs.map(|r| format!(" --runs {r}")).unwrap_or_default();
-        format!(
-            "again: make torture ARGS='{}--rows {} --seed {} --unit {unit}{runs}'",
-            quick.trim_start().to_owned() + if self.quick { " " } else { "" },
-            name.word(),
-            self.seed
-        )
+        let (row, seed) = (name.word(), self.seed);
+        format!("again: scripts/torture.sh {quick}--rows {row} --seed {seed} --unit {unit}{runs}")
     }
 
     /// Removes a unit's folder where it held; says where it is where it did not.

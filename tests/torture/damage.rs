@@ -40,8 +40,10 @@ struct Outcome {
     said: bool,
     /// It went on with a new store.
     replaced: bool,
-    /// Acknowledged records or photos that are not as they were.
+    /// Records that are not as they were.
     missing: u64,
+    /// Photos that are not as they were.
+    photos: u64,
     texts: Vec<String>,
     ended: String,
 }
@@ -57,7 +59,7 @@ pub fn row(context: &Context) -> Row {
         return row;
     }
     let (mut worst, mut harmless, mut replaced, mut said) = (Duration::ZERO, 0, 0, 0);
-    let (mut hung, mut unsaid) = (0, 0);
+    let (mut hung, mut unsaid_records, mut unsaid_photos) = (0, 0, 0);
     for (unit, _) in context.units(RowName::Damage, 1) {
         row.runs += 1;
         let mut choices = context.choices(RowName::Damage, unit);
@@ -67,10 +69,11 @@ pub fn row(context: &Context) -> Row {
         let outcome = open(&folder, &before, false, LIMIT * 3);
         let fast = outcome.running.is_some_and(|t| t < LIMIT);
         worst = worst.max(outcome.running.unwrap_or_default());
-        harmless += u32::from(outcome.missing == 0 && !outcome.replaced);
+        let lost = outcome.missing + outcome.photos;
+        harmless += u32::from(lost == 0 && !outcome.replaced);
         replaced += u32::from(outcome.replaced);
         said += u32::from(outcome.said);
-        let silent = outcome.missing > 0 && !outcome.said;
+        let silent = lost > 0 && !outcome.said;
         let kept = context.close(&folder, fast && !silent);
         let again = context.again(RowName::Damage, unit);
         if !fast {
@@ -78,8 +81,10 @@ pub fn row(context: &Context) -> Row {
             let time = outcome.running.map_or("never".into(), |t| format!("after {t:?}"));
             row.fail(format!("{what}: kept {time}; {}; {kept}; {again}", outcome.ended));
         } else if silent {
-            unsaid += 1;
-            let n = outcome.missing;
+            let counter =
+                if outcome.missing > 0 { &mut unsaid_records } else { &mut unsaid_photos };
+            *counter += 1;
+            let n = lost;
             row.fail(format!(
                 "{what}: {n} lost without a word: {:?}; {kept}; {again}",
                 outcome.texts
@@ -88,7 +93,8 @@ pub fn row(context: &Context) -> Row {
     }
     row.held = vec![
         format!("{harmless} harmless, {replaced} replaced by a new store, {said} said on health"),
-        format!("{hung} not running again, {unsaid} lost something without a word"),
+        format!("{hung} not running again"),
+        format!("without a word: {unsaid_records} lost records, {unsaid_photos} only photos"),
     ];
     row.worst = vec![format!("start to first record kept {:.1} s", worst.as_secs_f64())];
     control(context, &good, &before, &mut row);
@@ -258,7 +264,8 @@ fn open(folder: &Path, before: &Model, hang: bool, limit: Duration) -> Outcome {
     }
     let tally = model.tally;
     outcome.replaced = tally.replaced > 0;
-    outcome.missing = tally.lost + tally.gaps + tally.doubled + tally.invented + tally.photos;
+    outcome.missing = tally.lost + tally.gaps + tally.doubled + tally.invented;
+    outcome.photos = tally.photos;
     outcome.texts = tally.texts.into_iter().take(2).collect();
     outcome
 }

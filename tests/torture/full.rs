@@ -44,6 +44,7 @@ const FAULTS: [Fault; 3] = [Fault::Full, Fault::Writes, Fault::Everything];
 /// What was seen.
 #[derive(Debug, Default)]
 struct Seen {
+    done: u32,
     refused: u64,
     /// Faults in which nothing was refused: there was room enough, or it was made.
     unmoved: u32,
@@ -76,11 +77,11 @@ pub fn row(context: &Context) -> Row {
             row.not_done = Some(why);
             return row;
         }
-        row.runs += faults;
+        row.runs += seen.done;
         acknowledged += model.acknowledged;
         refused += seen.refused;
         recovery = recovery.max(seen.worst_recovery);
-        counts[fault as usize][0] += faults;
+        counts[fault as usize][0] += seen.done;
         counts[fault as usize][1] += seen.unmoved;
         if model.tally.total() > 0 {
             seen.wrong.push(format!("{:?}", model.tally));
@@ -170,6 +171,7 @@ fn full(
     let filler = disk.path().join("filler");
     let child = start(&options, &log, model, seen);
     for _ in 0..faults {
+        seen.done += 1;
         run_until(&child, model, Instant::now() + ms(choices, 500));
         let mut file = File::create(&filler).map_err(|e| e.to_string())?;
         let mut bytes = 1 << 20;
@@ -202,6 +204,7 @@ fn writes(
     let (options, log) = (options(disk.path(), choices), folder.join("child.log"));
     let mut child = start(&options, &log, model, seen);
     for n in 0..faults {
+        seen.done += 1;
         run_until(&child, model, Instant::now() + ms(choices, 500));
         disk.starve(choices.random_range(0..400))?;
         under_fault(&child, model, ms(choices, 1500), seen);
@@ -231,6 +234,7 @@ fn everything(
     let mut disk = Disk::new(folder, DISK_MB)?;
     let (options, log) = (options(disk.path(), choices), folder.join("child.log"));
     for _ in 0..faults {
+        seen.done += 1;
         let child = start(&options, &log, model, seen);
         run_until(&child, model, Instant::now() + ms(choices, 500));
         model.disturbed = true;

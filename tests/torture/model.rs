@@ -53,11 +53,20 @@ impl Tally {
     }
 }
 
+/// One record that is there.
+#[derive(Debug)]
+struct Found {
+    sequence: u64,
+    id: Uuid,
+    read: bool,
+    photos: Vec<(PhotoKind, Photo)>,
+}
+
 #[derive(Debug, Default)]
 struct Inventory {
     epoch: Option<Uuid>,
     last: u64,
-    records: Vec<(u64, Uuid, bool, Vec<(PhotoKind, Photo)>)>,
+    records: Vec<Found>,
     orphans: u64,
 }
 
@@ -99,8 +108,8 @@ impl Model {
         }
     }
 
-    /// Takes a line; `true` where an inventory was completed.
-    pub fn take(&mut self, line: &Line) -> bool {
+    /// Takes a line.
+    pub fn take(&mut self, line: &Line) {
         match line {
             Line::Opened { .. }
             | Line::NotOpened(_)
@@ -118,7 +127,8 @@ impl Model {
                 self.tally.note(format!("not opened: {why}"));
             }
             Line::Have { sequence, id, read, photos } => {
-                self.coming.records.push((*sequence, *id, *read, photos.clone()));
+                let (sequence, id, read) = (*sequence, *id, *read);
+                self.coming.records.push(Found { sequence, id, read, photos: photos.clone() });
             }
             Line::Gone { photos_only, ranges } => {
                 let gone = ranges.iter().flat_map(|r| r.from..=r.to);
@@ -129,10 +139,7 @@ impl Model {
                 }
             }
             Line::Orphans(n) => self.coming.orphans = *n,
-            Line::Ready => {
-                self.check();
-                return true;
-            }
+            Line::Ready => self.check(),
             Line::Try(id) => drop(self.tried.insert(*id)),
             Line::Kept { sequence, id } => {
                 self.acknowledged += 1;
@@ -142,7 +149,6 @@ impl Model {
             Line::Drop(sequences) => self.accounted.extend(sequences),
             Line::Refused { .. } | Line::Health { .. } | Line::Clock(_) | Line::Done => {}
         }
-        false
     }
 
     /// Records that a number for an id.
@@ -164,7 +170,7 @@ impl Model {
         }
         self.epoch = found.epoch;
         let mut present = HashMap::new();
-        for (sequence, id, read, photos) in &found.records {
+        for Found { sequence, id, read, photos } in &found.records {
             if let Some(other) = present.insert(*id, *sequence) {
                 self.tally.doubled += 1;
                 self.tally.note(format!("{id} is there as {other} and as {sequence}"));
@@ -176,7 +182,7 @@ impl Model {
             self.learn(*sequence, *id);
             self.photos(*sequence, photos);
         }
-        let there: BTreeSet<u64> = found.records.iter().map(|r| r.0).collect();
+        let there: BTreeSet<u64> = found.records.iter().map(|r| r.sequence).collect();
         let lost: Vec<u64> = self
             .kept
             .iter()
@@ -225,7 +231,7 @@ impl Model {
 
     /// A new store: what was acknowledged is lost where its id is not in it.
     fn replaced(&mut self, found: &Inventory) {
-        let saved: HashSet<Uuid> = found.records.iter().map(|r| r.1).collect();
+        let saved: HashSet<Uuid> = found.records.iter().map(|r| r.id).collect();
         let due = self.kept.iter().filter(|s| !self.accounted.contains(s));
         let lost = due.filter(|s| self.ids.get(s).is_none_or(|id| !saved.contains(id))).count();
         self.tally.replaced += 1;
@@ -255,12 +261,12 @@ mod tests {
     fn after(lines: Vec<Line>) -> Tally {
         let mut model = Model::default();
         model.take(&Line::Opened { ms: 1, epoch: id(99), last: 0 });
-        assert!(model.take(&Line::Ready));
+        model.take(&Line::Ready);
         for n in 1..=4 {
             model.take(&Line::Try(id(n)));
             model.take(&Line::Kept { sequence: n, id: id(n) });
         }
-        lines.iter().for_each(|l| drop(model.take(l)));
+        lines.iter().for_each(|l| model.take(l));
         model.tally
     }
 
@@ -358,10 +364,10 @@ mod tests {
     #[test]
     fn on_a_broken_disk_only_what_is_kept_counts() {
         let mut model = Model { disturbed: true, ..Model::default() };
-        found(0, []).iter().for_each(|l| drop(model.take(l)));
+        found(0, []).iter().for_each(|l| model.take(l));
         model.take(&Line::Kept { sequence: 1, id: id(1) });
         model.disturbed = false;
-        found(0, []).iter().for_each(|l| drop(model.take(l)));
+        found(0, []).iter().for_each(|l| model.take(l));
         assert_eq!((model.tally.lost, model.checks), (1, 1));
     }
 

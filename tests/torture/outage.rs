@@ -248,25 +248,23 @@ async fn serve(
     let on = move |notice: Notice<'_>, _: &Summary| {
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         match notice {
-            Notice::Seen(Seen::Read { event, .. }) => {
-                if log.seen.insert(event.id) {
-                    let sequence = event.ledger().map_or(0, |l| l.sequence);
-                    if sequence > filled {
-                        // One kept before there was a server has waited for it.
-                        let since = event.data.captured_at.max(began);
-                        let age = jiff::Timestamp::now().duration_since(since);
-                        log.live.push(age.unsigned_abs());
-                    } else {
-                        log.backlog += 1;
-                        log.out_of_order += u64::from(sequence < log.last);
-                        log.last = log.last.max(sequence);
-                    }
+            Notice::Seen(Seen::Read { event, .. }) if log.seen.insert(event.id) => {
+                let sequence = event.ledger().map_or(0, |l| l.sequence);
+                if sequence > filled {
+                    // One kept before there was a server has waited for it.
+                    let since = event.data.captured_at.max(began);
+                    let age = jiff::Timestamp::now().duration_since(since);
+                    log.live.push(age.unsigned_abs());
+                } else {
+                    log.backlog += 1;
+                    log.out_of_order += u64::from(sequence < log.last);
+                    log.last = log.last.max(sequence);
                 }
             }
-            Notice::Seen(Seen::Eviction { event, duplicate: false }) => {
-                if event.data.evicted == Evicted::Photos {
-                    log.photos_given_up += event.data.records;
-                }
+            Notice::Seen(Seen::Eviction { event, duplicate: false })
+                if event.data.evicted == Evicted::Photos =>
+            {
+                log.photos_given_up += event.data.records;
             }
             _ => {}
         }

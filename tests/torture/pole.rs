@@ -161,8 +161,11 @@ fn fill(outbox: &Outbox, options: &Options) {
                     let back = span_ms - span_ms * n.cast_signed() / options.fill.cast_signed();
                     let at = now - jiff::SignedDuration::from_millis(back);
                     let id = Uuid::now_v7();
-                    let photos =
-                        if n % options.photos_every == 0 { options.photo_bytes } else { 0 };
+                    let photos = if n.is_multiple_of(options.photos_every) {
+                        options.photo_bytes
+                    } else {
+                        0
+                    };
                     outbox.keep(read(id, at, photos)).expect("kept");
                 }
             });
