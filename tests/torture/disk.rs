@@ -153,6 +153,8 @@ pub struct ThinDisk {
     pool: PathBuf,
 }
 
+/// By how much more a pool is left where making it small is refused.
+const STEP_KB: u64 = 64;
 /// Megabytes that a pool may grow to.
 const POOL_MB: u64 = 200;
 /// Megabytes of the disk in it.
@@ -190,9 +192,17 @@ impl ThinDisk {
     /// What the system said.
     pub fn starve(&self, kilobytes: u64) -> Result<(), String> {
         use std::os::unix::fs::MetadataExt;
-        let used =
-            fs::metadata(self.pool.join("disk.img")).map_err(|e| e.to_string())?.blocks() / 2;
-        self.resize(&format!("size={}k", used + kilobytes))
+        let mut result = Ok(());
+        for more in 0..u64::from(TRIES) {
+            let image = fs::metadata(self.pool.join("disk.img")).map_err(|e| e.to_string())?;
+            // It is refused where more was written since it was looked at.
+            let used = image.blocks() / 2 + more * STEP_KB;
+            result = self.resize(&format!("size={}k", used + kilobytes));
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     /// Mends it.

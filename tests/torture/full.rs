@@ -31,6 +31,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How long a child may take to meet the fault.
 const MEET: Duration = Duration::from_secs(10);
 
+/// Health must say so this soon after the first refusal.
+const WORD: Duration = Duration::from_millis(500);
+
 /// What is done to the disk of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -115,7 +118,7 @@ fn start(options: &Options, log: &Path, model: &mut Model, seen: &mut Seen) -> C
 }
 
 /// Listens while the disk is bad: what is refused, and whether health says so.
-fn under_fault(child: &Child, model: &mut Model, wait: Duration, seen: &mut Seen) {
+fn under_fault(child: &mut Child, model: &mut Model, wait: Duration, seen: &mut Seen) {
     let (mut refused, mut said) = (0_u64, false);
     let met = child.until(model, MEET, |line| {
         refused += u64::from(matches!(line, Line::Refused { .. }));
@@ -123,13 +126,14 @@ fn under_fault(child: &Child, model: &mut Model, wait: Duration, seen: &mut Seen
         refused > 0
     });
     if met {
-        child.until(model, wait, |line| {
+        child.until(model, WORD + wait, |line| {
             refused += u64::from(matches!(line, Line::Refused { .. }));
             said |= says(line);
             false
         });
         if !said {
-            seen.wrong.push(format!("{refused} refused and health said nothing"));
+            seen.wrong
+                .push(format!("{refused} refused and health said nothing; {}", child.doing()));
         }
     } else {
         seen.unmoved += 1;
@@ -141,21 +145,26 @@ fn says(line: &Line) -> bool {
     matches!(line, Line::Health { status, .. } if status == "fail")
 }
 
-/// After mending: keeping goes on, and health says that all is well.
-fn recovers(child: &Child, model: &mut Model, seen: &mut Seen) {
+/// After mending: keeping goes on.
+fn recovers(child: &mut Child, model: &mut Model, seen: &mut Seen) {
     let start = Instant::now();
-    let mut why = String::new();
+    let mut why = "it said nothing".to_owned();
+    // A line from before the mending may be first; a second record settles it.
+    let mut records = 0;
     let kept = child.until(model, LIMIT, |line| {
         if let Line::Refused { why: text, .. } = line {
             why.clone_from(text);
         }
-        matches!(line, Line::Kept { .. })
+        records += u32::from(matches!(line, Line::Kept { .. }));
+        records >= 2
     });
-    // A line from before the mending may be first; a second round trip settles it.
-    let kept = kept && child.until(model, LIMIT, |l| matches!(l, Line::Kept { .. }));
     seen.worst_recovery = seen.worst_recovery.max(start.elapsed());
     if !kept {
-        seen.wrong.push(format!("not kept again {} s after mending: {why}", LIMIT.as_secs()));
+        seen.wrong.push(format!(
+            "not kept again {} s after mending: {why}; {}",
+            LIMIT.as_secs(),
+            child.doing()
+        ));
     }
 }
 
@@ -169,7 +178,7 @@ fn full(
     let disk = Disk::new(folder, DISK_MB)?;
     let (options, log) = (options(disk.path(), choices), folder.join("child.log"));
     let filler = disk.path().join("filler");
-    let child = start(&options, &log, model, seen);
+    let mut child = start(&options, &log, model, seen);
     for _ in 0..faults {
         seen.done += 1;
         run_until(&child, model, Instant::now() + ms(choices, 500));
@@ -180,10 +189,10 @@ fn full(
                 bytes /= 4;
             }
         }
-        under_fault(&child, model, ms(choices, 1500), seen);
+        under_fault(&mut child, model, ms(choices, 1500), seen);
         drop(file);
         fs::remove_file(&filler).map_err(|e| e.to_string())?;
-        recovers(&child, model, seen);
+        recovers(&mut child, model, seen);
         if !seen.wrong.is_empty() {
             break;
         }
@@ -207,9 +216,9 @@ fn writes(
         seen.done += 1;
         run_until(&child, model, Instant::now() + ms(choices, 500));
         disk.starve(choices.random_range(0..400))?;
-        under_fault(&child, model, ms(choices, 1500), seen);
+        under_fault(&mut child, model, ms(choices, 1500), seen);
         disk.mend()?;
-        recovers(&child, model, seen);
+        recovers(&mut child, model, seen);
         if !seen.wrong.is_empty() {
             break;
         }
@@ -235,17 +244,17 @@ fn everything(
     let (options, log) = (options(disk.path(), choices), folder.join("child.log"));
     for _ in 0..faults {
         seen.done += 1;
-        let child = start(&options, &log, model, seen);
+        let mut child = start(&options, &log, model, seen);
         run_until(&child, model, Instant::now() + ms(choices, 500));
         model.disturbed = true;
         disk.cut()?;
-        under_fault(&child, model, ms(choices, 1000), seen);
+        under_fault(&mut child, model, ms(choices, 1000), seen);
         child.kill(model);
         model.disturbed = false;
         disk.unmount()?;
         disk.mount()?;
-        let child = Child::start(&options, &log);
-        recovers(&child, model, seen);
+        let mut child = Child::start(&options, &log);
+        recovers(&mut child, model, seen);
         child.kill(model);
         if !seen.wrong.is_empty() {
             break;

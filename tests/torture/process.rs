@@ -91,6 +91,22 @@ impl Child {
         false
     }
 
+    /// What its threads wait for, or how it ended: for the word on a failing run.
+    pub fn doing(&mut self) -> String {
+        if let Ok(Some(status)) = self.process.try_wait() {
+            return format!("ended with {status}");
+        }
+        let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id()));
+        let tasks = tasks.into_iter().flatten().map_while(Result::ok).map(|t| t.path());
+        let threads = tasks.map(|t| {
+            let (name, at) = (read(t.join("comm")), read(t.join("wchan")));
+            format!("{} in {}", name.trim(), at.trim())
+        });
+        // sled's idle threads say nothing.
+        threads.filter(|t| !t.starts_with("sled")).collect::<Vec<_>>().join(", ")
+    }
+
     /// `kill -9`; what it had said before goes to `model`. How it had ended, where it had.
     pub fn kill(mut self, model: &mut Model) -> std::process::ExitStatus {
         let _ = self.process.kill();
