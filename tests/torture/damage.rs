@@ -38,6 +38,8 @@ struct Outcome {
     running: Option<Duration>,
     /// The component warned or failed.
     said: bool,
+    /// A ledger entry is there that was not before.
+    entered: bool,
     /// It went on with a new store.
     replaced: bool,
     /// Records that are not as they were.
@@ -59,7 +61,7 @@ pub fn row(context: &Context) -> Row {
         return row;
     }
     let (mut worst, mut harmless, mut replaced, mut said) = (Duration::ZERO, 0, 0, 0);
-    let (mut hung, mut unsaid_records, mut unsaid_photos) = (0, 0, 0);
+    let (mut hung, mut unsaid_records, mut unsaid_photos, mut entered) = (0, 0, 0, 0);
     for (unit, _) in context.units(RowName::Damage, 1) {
         row.runs += 1;
         let mut choices = context.choices(RowName::Damage, unit);
@@ -73,6 +75,7 @@ pub fn row(context: &Context) -> Row {
         harmless += u32::from(lost == 0 && !outcome.replaced);
         replaced += u32::from(outcome.replaced);
         said += u32::from(outcome.said);
+        entered += u32::from(outcome.entered);
         let silent = lost > 0 && !outcome.said;
         let kept = context.close(&folder, fast && !silent);
         let again = context.again(RowName::Damage, unit);
@@ -93,6 +96,7 @@ pub fn row(context: &Context) -> Row {
     }
     row.held = vec![
         format!("{harmless} harmless, {replaced} replaced by a new store, {said} said on health"),
+        format!("{entered} with an entry in the ledger"),
         format!("{hung} not running again"),
         format!("without a word: {unsaid_records} lost records, {unsaid_photos} only photos"),
     ];
@@ -248,6 +252,9 @@ fn open(folder: &Path, before: &Model, hang: bool, limit: Duration) -> Outcome {
                 match line {
                     Line::Kept { .. } if outcome.running.is_none() => {
                         outcome.running = Some(started.elapsed());
+                    }
+                    Line::Have { id, read: false, .. } if !before.knows(id) => {
+                        outcome.entered = true;
                     }
                     Line::Health { status, .. } if status != "pass" => outcome.said = true,
                     Line::Done => break "done".into(),

@@ -88,13 +88,7 @@ fn main() -> ExitCode {
     }
     let own_mounts = std::env::var_os(NAMESPACE).is_some();
     if !own_mounts {
-        // Mounts of a run that is killed go with the last process that sees them.
-        let error = Command::new("unshare")
-            .args(["--mount", "--propagation", "private"])
-            .arg(std::env::current_exe().expect("this program's path"))
-            .args(std::env::args_os().skip(1))
-            .env(NAMESPACE, "1")
-            .exec();
+        let error = with_own_mounts();
         eprintln!("no mounts of our own ({error}): rows that need them are not done");
     }
     let seed = arguments.seed.unwrap_or_else(|| rand::random::<u32>().into());
@@ -117,4 +111,25 @@ fn main() -> ExitCode {
     }
     print!("{}", table::render(&rows, seed, arguments.quick));
     if rows.iter().all(table::Row::held) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Goes on as a copy that has mounts of its own: those of a run that is killed go with the last
+/// process that sees them. Comes back only where that can't be had.
+fn with_own_mounts() -> String {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        command
+    };
+    match unshare().arg("true").output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => return String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => return format!("unshare: {error}"),
+    }
+    let error = unshare()
+        .arg(std::env::current_exe().expect("this program's path"))
+        .args(std::env::args_os().skip(1))
+        .env(NAMESPACE, "1")
+        .exec();
+    error.to_string()
 }

@@ -95,6 +95,11 @@ pub struct Model {
 }
 
 impl Model {
+    /// Whether a record of this id was heard of.
+    pub fn knows(&self, id: Uuid) -> bool {
+        self.ids.values().any(|known| *known == id)
+    }
+
     /// A model that knows the same and has counted nothing.
     pub fn known(&self) -> Self {
         Self {

@@ -123,7 +123,8 @@ pub fn run(options: &Options) -> ExitCode {
                 m.uplink_connections.get(),
             );
             if std::io::stdout().lock().write_all(line.as_bytes()).is_err() {
-                return;
+                // Its parent has gone.
+                std::process::exit(1);
             }
             thread::sleep(SAY);
         }
