@@ -67,7 +67,7 @@ const FAULTS: [Fault; 9] = [
 
 /// What one rig came to.
 #[derive(Debug, Default)]
-struct Result {
+struct Outcome {
     faults: u32,
     wrong: Vec<String>,
     arrived: Arrived,
@@ -92,9 +92,9 @@ pub fn row(context: &Context) -> Row {
                 (unit, tokio::spawn(async move { rig(&context, unit, faults).await }))
             });
             for (unit, rig) in rigs.collect::<Vec<_>>() {
-                let result = rig.await.unwrap_or_else(|e| Result {
+                let result = rig.await.unwrap_or_else(|e| Outcome {
                     wrong: vec![format!("the rig panicked: {e}")],
-                    ..Result::default()
+                    ..Outcome::default()
                 });
                 row.runs += result.faults;
                 arrived.kept += result.arrived.kept;
@@ -122,11 +122,11 @@ pub fn row(context: &Context) -> Row {
     row
 }
 
-async fn rig(context: &Context, unit: u32, faults: u32) -> Result {
+async fn rig(context: &Context, unit: u32, faults: u32) -> Outcome {
     let mut choices = context.choices(RowName::Broker, unit);
     let folder = context.folder(RowName::Broker, &unit.to_string());
     let mut rig = Rig::start(&folder).await;
-    let mut result = Result::default();
+    let mut result = Outcome::default();
     if rig.live_again(0, GIVE_UP).await.is_none() {
         result.wrong.push(format!("never connected: {}", rig.word()));
     }
