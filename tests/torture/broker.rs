@@ -99,6 +99,7 @@ pub fn row(context: &Context) -> Row {
                 row.runs += result.faults;
                 arrived.kept += result.arrived.kept;
                 arrived.duplicates += result.arrived.duplicates;
+                arrived.lost += result.arrived.lost;
                 for (fault, (count, worst)) in result.times {
                     let time = times.entry(fault).or_default();
                     *time = (time.0 + count, time.1.max(worst));
@@ -109,7 +110,7 @@ pub fn row(context: &Context) -> Row {
             }
         }
         row.held = vec![
-            format!("{} reads kept, all there with their photos", arrived.kept),
+            format!("{} reads kept, {} of them lost", arrived.kept, arrived.lost),
             format!("{} messages came again, known by their id", arrived.duplicates),
         ];
         let worst = times.iter().map(|(fault, (count, worst))| {

@@ -56,7 +56,7 @@ pub fn row(context: &Context) -> Row {
             row.fail(format!("{wrong}; {kept}; {}", context.again(RowName::Clock, unit)));
         }
     }
-    row.held = vec![format!("{acknowledged} acknowledged in order, all there, ids unique")];
+    row.held = vec![format!("{acknowledged} acknowledged; order, ids and losses looked at")];
     row.worst = vec![
         format!("{RECORDS} records in {:.1} s after a step", slowest.as_secs_f64()),
         format!("open {open_ms} ms"),

@@ -25,7 +25,7 @@ const CONTROL: u32 = 20;
 /// The row.
 pub fn row(context: &Context) -> Row {
     let mut row = Row::new(RowName::Kill.fault());
-    let (mut acknowledged, mut checks, mut open_ms) = (0, 0, 0);
+    let (mut acknowledged, mut lost, mut checks, mut open_ms) = (0, 0, 0, 0);
     for (unit, kills) in context.units(RowName::Kill, EACH) {
         let mut choices = context.choices(RowName::Kill, unit);
         let folder = context.folder(RowName::Kill, &unit.to_string());
@@ -37,6 +37,7 @@ pub fn row(context: &Context) -> Row {
         look(&options, &folder.join("child.log"), &mut model);
         row.runs += kills;
         acknowledged += model.acknowledged;
+        lost += model.tally.lost;
         checks += model.checks;
         open_ms = open_ms.max(model.worst_open_ms);
         let held = model.tally.total() == 0;
@@ -46,8 +47,8 @@ pub fn row(context: &Context) -> Row {
         }
     }
     row.held = vec![
-        format!("{acknowledged} acknowledged, all there"),
-        format!("{checks} looks: no number missing, none for two, photos right, no orphan"),
+        format!("{acknowledged} acknowledged, {lost} lost"),
+        format!("{checks} looks at records, numbers, ids, photos and orphans"),
     ];
     row.worst = vec![format!("open {open_ms} ms")];
     control(context, &mut row);

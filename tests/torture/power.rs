@@ -41,7 +41,7 @@ pub fn row(context: &Context) -> Row {
         row.not_done = Some("no mount namespace of our own (needs root and unshare)".into());
         return row;
     }
-    let (mut acknowledged, mut checks, mut open_ms) = (0, 0, 0);
+    let (mut acknowledged, mut lost, mut checks, mut open_ms) = (0, 0, 0, 0);
     for (unit, cuts) in context.units(RowName::Power, EACH) {
         let mut choices = context.choices(RowName::Power, unit);
         let folder = context.folder(RowName::Power, &unit.to_string());
@@ -65,6 +65,7 @@ pub fn row(context: &Context) -> Row {
         }
         look(&options, &log, &mut model);
         acknowledged += model.acknowledged;
+        lost += model.tally.lost;
         checks += model.checks;
         open_ms = open_ms.max(model.worst_open_ms);
         let slow = Duration::from_millis(model.worst_open_ms) > OPEN_LIMIT;
@@ -82,8 +83,8 @@ pub fn row(context: &Context) -> Row {
         }
     }
     row.held = vec![
-        format!("{acknowledged} acknowledged, all there"),
-        format!("{checks} looks: no number missing, none for two, photos right, no orphan"),
+        format!("{acknowledged} acknowledged, {lost} lost"),
+        format!("{checks} looks at records, numbers, ids, photos and orphans"),
     ];
     row.worst = vec![format!("open {open_ms} ms")];
     control(context, &mut row);
