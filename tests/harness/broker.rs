@@ -110,6 +110,31 @@ impl Broker {
         self.folder.join("pki")
     }
 
+    /// Starts it again as if it had never known anybody: sessions, queues and retained messages
+    /// are gone.
+    pub fn restart_without_memory(&mut self) {
+        self.kill();
+        let _ = fs::remove_file(self.folder.join("broker/mosquitto.db"));
+        self.restart();
+    }
+
+    /// Stops its process where it stands; connections stay and nothing answers.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        if let Some(child) = &self.child {
+            let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+            assert!(sent.is_ok_and(|s| s.success()), "{signal} could not be sent to mosquitto");
+        }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> Address {
