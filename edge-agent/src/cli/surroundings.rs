@@ -191,6 +191,7 @@ impl Look<'_> {
     fn identity(&mut self, certificate_file: &Path, key_file: &Path) {
         self.private("uplink.key_file", key_file);
         let chain = self.certificates("uplink.certificate_file", certificate_file);
+        self.in_time(chain.as_deref().unwrap_or_default());
         let Some(bytes) = self.read("uplink.key_file", key_file, MAX_PEM_BYTES) else { return };
         let Ok(key) = PrivateKeyDer::from_pem_slice(&bytes) else {
             self.note(
@@ -201,7 +202,6 @@ impl Look<'_> {
             return;
         };
         let Some(chain) = chain else { return };
-        self.in_time(&chain);
         if let Err(e) = CertifiedKey::from_der(chain, key, &tls::provider()) {
             self.note(
                 "uplink.key_file",
