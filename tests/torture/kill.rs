@@ -15,6 +15,8 @@ use crate::{
 
 /// Kills of one outbox.
 const EACH: u32 = 50;
+/// In the quick table, which so has each kind of outbox.
+const EACH_QUICK: u32 = 10;
 /// A child runs at most so long.
 const RUN_MS: u64 = 400;
 /// One kill in so many comes while the outbox is being opened.
@@ -26,7 +28,8 @@ const CONTROL: u32 = 20;
 pub fn row(context: &Context) -> Row {
     let mut row = Row::new(RowName::Kill.fault());
     let (mut acknowledged, mut lost, mut checks, mut open_ms) = (0, 0, 0, 0);
-    for (unit, kills) in context.units(RowName::Kill, EACH) {
+    for (unit, kills) in context.units(RowName::Kill, if context.quick { EACH_QUICK } else { EACH })
+    {
         let mut choices = context.choices(RowName::Kill, unit);
         let folder = context.folder(RowName::Kill, &unit.to_string());
         let options = options(&folder.join("outbox"), unit, &mut choices);

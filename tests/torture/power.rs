@@ -23,6 +23,8 @@ use crate::{
 
 /// Cuts of one disk.
 const EACH: u32 = 25;
+/// In the quick table, which so has each kind of outbox.
+const EACH_QUICK: u32 = 5;
 /// Size of the disk.
 const DISK_MB: u64 = 96;
 /// A child runs at most so long before the cut.
@@ -42,7 +44,8 @@ pub fn row(context: &Context) -> Row {
         return row;
     }
     let (mut acknowledged, mut lost, mut checks, mut open_ms) = (0, 0, 0, 0);
-    for (unit, cuts) in context.units(RowName::Power, EACH) {
+    for (unit, cuts) in context.units(RowName::Power, if context.quick { EACH_QUICK } else { EACH })
+    {
         let mut choices = context.choices(RowName::Power, unit);
         let folder = context.folder(RowName::Power, &unit.to_string());
         let mut disk = match Disk::new(&folder, DISK_MB) {
