@@ -60,7 +60,7 @@ pub fn pole(folder: &Path, uplink: config::Uplink) -> Pole {
         max_bytes: 1 << 40,
         min_free_bytes: 0,
     };
-    let setup = Setup::plain(settings, root().source(), health.clone()).expect("keys");
+    let setup = Setup::plain(settings, root().source(), health.clone());
     let outbox = Outbox::open(setup).expect("an outbox");
     let [agency, site, camera] = ROOT.map(String::from);
     let site = config::Site {

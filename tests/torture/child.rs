@@ -141,7 +141,7 @@ pub fn settings(options: &Options) -> config::Outbox {
 /// # Errors
 /// The outbox's.
 pub fn open(settings: config::Outbox, health: &Arc<Health>) -> Result<Outbox, OutboxError> {
-    let setup = Setup::plain(settings, root().source(), health.clone())?;
+    let setup = Setup::plain(settings, root().source(), health.clone());
     Outbox::open(Setup { program: Some(harness::milepost()), ..setup })
 }
 
@@ -220,6 +220,9 @@ fn watch(health: &Health) {
 }
 
 fn inventory(outbox: &Outbox, options: &Options) -> Result<(), String> {
+    // What can't be read is given up when it is met: first met, then looked at.
+    let records = outbox.records(0, usize::MAX).map_err(|e| e.to_string())?;
+    records.iter().for_each(|record| drop(photos(outbox, record)));
     let (mut next, mut named) = (0, 0_u64);
     loop {
         let records = outbox.records(next, SCAN).map_err(|e| e.to_string())?;

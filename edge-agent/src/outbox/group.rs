@@ -31,6 +31,8 @@ pub(super) struct Group {
     pub(super) photos_written: bool,
     pub(super) freed_photo_bytes: u64,
     pub(super) evictions: u64,
+    /// Of these, given up because nobody can read them.
+    pub(super) damaged: u64,
     deleted: HashSet<u64>,
 }
 
@@ -46,6 +48,7 @@ impl Group {
             photos_written: false,
             freed_photo_bytes: 0,
             evictions: 0,
+            damaged: 0,
             deleted: HashSet::new(),
         }
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     OutboxError, Photo,
     group::Group,
+    photos::Loaded,
     store::Stored,
     writer::{Writer, store_error},
 };
@@ -67,7 +68,7 @@ impl Writer {
             }
             for photo in &mut record.photos {
                 let failed = |e: io::Error| OutboxError::Store(e.to_string());
-                if let Some(jpeg) = self.photos.load(id, photo.kind).map_err(failed)? {
+                if let Loaded::Jpeg(jpeg) = self.photos.load(id, photo.kind).map_err(failed)? {
                     let again = Photo { kind: photo.kind, jpeg };
                     photo.bytes = self.photos.write(id, &again, usage).map_err(failed)?;
                     group.photos_written = true;

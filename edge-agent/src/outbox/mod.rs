@@ -21,6 +21,7 @@ mod generation;
 mod group;
 mod hold;
 mod limits;
+mod mark;
 mod open;
 mod photos;
 pub mod probe;
@@ -53,7 +54,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{config, health::Health, sealing::Keyring};
+use crate::{config, health::Health};
 
 pub use hold::{Held, HoldRequest};
 pub use sled_store::SledStore;
@@ -208,8 +209,6 @@ pub struct Setup {
     pub config: config::Outbox,
     /// Where the key-encryption key comes from.
     pub sealing: config::Sealing,
-    /// The data keys.
-    pub keyring: Keyring,
     /// What signs for the ledger.
     pub signer: Option<Signer>,
     /// The agent's own program, to open the store in a process of its own first; without it the
@@ -224,24 +223,11 @@ pub struct Setup {
 impl Setup {
     /// With a key file in its own folder, nothing to sign with, and no process of its own: for tests
     /// and tools.
-    ///
-    /// # Errors
-    /// Where the keys can't be had.
-    pub fn plain(
-        config: config::Outbox,
-        source: Source,
-        health: Arc<Health>,
-    ) -> Result<Self, OutboxError> {
+    #[must_use]
+    pub fn plain(config: config::Outbox, source: Source, health: Arc<Health>) -> Self {
         let sealing =
             config::Sealing { key: config::SealingKey::File(config.directory.join("sealing.key")) };
-        let failed = |e: &dyn fmt::Display| OutboxError::Folder {
-            path: config.directory.clone(),
-            why: e.to_string(),
-        };
-        open::make_folder(&config.directory).map_err(|e| failed(&e))?;
-        let keyring =
-            Keyring::open(&sealing, &config.directory.join("sealing")).map_err(|e| failed(&e))?;
-        Ok(Self { config, sealing, keyring, signer: None, program: None, source, health })
+        Self { config, sealing, signer: None, program: None, source, health }
     }
 }
 
@@ -388,12 +374,21 @@ impl Outbox {
         self.store.sequence_of(id).map_err(|e| OutboxError::Store(e.to_string()))
     }
 
-    /// A record's photo; `None` where it is not there (any more).
+    /// A record's photo; `None` where it is not there (any more). One that should be there and can't
+    /// be read is given up on the ledger.
     ///
     /// # Errors
     /// [`OutboxError::Store`] where the disk can't be read.
     pub fn photo(&self, id: Uuid, kind: PhotoKind) -> Result<Option<Vec<u8>>, OutboxError> {
-        self.photos.load(id, kind).map_err(|e| OutboxError::Store(e.to_string()))
+        let loaded = self.photos.load(id, kind).map_err(|e| OutboxError::Store(e.to_string()))?;
+        match loaded {
+            photos::Loaded::Jpeg(jpeg) => return Ok(Some(jpeg)),
+            photos::Loaded::Aged => {}
+            photos::Loaded::Lost => {
+                self.ask(|reply| writer::Command::PhotoLost(id, kind, reply))?;
+            }
+        }
+        Ok(None)
     }
 
     /// Where the ledger is.

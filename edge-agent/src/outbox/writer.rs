@@ -17,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use milepost_wire::{Ledger, Source};
+use milepost_wire::{Ledger, PhotoKind, Source};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -45,6 +45,7 @@ pub(super) enum Command {
     Delivered(Vec<u64>, Reply<()>),
     Hold(HoldRequest, Reply<Held>),
     Manifest(ManifestRequest, Reply<u64>),
+    PhotoLost(Uuid, PhotoKind, Reply<()>),
     Stop,
 }
 
@@ -65,6 +66,8 @@ pub(super) struct Writer {
     pub(super) standing: (Status, String),
     /// Takes what was set aside, to bring over what can be read of it.
     pub(super) salvage: Box<dyn Fn(PathBuf) + Send>,
+    /// Records and photos given up since the start because they could not be read.
+    pub(super) damaged: u64,
     pub(super) stopping: bool,
     /// Held as long as the store may be written.
     pub(super) _lock: File,
@@ -127,6 +130,10 @@ impl Writer {
                 Command::Manifest(request, reply) => {
                     let result = self.manifest(&request, &mut group);
                     group.answer(reply, result);
+                }
+                Command::PhotoLost(id, kind, reply) => {
+                    let result = self.photo_lost(id, kind, &mut group);
+                    group.answer(reply, result.map_err(|e| store_error(&e)));
                 }
                 Command::Stop => self.stopping = true,
             }
@@ -263,6 +270,15 @@ impl Writer {
             }
         }
         self.health.metrics.outbox_evictions.inc_by(group.evictions);
+        if group.damaged > 0 {
+            self.damaged += group.damaged;
+            let output = format!(
+                "{} records or photos could not be read since the start and were given up on the \
+                 ledger: if this comes again, exchange the disk",
+                self.damaged
+            );
+            self.standing = (Status::Warn, output);
+        }
         self.report(None);
         self.changed.send_replace(self.store.position().last_sequence);
         group.end(&Ok(()));
@@ -312,7 +328,9 @@ impl Command {
     fn refuse(self, error: &OutboxError) {
         match self {
             Self::Keep(_, reply) | Self::Manifest(_, reply) => drop(reply.send(Err(error.clone()))),
-            Self::Delivered(_, reply) => drop(reply.send(Err(error.clone()))),
+            Self::Delivered(_, reply) | Self::PhotoLost(_, _, reply) => {
+                drop(reply.send(Err(error.clone())));
+            }
             Self::Hold(_, reply) => drop(reply.send(Err(error.clone()))),
             Self::Stop => {}
         }

@@ -177,6 +177,14 @@ pub enum SealingError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// The key-encryption key was a file, which is gone or is no key any more.
+    #[error("{source_name}: {why}")]
+    KekLost {
+        /// Where it should come from, in the configuration's words.
+        source_name: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
     /// No key file of the folder opens with it.
     #[error(
         "none of the {files} key files in {folder} opens with the key of {source_name}: either it is not the key they were made with (restore the right one, or `milepost erase` to begin anew), or the files are damaged; nothing was deleted"
