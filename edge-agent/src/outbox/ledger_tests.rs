@@ -341,15 +341,28 @@ fn a_store_that_has_gone_back_or_lost_everything_is_never_gone_on_with() {
 
 #[test]
 fn keys_that_are_lost_do_not_stop_the_pole_and_it_says_so() {
-    let scratch = tempfile::tempdir().unwrap();
-    let outbox = open(scratch.path());
-    outbox.keep(entry(1, 10, &[])).unwrap();
-    drop(outbox);
-    fs::write(scratch.path().join("sealing.key"), b"short").unwrap();
-    let health: Arc<Health> = Arc::default();
-    let outbox = open_with(&settings(scratch.path()), &health);
-    outbox.keep(entry(2, 10, &[])).unwrap();
-    let said = health.checks()[&crate::health::Component::Outbox].output.clone();
-    assert!(said.contains("key_file"), "{said}");
-    assert_eq!(ledger_events::<Epoch>(&outbox)[0].data.cause, EpochCause::StoreDamaged);
+    let key_file = |place: &Path| {
+        let mut files = fs::read_dir(place.join("sealing")).unwrap().map(|f| f.unwrap().path());
+        files.find(|path| path.extension().is_some_and(|e| e == "key")).unwrap()
+    };
+    for data_key in [false, true] {
+        let scratch = tempfile::tempdir().unwrap();
+        let outbox = open(scratch.path());
+        outbox.keep(entry(1, 10, &[])).unwrap();
+        drop(outbox);
+        if data_key {
+            let file = key_file(scratch.path());
+            let mut bytes = fs::read(&file).unwrap();
+            bytes[40..].fill(7);
+            fs::write(file, bytes).unwrap();
+        } else {
+            fs::write(scratch.path().join("sealing.key"), b"short").unwrap();
+        }
+        let health: Arc<Health> = Arc::default();
+        let outbox = open_with(&settings(scratch.path()), &health);
+        outbox.keep(entry(2, 10, &[])).unwrap();
+        let said = health.checks()[&crate::health::Component::Outbox].output.clone();
+        assert!(said.contains("the store was damaged"), "{said}");
+        assert_eq!(ledger_events::<Epoch>(&outbox)[0].data.cause, EpochCause::StoreDamaged);
+    }
 }

@@ -146,6 +146,10 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     };
     let before = before.filter(|_| damage.is_some());
     writer.started(damage.as_deref(), before).map_err(|e| OutboxError::Store(e.to_string()))?;
+    // Before anything is read of it: what is past its time is told first.
+    if let Err(error) = writer.purge_all() {
+        tracing::warn!(%error, "purge failed; tried again");
+    }
     if let Some(aside) = aside {
         (writer.salvage)(aside);
     }

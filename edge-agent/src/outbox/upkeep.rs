@@ -162,7 +162,8 @@ impl Writer {
         self.report(None);
     }
 
-    fn purge_all(&mut self) -> Result<(), OutboxError> {
+    /// Gives up everything that nobody can read any more.
+    pub(super) fn purge_all(&mut self) -> Result<(), OutboxError> {
         loop {
             let mut group = self.group().map_err(|e| store_error(&e))?;
             let more = self.purge(&mut group).map_err(|e| store_error(&e))?;
