@@ -173,6 +173,10 @@ pub fn run(options: &Options) -> ExitCode {
         }
     };
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // What can't be read is given up when it is met: first met, then looked at.
+    for record in outbox.records(0, usize::MAX).unwrap_or_default() {
+        photos(&outbox, &record);
+    }
     let position = outbox.position();
     let _ = say(&Line::Opened { ms, epoch: position.epoch, last: position.last_sequence });
     thread::spawn({
@@ -220,9 +224,6 @@ fn watch(health: &Health) {
 }
 
 fn inventory(outbox: &Outbox, options: &Options) -> Result<(), String> {
-    // What can't be read is given up when it is met: first met, then looked at.
-    let records = outbox.records(0, usize::MAX).map_err(|e| e.to_string())?;
-    records.iter().for_each(|record| drop(photos(outbox, record)));
     let (mut next, mut named) = (0, 0_u64);
     loop {
         let records = outbox.records(next, SCAN).map_err(|e| e.to_string())?;

@@ -55,6 +55,11 @@ impl Generation {
         self.place.join(&self.name)
     }
 
+    /// There while its last commit is not known to have reached the disk.
+    pub(super) fn suspicion(&self) -> PathBuf {
+        self.place.join(format!("{}.suspect", self.name))
+    }
+
     /// The one after it.
     pub(super) fn next(&self) -> Self {
         Self::numbered(&self.place, parse(&self.name).unwrap_or_default() + 1)

@@ -15,6 +15,7 @@
 use std::{
     fs::{self, File},
     ops::RangeInclusive,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, RwLock},
     thread,
@@ -43,6 +44,8 @@ const COPY_BATCH: usize = 1000;
 const REOPEN_LIMIT: Duration = Duration::from_secs(5);
 /// Between two tries.
 const REOPEN_PAUSE: Duration = Duration::from_millis(5);
+/// Read and written at once when a file is written over itself.
+const REWRITE_CHUNK: usize = 1 << 20;
 /// Bytes of the id before a sealed record.
 pub(super) const ID_BYTES: usize = 16;
 
@@ -121,6 +124,32 @@ fn open_db(folder: &Path) -> Result<(Db, File), StoreError> {
 
 fn io(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Io { path: path.into(), why: error.to_string() }
+}
+
+/// Writes a file over itself and fsyncs it. After an fsync that failed, the kernel takes what it could
+/// not write for written: it is read from memory, a next fsync succeeds, and a power cut loses it.
+fn write_again(path: &Path) -> std::io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut chunk = vec![0; REWRITE_CHUNK];
+    let mut at = 0;
+    loop {
+        let bytes = file.read_at(&mut chunk, at)?;
+        if bytes == 0 {
+            return file.sync_all();
+        }
+        file.write_all_at(&chunk[..bytes], at)?;
+        at += bytes as u64;
+    }
+}
+
+/// Makes a store sound again that a failed commit left behind.
+fn mend(generation: &Generation) -> Result<(), StoreError> {
+    let suspicion = generation.suspicion();
+    if !suspicion.exists() {
+        return Ok(());
+    }
+    let file = generation.folder().join("db");
+    write_again(&file).and_then(|()| fs::remove_file(&suspicion)).map_err(|e| io(&file, &e))
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
@@ -222,6 +251,7 @@ impl SledStore {
     /// [`StoreError::Damaged`] where its content is not what was written; else the disk.
     pub fn open(place: &Path, keyring: Keyring, begin: bool) -> Result<Self, StoreError> {
         let generation = Generation::current(place).map_err(|e| io(place, &e))?;
+        mend(&generation)?;
         let store = Self::open_generation(generation.clone(), keyring, Mark::open(place), begin)?;
         let now = store.position();
         if let Some(before) = mark::read(place).filter(|before| before.epoch == now.epoch)
@@ -505,6 +535,12 @@ impl Store for SledStore {
     fn reopen(&self) -> Result<(), StoreError> {
         let generation = self.generation().clone();
         drop(self.set(None));
+        // On a disk that is full or broken it may not come to be; then only a restart in this
+        // very state is not covered.
+        let _ = File::create(generation.suspicion());
+        let file = generation.folder().join("db");
+        write_again(&file).map_err(|e| io(&file, &e))?;
+        let _ = fs::remove_file(generation.suspicion());
         self.set(Some(State::open_again(&generation, false)?));
         Ok(())
     }

@@ -259,7 +259,7 @@ pub trait Store: Send + Sync {
     /// The store is as it was.
     fn compact(&self, min_bytes: u64) -> Result<bool, StoreError>;
 
-    /// Opens it again after a failure: what is on the disk counts. Not while a commit runs.
+    /// Makes what is there durable and opens it again, after a failure. Not while a commit runs.
     ///
     /// # Errors
     /// As opening; nothing can be read or kept until another try succeeds.

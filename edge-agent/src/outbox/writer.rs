@@ -113,10 +113,15 @@ impl Writer {
                 return commands.into_iter().for_each(|c| c.refuse(&error));
             }
         };
+        // A photo that could not be written is refused alone; the rest of the group goes on.
+        let mut refused = None;
         for command in commands {
             match command {
                 Command::Keep(entry, reply) => {
                     let result = self.prepare(entry, &mut group);
+                    if let Err(OutboxError::Store(why)) = &result {
+                        refused = Some(StoreError::Failed(why.clone()));
+                    }
                     group.answer(reply, result);
                 }
                 Command::Delivered(sequences, reply) => {
@@ -139,6 +144,10 @@ impl Writer {
             }
         }
         self.carry_out(group);
+        if let Some(error) = refused {
+            self.make_room();
+            self.report(Some(&error));
+        }
     }
 
     /// Keeps the limits, commits, and answers.
@@ -177,15 +186,18 @@ impl Writer {
     /// Notes a failure, makes room and opens the store again for the next try.
     fn failed(&mut self, error: &StoreError) -> OutboxError {
         tracing::error!(%error, "outbox commit failed");
-        let ballast = self.disk.drop_ballast();
-        if ballast {
-            tracing::warn!("the ballast was let go of to make room");
-        }
+        self.make_room();
         if let Err(error) = self.open_again() {
             tracing::error!(%error, "the store could not be opened again; tried again");
         }
         self.report(Some(error));
         store_error(error)
+    }
+
+    fn make_room(&self) {
+        if self.disk.drop_ballast() {
+            tracing::warn!("the ballast was let go of to make room");
+        }
     }
 
     fn open_again(&mut self) -> Result<(), StoreError> {
