@@ -366,3 +366,22 @@ fn keys_that_are_lost_do_not_stop_the_pole_and_it_says_so() {
         assert_eq!(ledger_events::<Epoch>(&outbox)[0].data.cause, EpochCause::StoreDamaged);
     }
 }
+
+#[test]
+fn a_store_that_is_full_for_long_accounts_for_every_number_in_few_entries() {
+    let scratch = tempfile::tempdir().unwrap();
+    let limits = config::Outbox { max_records: 100, ..settings(scratch.path()) };
+    let outbox = open_with(&limits, &Arc::default());
+    for n in 0..600 {
+        outbox.keep(entry(n, 10, &[])).unwrap();
+    }
+    let mut accounted: Vec<u64> =
+        outbox.records(0, 1000).unwrap().iter().map(|r| r.sequence).collect();
+    let evictions = ledger_events::<Eviction>(&outbox);
+    assert!(evictions.len() < 5, "{} entries say what was given up", evictions.len());
+    for event in evictions {
+        accounted.extend(event.data.sequences.iter().flat_map(|r| r.from..=r.to));
+    }
+    accounted.sort_unstable();
+    assert_eq!(accounted, (1..=outbox.position().last_sequence).collect::<Vec<_>>());
+}

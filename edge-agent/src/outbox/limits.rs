@@ -2,7 +2,8 @@
 //! itself, the oldest first, each eviction in the ledger before anything is deleted.
 
 use milepost_wire::{
-    Chain, Evicted, Eviction, EvictionCause, PhotoKind, SequenceRange, ledger::MAX_EVICTED_RANGES,
+    Chain, Event, Evicted, Eviction, EvictionCause, PhotoKind, SequenceRange,
+    ledger::MAX_EVICTED_RANGES,
 };
 
 use uuid::Uuid;
@@ -47,6 +48,8 @@ struct Held {
     records: u64,
     /// Records that the group puts.
     added: u64,
+    /// Records that went for room and have not been made up for.
+    room: u64,
     photo_bytes: u64,
     store_bytes: u64,
 }
@@ -64,22 +67,19 @@ impl Limits {
     /// What has to be given up first, with what the store holds after a group.
     fn excess(
         &self,
-        Held { records, added, photo_bytes, store_bytes }: Held,
+        Held { records, added, room, photo_bytes, store_bytes }: Held,
         shortage: u64,
     ) -> Option<Excess> {
-        let photos = |cause, over: u64, limit: u64| {
-            let amount = (over + limit / SHARE).min(photo_bytes);
-            (over > 0 && photo_bytes > 0).then_some(Excess {
-                cause,
-                evicted: Evicted::Photos,
-                amount,
-            })
+        let photos = |cause, over: u64| {
+            let amount = (over + self.photo_bytes / SHARE).min(photo_bytes);
+            let evicted = Evicted::Photos;
+            (over > 0 && photo_bytes > 0).then_some(Excess { cause, evicted, amount })
         };
         let over = photo_bytes.saturating_sub(self.photo_bytes);
         let all = (photo_bytes + store_bytes).saturating_sub(self.bytes);
-        photos(EvictionCause::MaxPhotoBytes, over, self.photo_bytes)
-            .or_else(|| photos(EvictionCause::MaxBytes, all, self.bytes))
-            .or_else(|| photos(EvictionCause::FreeDisk, shortage, shortage))
+        photos(EvictionCause::MaxPhotoBytes, over)
+            .or_else(|| photos(EvictionCause::MaxBytes, all))
+            .or_else(|| photos(EvictionCause::FreeDisk, shortage))
             .or_else(|| {
                 let over = records.saturating_sub(self.records);
                 let amount = over + self.records / SHARE + 1;
@@ -88,12 +88,12 @@ impl Limits {
             })
             .or_else(|| {
                 // No photo is left to give up. The store does not shrink, it uses the room of what
-                // went: as many go as come.
+                // went.
                 let cause = if all > 0 { EvictionCause::MaxBytes } else { EvictionCause::FreeDisk };
-                (added > 0 && (all > 0 || shortage > 0)).then_some(Excess {
+                (added > room && (all > 0 || shortage > 0)).then_some(Excess {
                     cause,
                     evicted: Evicted::Records,
-                    amount: added,
+                    amount: added + records / SHARE,
                 })
             })
     }
@@ -108,14 +108,19 @@ impl Writer {
             let held = Held {
                 records: (self.store.count() + group.added()).saturating_sub(group.removed()),
                 added: group.added(),
+                room: self.room,
                 photo_bytes: self.photos.bytes().saturating_sub(group.freed_photo_bytes),
                 store_bytes: self.store.bytes(),
             };
             let shortage = self.disk.shortage().saturating_sub(group.freed_photo_bytes);
             let excess = self.limits.excess(held, shortage);
             let Some(excess) = excess.filter(|e| !done.contains(&(e.cause, e.evicted))) else {
+                self.room = self.room.saturating_sub(group.added());
                 return Ok(());
             };
+            if excess.evicted == Evicted::Records && excess.cause != EvictionCause::MaxRecords {
+                self.room += excess.amount;
+            }
             done.push((excess.cause, excess.evicted));
             for kinds in ORDER {
                 if self.give_up(group, excess, kinds)? {
@@ -146,7 +151,10 @@ impl Writer {
                 if enough || lot.is_full() {
                     break 'scan;
                 }
-                let gives = excess.evicted == Evicted::Records || !record.photos.is_empty();
+                // What says what was given up must reach the server.
+                let says = record.kind == Kind::Ledger && eviction(&record).is_some();
+                let gives =
+                    !says && (excess.evicted == Evicted::Records || !record.photos.is_empty());
                 if gives
                     && !record.held
                     && kinds.contains(&record.kind)
@@ -207,7 +215,7 @@ impl Writer {
 
     /// Gives up one photo that can't be read, where a record names it.
     pub(super) fn photo_lost(
-        &self,
+        &mut self,
         id: Uuid,
         kind: PhotoKind,
         group: &mut Group,
@@ -226,7 +234,7 @@ impl Writer {
 
     /// Enters what was given up into the ledger; says whether there was anything.
     fn enter(
-        &self,
+        &mut self,
         lot: Lot,
         group: &mut Group,
         cause: EvictionCause,
@@ -242,16 +250,13 @@ impl Writer {
             Evicted::Photos => Vec::new(),
             Evicted::Records => {
                 let link = |range: &SequenceRange| self.store.chain_after(range.to);
-                ranges
-                    .iter()
-                    .map(link)
-                    .collect::<Result<Option<Vec<Chain>>, _>>()?
-                    .unwrap_or_default()
+                let links = ranges.iter().map(link).collect::<Result<Option<Vec<Chain>>, _>>()?;
+                links.unwrap_or_default()
             }
         };
         tracing::warn!(records, photo_bytes, ?evicted, ?cause, "oldest given up");
         let epoch = self.store.position().epoch;
-        let data = Eviction {
+        let mut data = Eviction {
             evicted,
             cause,
             epoch,
@@ -260,13 +265,69 @@ impl Writer {
             records,
             photo_bytes,
         };
-        self.put(group, self.entry(data))?;
         group.evictions += records;
         if cause == EvictionCause::Damaged {
             group.damaged += records;
         }
+        if evicted == Evicted::Records {
+            data = self.fold(data, group)?;
+        }
+        let sequence =
+            self.prepare(self.entry(data), group).map_err(|e| StoreError::Failed(e.to_string()))?;
+        if evicted == Evicted::Records {
+            self.last_eviction = Some(sequence);
+        }
         Ok(true)
     }
+
+    /// Takes the eviction before, which waits still, into this one: else a full store would end up
+    /// full of evictions.
+    fn fold(&self, new: Eviction, group: &mut Group) -> Result<Eviction, StoreError> {
+        let before = match self.last_eviction.filter(|s| !group.deletes(*s)) {
+            Some(sequence) => self.store.at(sequence)?.and_then(Stored::record),
+            None => None,
+        };
+        let Some((record, old)) = before.and_then(|r| eviction(&r).map(|e| (r, e))) else {
+            return Ok(new);
+        };
+        let own = SequenceRange { from: record.sequence, to: record.sequence };
+        let Some(own_chain) = self.store.chain_after(record.sequence)? else { return Ok(new) };
+        let ours = old.sequences.iter().copied().zip(old.chain_sha256.iter().copied());
+        let parts = ours
+            .chain([(own, own_chain)])
+            .chain(new.sequences.iter().copied().zip(new.chain_sha256.iter().copied()));
+        let joined = join(parts.collect());
+        let same = (old.cause, old.epoch, old.evicted) == (new.cause, new.epoch, new.evicted);
+        if !same || joined.len() > MAX_EVICTED_RANGES {
+            return Ok(new);
+        }
+        group.drop_record(&record);
+        let (sequences, chain_sha256) = joined.into_iter().unzip();
+        let records = old.records + 1 + new.records;
+        let photo_bytes = old.photo_bytes + new.photo_bytes;
+        Ok(Eviction { sequences, chain_sha256, records, photo_bytes, ..new })
+    }
+}
+
+/// The eviction of records that a record is.
+fn eviction(record: &Record) -> Option<Eviction> {
+    let event = Event::<Eviction>::from_json(&record.body).ok()?;
+    Some(event.data)
+}
+
+/// Ranges with the chain after each, in order, neighbours as one.
+fn join(mut parts: Vec<(SequenceRange, Chain)>) -> Vec<(SequenceRange, Chain)> {
+    parts.sort_unstable_by_key(|(range, _)| *range);
+    let mut joined: Vec<(SequenceRange, Chain)> = Vec::new();
+    for (range, chain) in parts {
+        match joined.last_mut() {
+            Some((last, after)) if last.to + 1 == range.from => {
+                (last.to, *after) = (range.to, chain);
+            }
+            _ => joined.push((range, chain)),
+        }
+    }
+    joined
 }
 
 /// What one eviction gives up.
@@ -298,7 +359,7 @@ mod tests {
         ) {
             let bytes = photo_bytes + store_bytes;
             let over = records > 1000 || photo_bytes > 10_000 || bytes > 20_000 || shortage > 0;
-            let held = Held { records, added: 1, photo_bytes, store_bytes };
+            let held = Held { records, added: 1, room: 0, photo_bytes, store_bytes };
             let excess = LIMITS.excess(held, shortage);
             prop_assert_eq!(excess.is_some(), over);
             if let Some(excess) = excess {

@@ -27,6 +27,7 @@ mod photos;
 pub mod probe;
 mod salvage;
 mod sled_store;
+mod stall;
 mod store;
 mod upkeep;
 mod writer;

@@ -28,6 +28,7 @@ use super::{
     probe::Probe,
     salvage::Salvager,
     sled_store::SledStore,
+    stall::Busy,
     store::{Store, StoreError, Stored},
     upkeep::Upkeep,
     writer::Writer,
@@ -136,6 +137,9 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         changed: changed_tx,
         standing: standing(&found),
         salvage: Box::new(salvage),
+        busy: Busy::default(),
+        last_eviction: None,
+        room: 0,
         damaged: 0,
         stopping: false,
         _lock: lock,
@@ -153,6 +157,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     if let Some(aside) = aside {
         (writer.salvage)(aside);
     }
+    writer.busy.watch(writer.health.clone()).map_err(folder)?;
     let thread = thread::Builder::new()
         .name("outbox".into())
         .spawn(move || writer.run(&waiting))

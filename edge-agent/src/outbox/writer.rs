@@ -29,6 +29,7 @@ use super::{
     limits::Limits,
     photos::Photos,
     sled_store::ID_BYTES,
+    stall::Busy,
     store::{PhotoRef, Record, Store, StoreError, Stored},
     upkeep::{ManifestRequest, Upkeep},
 };
@@ -66,6 +67,11 @@ pub(super) struct Writer {
     pub(super) standing: (Status, String),
     /// Takes what was set aside, to bring over what can be read of it.
     pub(super) salvage: Box<dyn Fn(PathBuf) + Send>,
+    pub(super) busy: Busy,
+    /// The last eviction of records, into which the next one folds it while it waits.
+    pub(super) last_eviction: Option<u64>,
+    /// Records given up for room that have not been used up by new ones.
+    pub(super) room: u64,
     /// Records and photos given up since the start because they could not be read.
     pub(super) damaged: u64,
     pub(super) stopping: bool,
@@ -78,7 +84,10 @@ impl Writer {
         self.report(None);
         while !self.stopping {
             let wait = self.upkeep.next().saturating_duration_since(Instant::now());
-            match commands.recv_timeout(wait) {
+            self.busy.end();
+            let next = commands.recv_timeout(wait);
+            self.busy.begin();
+            match next {
                 Ok(first) => {
                     let more = commands.try_iter().take(MAX_GROUP - 1);
                     let group: Vec<_> = std::iter::once(first).chain(more).collect();
@@ -92,6 +101,7 @@ impl Writer {
             }
         }
         self.stop();
+        self.busy.end();
     }
 
     /// A group whose first record follows the last one kept.

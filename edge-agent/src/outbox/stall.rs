@@ -1,0 +1,52 @@
+//! A commit that never ends: sled was seen to wait for ever after an I/O error. Nothing in this process
+//! can mend that, so the process ends, and the service manager starts it again.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::health::{Component, Health, Status};
+
+/// Longest that the writer may be at one thing: a copy of a large store takes seconds.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Since when the writer is at what it does; `None` while it waits for work.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Busy(Arc<Mutex<Option<Instant>>>);
+
+impl Busy {
+    /// Work begins, or goes on to the next step.
+    pub(super) fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// It waits for work.
+    pub(super) fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Ends the process when work takes longer than [`LIMIT`]; the watch ends with the last handle.
+    pub(super) fn watch(&self, health: Arc<Health>) -> std::io::Result<()> {
+        let busy = Arc::downgrade(&self.0);
+        let watch = move || {
+            while let Some(since) = since(&busy) {
+                if since.is_some_and(|since| since.elapsed() > LIMIT) {
+                    let output = "the store does not answer: the agent ends, to be started again";
+                    health.set(Component::Outbox, Status::Fail, output);
+                    tracing::error!("{output}");
+                    std::process::abort();
+                }
+                thread::sleep(LOOK);
+            }
+        };
+        thread::Builder::new().name("outbox-watch".into()).spawn(watch).map(drop)
+    }
+}
+
+fn since(busy: &Weak<Mutex<Option<Instant>>>) -> Option<Option<Instant>> {
+    Some(*busy.upgrade()?.lock().unwrap_or_else(PoisonError::into_inner))
+}
