@@ -182,6 +182,7 @@ pub fn server(broker: &Broker, receipts: bool) -> Server {
         camera: None,
         receipts,
         save_evidence: None,
+        pole_ca: None,
     };
     let log: Arc<Mutex<Log>> = Arc::default();
     let stop = CancellationToken::new();

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::outbox::probe;
 
 pub mod check;
+mod ledger_words;
 pub mod read;
 pub mod replay;
 pub mod run;

@@ -11,7 +11,7 @@
 //! - `line` and `session`: one connection from CONNECT to its end;
 //! - [`cause`]: what a failed connection means and what to do about it;
 //! - [`tls`]: certificates, read again for each connection;
-//! - [`central`] and [`viewer`]: the other end in small, for `milepost watch` and for tests.
+//! - [`central`], [`viewer`] and `saver`: the other end in small, for `milepost watch` and for tests.
 //!
 //! How it fails: never for good. Whatever ends a connection is named on the health page and tried
 //! again after a pause that grows to [`BACKOFF_MAX`]; reading and keeping go on meanwhile.
@@ -23,6 +23,7 @@ pub mod central;
 pub mod lanes;
 mod line;
 pub mod pace;
+mod saver;
 mod session;
 pub mod tls;
 pub mod viewer;
