@@ -207,10 +207,10 @@ impl Screen {
             Seen::Complete { root, id, new_read } => {
                 json!({ "kind": "complete", "source": root.source(), "id": id, "new_read": new_read })
             }
-            Seen::Manifest { source, epoch, from, to, verdict } => {
+            Seen::Manifest { source, epoch, from, to, verdict, ask_for } => {
                 let (verdict, why) = verdict_words(verdict);
                 json!({ "kind": "manifest_check", "source": source, "epoch": epoch, "from": from,
-                        "to": to, "verdict": verdict, "why": why })
+                        "to": to, "verdict": verdict, "why": why, "ask_for": ask_for })
             }
             Seen::Conflict { source, id, sequence, why } => {
                 json!({ "kind": "conflict", "source": source, "id": id, "sequence": sequence,

@@ -175,10 +175,19 @@ impl Ledger {
         self.fold();
     }
 
-    /// Verdicts that are new since this was last asked.
-    pub fn news(&mut self) -> Vec<(Stretch, Verdict)> {
-        let news = self.manifests.iter_mut().filter_map(|m| {
+    /// Verdicts that are new since this was last asked; for [`Waits::Between`] with the ranges that
+    /// a manifest is to be asked of.
+    pub fn news(&mut self) -> Vec<(Stretch, Verdict, Vec<SequenceRange>)> {
+        let new = self.manifests.iter_mut().filter_map(|m| {
             std::mem::take(&mut m.news).then(|| (m.stretch.clone(), m.verdict.clone()))
+        });
+        let new: Vec<_> = new.collect();
+        let news = new.into_iter().map(|(stretch, verdict)| {
+            let ask_for = match verdict {
+                Verdict::Open(Waits::Between) => self.unbound(&stretch.range()),
+                _ => Vec::new(),
+            };
+            (stretch, verdict, ask_for)
         });
         news.collect()
     }
@@ -273,7 +282,9 @@ impl Ledger {
             let given_up = self.given_up_at(n);
             let next = given_up.map_or_else(
                 || next_signed(to),
-                |g| next_signed(g.to).or_else(|| Some((g.to, g.chain?))).or_else(|| next_signed(to)),
+                |g| {
+                    next_signed(g.to).or_else(|| Some((g.to, g.chain?))).or_else(|| next_signed(to))
+                },
             );
             let Some((at, value)) = next else { return Ok(()) };
             (chain, n, run) = (value, at + 1, at + 1);
@@ -301,7 +312,9 @@ impl Ledger {
             let mut n = *gap.start();
             while n <= *gap.end() {
                 match self.given_up_at(n) {
-                    Some(GivenUp { to, by: Some(by), .. }) if self.bound.contains(&by) => n = to + 1,
+                    Some(GivenUp { to, by: Some(by), .. }) if self.bound.contains(&by) => {
+                        n = to + 1
+                    }
                     _ => return Verdict::Open(Waits::Eviction),
                 }
             }
@@ -311,12 +324,11 @@ impl Ledger {
 
     /// Bodies that came and are not bound.
     fn unbound(&self, range: &RangeInclusive<u64>) -> Vec<SequenceRange> {
-        let parts = self.came.overlapping(range).map(|part| {
-            *part.start().max(range.start())..=*part.end().min(range.end())
-        });
-        parts
-            .flat_map(|part| self.bound.gaps(&part).map(sequences).collect::<Vec<_>>())
-            .collect()
+        let parts = self
+            .came
+            .overlapping(range)
+            .map(|part| *part.start().max(range.start())..=*part.end().min(range.end()));
+        parts.flat_map(|part| self.bound.gaps(&part).map(sequences).collect::<Vec<_>>()).collect()
     }
 
     /// How many are missing between the first and the last.
@@ -335,7 +347,8 @@ impl Ledger {
     #[must_use]
     pub fn counts(&self) -> (u64, u64, u64) {
         let verified = self.manifests.iter().filter(|m| m.verdict == Verdict::Verified).count();
-        let wrong = self.manifests.iter().filter(|m| matches!(m.verdict, Verdict::Wrong(_))).count();
+        let wrong =
+            self.manifests.iter().filter(|m| matches!(m.verdict, Verdict::Wrong(_))).count();
         let open = self.manifests.len() - verified - wrong;
         (self.folded + verified as u64, self.wrong, open as u64)
     }

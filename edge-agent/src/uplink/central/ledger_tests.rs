@@ -99,7 +99,7 @@ fn seen(messages: &[Message]) -> (LedgerState, Vec<(Stretch, Verdict)>) {
             Message::Manifest(stretch) => ledger.sign(stretch.clone()),
         }
     }
-    let mut verdicts = ledger.news();
+    let mut verdicts: Vec<_> = ledger.news().into_iter().map(|(s, v, _)| (s, v)).collect();
     verdicts.sort_by_key(|(stretch, _)| (stretch.from, stretch.to));
     let source = milepost_wire::examples::read().source;
     let mut state = ledger.state(source, EPOCH);
@@ -115,7 +115,8 @@ fn poles() -> impl Strategy<Value = Pole> {
             let bodies = (0..n).map(|i| format!("body {i}").into_bytes()).collect();
             let last = n as u64;
             let mut pole = Pole { bodies, evictions: vec![], sent: vec![], hours: vec![] };
-            let mut by: Vec<_> = evictions.iter().map(|(by, _)| by.index(n - 2) as u64 + 3).collect();
+            let mut by: Vec<_> =
+                evictions.iter().map(|(by, _)| by.index(n - 2) as u64 + 3).collect();
             by.sort_unstable();
             by.dedup();
             let all_by = by.clone();
@@ -232,8 +233,7 @@ fn a_server_that_begins_in_the_middle_goes_on_from_the_first_manifest() {
     let late: Vec<_> = messages[4..].to_vec();
     let (state, verdicts) = seen(&late);
     let words: Vec<_> = verdicts.iter().map(|(_, v)| v.clone()).collect();
-    let expected =
-        [Verdict::Open(Waits::Bodies), Verdict::Verified, Verdict::Verified];
+    let expected = [Verdict::Open(Waits::Bodies), Verdict::Verified, Verdict::Verified];
     assert_eq!(words, expected);
     assert_eq!(state.verified_ranges, [SequenceRange { from: 11, to: 30 }]);
     assert_eq!(state.verified_chain, Some(pole.chain(30)));

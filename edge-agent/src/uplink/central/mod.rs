@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use ledger::{Came, Ledger, MAX_SEQUENCE};
 use records::{Known, Records};
-use verdict::{LedgerState, Verdict, Waits};
+use verdict::{LedgerState, Stretch, Verdict, Waits};
 
 pub use records::{MAX_EARLY_BYTES, MAX_EARLY_PHOTOS, MAX_REMEMBERED};
 pub use seen::{Seen, Summary};
@@ -260,7 +260,10 @@ impl Central {
         let Manifest { from, to, .. } = event.data;
         let source = root.source();
         let epoch = event.epoch.unwrap_or_default();
-        let worth = |verdict| vec![Seen::Manifest { source: source.clone(), epoch, from, to, verdict }];
+        let worth = |verdict| {
+            let (source, ask_for) = (source.clone(), Vec::new());
+            vec![Seen::Manifest { source, epoch, from, to, verdict, ask_for }]
+        };
         let Some(roots) = &self.roots else {
             self.summary.open_manifests += 1;
             return worth(Verdict::Open(Waits::Authority));
@@ -286,9 +289,9 @@ impl Central {
 
     fn news(&mut self, source: &Source, epoch: Uuid) -> Vec<Seen> {
         let news = self.ledgers.get_mut(&(source.clone(), epoch)).map(Ledger::news);
-        let seen = news.unwrap_or_default().into_iter().map(|(stretch, verdict)| {
-            let (from, to) = (stretch.from, stretch.to);
-            Seen::Manifest { source: source.clone(), epoch, from, to, verdict }
+        let seen = news.unwrap_or_default().into_iter().map(|(stretch, verdict, ask_for)| {
+            let Stretch { from, to, .. } = stretch;
+            Seen::Manifest { source: source.clone(), epoch, from, to, verdict, ask_for }
         });
         seen.collect()
     }

@@ -1,7 +1,7 @@
 //! What a server is told of what came in.
 
 use milepost_wire::{
-    Event, Heartbeat, LedgerEvent, PhotoKind, Read, Root, Source, Status, UnreadPass,
+    Event, Heartbeat, LedgerEvent, PhotoKind, Read, Root, SequenceRange, Source, Status, UnreadPass,
 };
 use uuid::Uuid;
 
@@ -64,6 +64,8 @@ pub enum Seen {
         to: u64,
         /// What it is worth.
         verdict: Verdict,
+        /// Where it waits for manifests of parts of it: of which.
+        ask_for: Vec<SequenceRange>,
     },
     /// Another body under a sequence or an id that has come before: one of the two was changed. It
     /// is not taken and gets no receipt.

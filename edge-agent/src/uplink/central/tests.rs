@@ -42,8 +42,7 @@ fn a_read_is_complete_when_the_last_right_photo_is_there_in_any_order() {
     for _ in 0..3 {
         messages.rotate_left(1);
         let mut central = Central::default();
-        let counts: Vec<_> =
-            messages.iter().map(|(t, p)| completes(&central.take(t, p))).collect();
+        let counts: Vec<_> = messages.iter().map(|(t, p)| completes(&central.take(t, p))).collect();
         assert_eq!(counts, [0, 0, 1]);
         assert_eq!(central.summary().complete, 1);
         let again = central.take(&topic(Leaf::Reads), &body);
@@ -93,8 +92,7 @@ fn every_type_in_the_ledger_counts_and_gets_its_receipt_an_unknown_one_too() {
     let mut central = Central::default();
     for (json, name) in [(known, "clock_step"), (newer.into_bytes(), "other")] {
         let seen = central.take(&root.topic(Leaf::Ledger), &json);
-        let [Seen::Ledger { event, duplicate: false }, Seen::Complete { .. }] = &seen[..]
-        else {
+        let [Seen::Ledger { event, duplicate: false }, Seen::Complete { .. }] = &seen[..] else {
             panic!("{seen:?}");
         };
         assert_eq!(event.name(), name);
@@ -120,14 +118,15 @@ impl Pole {
     fn keep<T: Data>(&mut self, id: u128, data: T) {
         let place = Place { epoch: EPOCH, sequence: self.bodies.len() as u64 + 1 };
         let now = Timestamp::now();
-        let event =
-            Event::new(Uuid::from_u128(id), self.root.source(), now, Some(place), data);
+        let event = Event::new(Uuid::from_u128(id), self.root.source(), now, Some(place), data);
         self.bodies.push(event.to_json().unwrap());
     }
 
     fn claims(&self, from: u64, to: u64) -> ManifestClaims {
         let chain = |n: u64| {
-            self.bodies[..n as usize].iter().fold(Chain::start(EPOCH), |chain, body| chain.then(body))
+            self.bodies[..n as usize]
+                .iter()
+                .fold(Chain::start(EPOCH), |chain, body| chain.then(body))
         };
         ManifestClaims {
             source: self.root.source(),
