@@ -6,7 +6,7 @@ CLIP := .cache/clip/demo.mp4
 # Real photos for evaluation, where they are present (models/README.md).
 DATA ?= ../shared/data
 
-.PHONY: help setup run test check bench evaluate train clean
+.PHONY: help setup run test check bench torture torture-quick evaluate train clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -27,6 +27,12 @@ test: setup check ## everything that CI runs
 bench: setup ## ms a frame, frames/s, memory, time to acknowledgement: as a table
 	@cargo build --quiet --release --package milepost
 	@scripts/bench.sh
+
+torture: setup ## faults of disk, power, broker and link, hundreds of each, as a table: about an hour, root (ARGS="--rows kill --seed 7")
+	@scripts/torture.sh $(ARGS)
+
+torture-quick: setup ## the same with few of each: five minutes
+	@scripts/torture.sh --quick $(ARGS)
 
 evaluate: setup ## recall and accuracy on the clip and, where present, on real photos: as a table
 	@cargo build --quiet --release --package milepost

@@ -28,6 +28,7 @@ packages=(
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
     mosquitto mosquitto-clients openssl python3-venv ca-certificates
+    faketime e2fsprogs util-linux
 )
 
 setup_apt() {

@@ -19,13 +19,15 @@ struct Case {
     key: String,
 }
 
-/// A good file that has every key that may stand beside the selectors' words given.
+/// A good file that has every key that may stand beside the selectors' words given. Of the two keys that
+/// seal, only one may stand.
 fn good(source: &str, board: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for section in SECTIONS {
         lines.push(format!("[{}]", section.name));
         for key in keys::of_section(section.name) {
             let value = match (key.name, key.only_with) {
+                ("key_file", _) if section.name == "sealing" => continue,
                 ("source", _) => format!("\"{source}\""),
                 ("board", _) => format!("\"{board}\""),
                 (_, Some((_, word))) if word != source && word != board => continue,
@@ -40,11 +42,15 @@ fn good(source: &str, board: &str) -> Vec<String> {
 
 /// The good file in which a key may stand, and the key's line (from 0).
 fn good_for(key: &Key) -> (Vec<String>, usize) {
-    let lines = match key.only_with {
+    let mut lines = match key.only_with {
         Some(("source", word)) => good(word, "none"),
         Some((_, word)) => good("test-pattern", word),
         None => good("test-pattern", "none"),
     };
+    if key.path() == "sealing.key_file" {
+        let other = lines.iter_mut().find(|l| l.starts_with("key = ")).expect("sealing.key");
+        *other = format!("{} = {}", key.name, key.kind.example());
+    }
     let header = format!("[{}]", key.section);
     let start = lines.iter().position(|l| *l == header).expect("its table");
     let own = |l: &String| l.split(" =").next() == Some(key.name);
@@ -119,6 +125,12 @@ fn bad_values(kind: Kind) -> Vec<(&'static str, String)> {
         Kind::Pipeline => bad.extend([
             ("empty", "\"\"".into()),
             ("credentials", "\"rtspsrc location=rtsp://a:hunter2@h/ ! decodebin\"".into()),
+        ]),
+        Kind::Credential => bad.extend([
+            ("a bare name", "\"milepost-sealing\"".into()),
+            ("no name", "\"credential:\"".into()),
+            ("a path", "\"credential:../sealing\"".into()),
+            ("the key itself", "\"hunter2AgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhs=\"".into()),
         ]),
         Kind::HostPort => bad.extend([
             ("no port", "\"broker\"".into()),

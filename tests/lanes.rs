@@ -62,7 +62,7 @@ fn open(folder: &Path, health: &Arc<Health>) -> Outbox {
         max_bytes: 1 << 40,
         min_free_bytes: 0,
     };
-    Outbox::open(Setup::plain(settings, root().source(), health.clone()).unwrap()).unwrap()
+    Outbox::open(Setup::plain(settings, root().source(), health.clone())).unwrap()
 }
 
 /// Keeps a read of so long ago, with photos of so many bytes.

@@ -27,6 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         (Component::Uplink, "connected to broker.example.org:8883, last receipt 2 s ago"),
         (Component::Clock, "disciplined by the kernel, off by at most 4 ms"),
         (Component::Lamp, "none fitted"),
+        (Component::Sealing, "AES-256-GCM, key from the systemd credential milepost-sealing"),
     ];
     for (component, output) in says {
         health.set(component, Status::Pass, output);

@@ -29,10 +29,10 @@ use crate::{
     config::Config,
     health::{Component, Health, Status},
     local,
-    outbox::{Entry, Outbox, OutboxError, Photo, Setup, Signer},
+    outbox::{Entry, Outbox, Photo, Setup, Signer},
     recognise::{Finished, Recogniser},
     report::{self, Origin, Report},
-    sealing::Keyring,
+    sealing::Watchdog,
     supervise::Backoff,
     uplink,
     vision::VisionError,
@@ -109,6 +109,8 @@ pub fn run(config: Config) -> Result<(), AgentError> {
                 async move { local::serve_on(listener, &config.local, health, stop).await },
             )
         };
+        let retention =
+            Watchdog::start(&config, health.clone()).map_err(start("the retention watchdog"))?;
         let lamp = board::light(&config.lamp, &health);
 
         let (passes, to_keep) = mpsc::sync_channel(PASSES_WAITING);
@@ -145,6 +147,7 @@ pub fn run(config: Config) -> Result<(), AgentError> {
         let _ = endpoint.await;
         // Dark again: dropping the lamp is its safe off.
         drop(lamp);
+        drop(retention);
         Ok(())
     })
 }
@@ -226,8 +229,7 @@ fn keep(
     stop: &CancellationToken,
 ) {
     let outbox = again(Component::Outbox, health, stop, || {
-        let setup = setup(config, root.source(), health.clone())?;
-        Outbox::open(setup)
+        Outbox::open(setup(config, root.source(), health.clone()))
     });
     let Some(outbox) = outbox else { return };
     let _ = opened.send(outbox.clone());
@@ -285,14 +287,10 @@ fn count(kept: Option<u64>, report: &Report, health: &Health) {
 }
 
 /// What the outbox is opened with.
-fn setup(config: &Config, source: wire::Source, health: Arc<Health>) -> Result<Setup, OutboxError> {
-    let keys = config.sealing_folder();
-    let keyring = Keyring::open(&config.sealing, &keys)
-        .map_err(|e| OutboxError::Folder { path: keys, why: e.to_string() })?;
-    Ok(Setup {
+fn setup(config: &Config, source: wire::Source, health: Arc<Health>) -> Setup {
+    Setup {
         config: config.outbox.clone(),
         sealing: config.sealing.clone(),
-        keyring,
         signer: Some(Signer {
             certificate_file: config.uplink.certificate_file.clone(),
             key_file: config.uplink.key_file.clone(),
@@ -301,7 +299,7 @@ fn setup(config: &Config, source: wire::Source, health: Arc<Health>) -> Result<S
         program: Some("/proc/self/exe".into()),
         source,
         health,
-    })
+    }
 }
 
 /// The record of a report.

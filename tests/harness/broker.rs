@@ -96,6 +96,45 @@ impl Broker {
         }
     }
 
+    /// Adds lines to its configuration and starts it again with them.
+    pub fn configure(&mut self, extra: &str) {
+        let file = self.folder.join("broker/mosquitto.conf");
+        let settings = fs::read_to_string(&file).expect("the configuration") + extra + "\n";
+        fs::write(file, settings).expect("the configuration");
+        self.restart();
+    }
+
+    /// Folder of its and its clients' certificates.
+    #[must_use]
+    pub fn pki(&self) -> PathBuf {
+        self.folder.join("pki")
+    }
+
+    /// Starts it again as if it had never known anybody: sessions, queues and retained messages
+    /// are gone.
+    pub fn restart_without_memory(&mut self) {
+        self.kill();
+        let _ = fs::remove_file(self.folder.join("broker/mosquitto.db"));
+        self.restart();
+    }
+
+    /// Stops its process where it stands; connections stay and nothing answers.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        if let Some(child) = &self.child {
+            let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+            assert!(sent.is_ok_and(|s| s.success()), "{signal} could not be sent to mosquitto");
+        }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> Address {
@@ -105,23 +144,25 @@ impl Broker {
     /// TLS files of a client: `pole` or `server`.
     #[must_use]
     pub fn files(&self, name: &str) -> tls::Files {
-        let pki = self.folder.join("pki");
+        let pki = self.pki();
         tls::Files {
             ca: pki.join("ca.crt"),
             certificate: pki.join(format!("{name}.crt")),
             key: pki.join(format!("{name}.key")),
+            crl: None,
         }
     }
 
     /// A pole's settings for it.
     #[must_use]
     pub fn uplink(&self) -> Uplink {
-        let tls::Files { ca, certificate, key } = self.files("pole");
+        let tls::Files { ca, certificate, key, crl } = self.files("pole");
         Uplink {
             broker: format!("localhost:{}", self.port),
             ca_file: ca,
             certificate_file: certificate,
             key_file: key,
+            crl_file: crl,
             delivery: Delivery::Receipt,
             resend_after: Duration::from_secs(2),
             live_window: Duration::from_secs(300),

@@ -71,7 +71,7 @@ pub fn settings(folder: &Path) -> config::Outbox {
 #[must_use]
 pub fn pole_with(settings: config::Outbox, uplink: config::Uplink) -> Pole {
     let health: Arc<Health> = Arc::default();
-    let plain = Setup::plain(settings, root().source(), health.clone()).expect("keys");
+    let plain = Setup::plain(settings, root().source(), health.clone());
     let signer = Signer {
         certificate_file: uplink.certificate_file.clone(),
         key_file: uplink.key_file.clone(),

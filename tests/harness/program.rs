@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Path of the built `milepost`: `MILEPOST_BIN`, or beside this test's own folder (`target/debug`).
+/// Path of the built `milepost`: `MILEPOST_BIN`, or beside this program or its folder (`target/debug`).
 ///
 /// # Panics
 /// Where it has not been built.
@@ -11,8 +11,9 @@ pub fn milepost() -> PathBuf {
     let path = std::env::var_os("MILEPOST_BIN").map_or_else(
         || {
             let test = std::env::current_exe().unwrap_or_default();
-            let folder = test.parent().and_then(|deps| deps.parent());
-            folder.map(|f| f.join("milepost")).unwrap_or_default()
+            // A test lies in `deps`, a program beside it.
+            let mut beside = test.ancestors().skip(1).take(2).map(|folder| folder.join("milepost"));
+            beside.find(|path| path.is_file()).unwrap_or_default()
         },
         PathBuf::from,
     );

@@ -48,6 +48,10 @@ pub(super) fn ledger_line(event: &LedgerEvent) -> String {
                 format!("{records} records came over from a damaged store, {failed} did not"),
             )
         }
+        LedgerEvent::Hold(Event { time, source, data, .. }) => {
+            let what = if data.held { "on hold" } else { "released" };
+            (time, source, format!("{} records {what}", data.ids.len()))
+        }
         LedgerEvent::Manifest(Event { time, source, data, .. }) => {
             (time, source, format!("signed for {} to {} of its ledger", data.from, data.to))
         }

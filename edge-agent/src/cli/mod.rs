@@ -14,8 +14,11 @@ use tracing_subscriber::EnvFilter;
 use crate::outbox::probe;
 
 pub mod check;
+pub mod erase;
 mod ledger_words;
+pub mod purge;
 pub mod read;
+pub mod rekey;
 pub mod replay;
 pub mod run;
 mod surroundings;
@@ -74,6 +77,12 @@ pub enum Verb {
     /// What the agent starts itself with, to open a store that may be damaged
     #[command(name = probe::VERB, hide = true)]
     StoreProbe,
+    /// Destroy what is over its age, without the agent
+    Purge(purge::PurgeArgs),
+    /// Wrap the data keys with another key: from a key file to a TPM credential, or to a new one
+    Rekey(rekey::RekeyArgs),
+    /// Make everything that the pole keeps unreadable, and delete it
+    Erase(erase::EraseArgs),
 }
 
 /// The whole program.
@@ -95,6 +104,9 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Verb::Purge(args) => purge::run(&args),
+        Verb::Rekey(args) => rekey::run(&args),
+        Verb::Erase(args) => erase::run(&args),
     }
 }
 

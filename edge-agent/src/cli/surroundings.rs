@@ -13,6 +13,7 @@ use std::{
     path::Path,
 };
 
+use jiff::Timestamp;
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
@@ -20,7 +21,8 @@ use rustls::{
 
 use crate::{
     board,
-    config::{Config, Places, Problem},
+    config::{Config, Places, Problem, SealingKey},
+    uplink::{tls, validity::Validity},
     vision::session::{LIBRARY_NAME, LIBRARY_VARIABLE, default_library},
 };
 
@@ -41,9 +43,15 @@ pub(super) fn look_at(config: &Config, places: &Places) -> Vec<Problem> {
     look.models(&config.vision.models_dir);
     look.onnxruntime(config.vision.onnxruntime_library.as_deref());
     look.folder("outbox.directory", &config.outbox.directory);
+    if let SealingKey::File(path) = &config.sealing.key {
+        look.private("sealing.key_file", path);
+    }
     let uplink = &config.uplink;
     look.certificates("uplink.ca_file", &uplink.ca_file);
     look.identity(&uplink.certificate_file, &uplink.key_file);
+    if let Some(lists) = &uplink.crl_file {
+        look.lists(lists);
+    }
     look.listen(config.local.listen);
     for message in board::check(&config.lamp) {
         look.note("lamp.board", message, "");
@@ -183,6 +191,7 @@ impl Look<'_> {
     fn identity(&mut self, certificate_file: &Path, key_file: &Path) {
         self.private("uplink.key_file", key_file);
         let chain = self.certificates("uplink.certificate_file", certificate_file);
+        self.in_time(chain.as_deref().unwrap_or_default());
         let Some(bytes) = self.read("uplink.key_file", key_file, MAX_PEM_BYTES) else { return };
         let Ok(key) = PrivateKeyDer::from_pem_slice(&bytes) else {
             self.note(
@@ -193,13 +202,40 @@ impl Look<'_> {
             return;
         };
         let Some(chain) = chain else { return };
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        if let Err(e) = CertifiedKey::from_der(chain, key, &provider) {
+        if let Err(e) = CertifiedKey::from_der(chain, key, &tls::provider()) {
             self.note(
                 "uplink.key_file",
                 format!("{} does not go with the certificate: {e}", key_file.display()),
                 "name the key that `uplink.certificate_file` was made for",
             );
+        }
+    }
+
+    /// That every certificate of the chain holds now.
+    fn in_time(&mut self, chain: &[CertificateDer<'_>]) {
+        let now = Timestamp::now();
+        for validity in chain.iter().filter_map(|der| Validity::of_certificate(der).ok()) {
+            let (message, remedy) = if now > validity.until {
+                (format!("the certificate ended at {}", validity.until), "have it renewed")
+            } else if now < validity.from {
+                let message = format!("the certificate does not hold before {}", validity.from);
+                (message, "check this machine's clock, then the certificate")
+            } else {
+                continue;
+            };
+            self.note("uplink.certificate_file", message, remedy);
+        }
+    }
+
+    fn lists(&mut self, path: &Path) {
+        let remedy = "put the authority's latest list there, or leave the key out";
+        match tls::read_lists(path) {
+            Ok(validity) if Timestamp::now() > validity.until => {
+                let message = format!("{} ended at {}", path.display(), validity.until);
+                self.note("uplink.crl_file", message, remedy);
+            }
+            Ok(_) => {}
+            Err(e) => self.note("uplink.crl_file", e.to_string(), remedy),
         }
     }
 
@@ -285,6 +321,29 @@ mod tests {
                 "uplink.key_file", // no PEM
             ]
         );
+    }
+
+    #[test]
+    fn a_certificate_and_a_revocation_list_that_do_not_hold_now_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        let mut put = |from: i32, until: i32| {
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            params.not_after = rcgen::date_time_ymd(until, 1, 1);
+            fs::write(path("pole.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        };
+        let text = GOOD.replace("[local]", "crl_file = \"list.pem\"\n[local]");
+        let named = |key: &str| keys(folder.path(), &text).iter().any(|k| k == key);
+        put(2000, 2100);
+        assert!(!named("uplink.certificate_file") && named("uplink.crl_file"), "no list there");
+        fs::write(path("list.pem"), "nothing").unwrap();
+        assert!(named("uplink.crl_file"));
+        for (from, until) in [(2000, 2001), (2100, 2101)] {
+            put(from, until);
+            assert!(named("uplink.certificate_file"), "{from} to {until}");
+        }
     }
 
     #[test]

@@ -111,6 +111,7 @@ async fn watch(args: &WatchArgs) -> io::Result<Summary> {
             ca: args.ca.clone(),
             certificate: args.cert.clone(),
             key: args.key.clone(),
+            crl: None,
         },
         agency: args.agency.clone(),
         site: args.site.clone(),
@@ -216,6 +217,7 @@ impl Screen {
                 json!({ "kind": "conflict", "source": source, "id": id, "sequence": sequence,
                         "why": why })
             }
+            Seen::Response(event) => json!({ "kind": "response", "event": event }),
             Seen::Status(event) => json!({ "kind": "status", "event": event }),
             Seen::Heartbeat(event) => json!({ "kind": "heartbeat", "event": event }),
             Seen::Bad { topic, why } => json!({ "kind": "bad", "topic": topic, "why": why }),
@@ -283,6 +285,16 @@ impl Screen {
                 event.data.state,
                 if event.data.unexpected { ", lost by the broker" } else { "" }
             ),
+            Seen::Response(event) => {
+                let why = event.data.why.as_deref().map_or(String::new(), |why| format!(": {why}"));
+                let (id, outcome) = (event.data.command_id, event.data.outcome);
+                writeln!(
+                    out,
+                    "{:<23.23}  {}  command {id} {outcome:?}{why}",
+                    event.time.to_string(),
+                    event.source.root()
+                )
+            }
             Seen::Heartbeat(_) => Ok(()),
             Seen::Bad { topic, why } => writeln!(out, "not understood on {topic}: {why}"),
         }?;

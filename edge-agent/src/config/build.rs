@@ -72,6 +72,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Config {
             ca_file: path(r, "uplink", "ca_file"),
             certificate_file: path(r, "uplink", "certificate_file"),
             key_file: path(r, "uplink", "key_file"),
+            crl_file: r.path("uplink", "crl_file"),
             delivery: match r.word("uplink", "delivery") {
                 "puback" => Delivery::Puback,
                 _ => Delivery::Receipt,

@@ -103,6 +103,9 @@ impl Display for Config {
         text(f, "ca_file", uplink.ca_file.display())?;
         text(f, "certificate_file", uplink.certificate_file.display())?;
         text(f, "key_file", uplink.key_file.display())?;
+        if let Some(lists) = &uplink.crl_file {
+            text(f, "crl_file", lists.display())?;
+        }
         let delivery = match uplink.delivery {
             Delivery::Receipt => "receipt",
             Delivery::Puback => "puback",

@@ -219,6 +219,7 @@ pub const KEYS: &[Key] = &[
     required(key("uplink", "ca_file", Kind::Path, "PEM of the authority that signed the broker's certificate.")),
     required(key("uplink", "certificate_file", Kind::Path, "PEM, this pole's own certificate.")),
     required(key("uplink", "key_file", Kind::Path, "PEM, this pole's own key; not readable by others.")),
+    key("uplink", "crl_file", Kind::Path, "PEM or DER, the authorities' lists of revoked certificates: each certificate of the broker's chain must be covered and on none, and a list that is missing, unreadable or past its end refuses the connection; without the key, revocation is not checked."),
     key("uplink", "delivery", word(&["receipt", "puback"], "receipt"), "What lets a read be deleted: the server's own receipt, or the broker's acknowledgement."),
     key("uplink", "resend_after_s", number(1.0, 3600.0, 30.0), "No receipt for so long sends again."),
     key("uplink", "live_window_s", number(1.0, 86_400.0, 300.0), "Events older than this are marked `historical` and sent beside the newer ones, not before them."),

@@ -360,6 +360,8 @@ pub struct Uplink {
     pub certificate_file: PathBuf,
     /// `key_file`: PEM, this pole's own; not readable by others.
     pub key_file: PathBuf,
+    /// `crl_file`: PEM or DER, lists of revoked certificates. Default: revocation is not checked.
+    pub crl_file: Option<PathBuf>,
     /// `delivery = "receipt" | "puback"`: what lets a read be deleted. Default receipt.
     pub delivery: Delivery,
     /// `resend_after_s`: no receipt for so long sends again. Default 30, 1 to 3600.

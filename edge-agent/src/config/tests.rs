@@ -339,3 +339,23 @@ proptest! {
         speaks(Config::parse_bytes(&bytes, Path::new("/")))?;
     }
 }
+
+#[test]
+fn the_sealing_key_is_one_of_two_and_a_key_is_never_written_into_the_file() {
+    let of = |lines: &str| parse(&format!("{LEAST}[sealing]\n{lines}\n"));
+    let file = SealingKey::File("/var/lib/milepost/sealing.key".into());
+    assert_eq!(parse(LEAST).unwrap().sealing.key, file);
+    assert_eq!(parse(LEAST).unwrap().retention.max_age.as_secs(), 7 * 24 * 3600);
+    let named = of("key = \"credential:milepost-sealing\"").unwrap();
+    assert_eq!(named.sealing.key, SealingKey::Credential("milepost-sealing".into()));
+    let again = Config::parse(&named.to_string(), Path::new("/")).unwrap();
+    assert_eq!(again.sealing, named.sealing);
+    let both = of("key = \"credential:k\"\nkey_file = \"k\"").unwrap_err();
+    assert_eq!(both.problems[0].key, "sealing.key_file");
+    for wrong in ["k", "credential:", "credential:../k", "credential:a b", "credential:.k"] {
+        let secret = of(&format!("key = \"{wrong}\"")).unwrap_err().to_string();
+        assert!(secret.contains("LoadCredentialEncrypted"), "{secret}");
+    }
+    let secret = of("key = \"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=\"").unwrap_err();
+    assert!(!secret.to_string().contains("AQID"), "what may be a key is not repeated");
+}

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -28,6 +28,8 @@ pub struct Metrics {
     pub outbox_store_bytes: Gauge,
     pub outbox_oldest_record_seconds: Gauge,
     pub outbox_evictions: Counter,
+    pub keys_destroyed: Counter,
+    pub photos_purged: Counter,
     pub uplink_connected: Gauge,
     pub uplink_connections: Counter,
     pub uplink_published: Counter,
@@ -40,8 +42,12 @@ pub struct Metrics {
     pub uplink_held_back_bytes: Gauge,
     pub uplink_backlog_records: Gauge,
     pub uplink_backlog_events: Counter,
+    pub uplink_takeovers: Counter,
+    pub certificate_expiry: Family<[(&'static str, &'static str); 1], Gauge>,
     pub receipts: Counter,
     pub receipts_ignored: Counter,
+    pub commands: Counter,
+    pub commands_ignored: Counter,
     pub frames_per_second: Gauge<f64, AtomicU64>,
     pub process_resident_bytes: Gauge,
     pub process_open_fds: Gauge,
@@ -78,6 +84,8 @@ impl Default for Metrics {
             outbox_store_bytes: Gauge::default(),
             outbox_oldest_record_seconds: Gauge::default(),
             outbox_evictions: Counter::default(),
+            keys_destroyed: Counter::default(),
+            photos_purged: Counter::default(),
             uplink_connected: Gauge::default(),
             uplink_connections: Counter::default(),
             uplink_published: Counter::default(),
@@ -90,8 +98,12 @@ impl Default for Metrics {
             uplink_held_back_bytes: Gauge::default(),
             uplink_backlog_records: Gauge::default(),
             uplink_backlog_events: Counter::default(),
+            uplink_takeovers: Counter::default(),
+            certificate_expiry: Family::default(),
             receipts: Counter::default(),
             receipts_ignored: Counter::default(),
+            commands: Counter::default(),
+            commands_ignored: Counter::default(),
             frames_per_second: Gauge::default(),
             process_resident_bytes: Gauge::default(),
             process_open_fds: Gauge::default(),
@@ -134,6 +146,12 @@ impl Metrics {
             "Records or photos evicted to keep the caps",
             &self.outbox_evictions,
         );
+        counter("keys_destroyed", "Data keys destroyed at their age", &self.keys_destroyed);
+        counter(
+            "photos_purged",
+            "Photos deleted because their data key was destroyed",
+            &self.photos_purged,
+        );
         counter("uplink_connections", "Connections made to the broker", &self.uplink_connections);
         counter(
             "uplink_published",
@@ -162,6 +180,11 @@ impl Metrics {
             "Events of the backlog that the broker acknowledged: its rate is the drain rate",
             &self.uplink_backlog_events,
         );
+        counter(
+            "uplink_takeovers",
+            "Connections lost to another client under this pole's name",
+            &self.uplink_takeovers,
+        );
         counter("receipts", "Records that the server gave a receipt for", &self.receipts);
         counter(
             "receipts_ignored",
@@ -173,6 +196,12 @@ impl Metrics {
             "time_corrections",
             "Records whose true time was found later",
             &self.time_corrections,
+        );
+        counter("commands", "Commands of the server that were answered", &self.commands);
+        counter(
+            "commands_ignored",
+            "Commands that were malformed or too many at once",
+            &self.commands_ignored,
         );
         counter(
             "local_connections_evicted",
@@ -213,6 +242,11 @@ impl Metrics {
         gauge("process_open_fds", "Open files of this process", &self.process_open_fds);
         gauge("process_threads", "Threads of this process", &self.process_threads);
         gauge("local_connections", "Open local connections", &self.local_connections);
+        r.register(
+            "certificate_expiry_timestamp_seconds",
+            "End of our certificate, the authority's, the broker's and the revocation list, Unix time",
+            self.certificate_expiry.clone(),
+        );
         r.register(
             "frames_per_second",
             "Frames taken from the camera, mean of the last seconds",

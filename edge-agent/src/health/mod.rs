@@ -57,12 +57,20 @@ pub enum Component {
     Uplink,
     Clock,
     Lamp,
+    Sealing,
 }
 
 impl Component {
     /// Every component.
-    pub const ALL: [Self; 6] =
-        [Self::Capture, Self::Vision, Self::Outbox, Self::Uplink, Self::Clock, Self::Lamp];
+    pub const ALL: [Self; 7] = [
+        Self::Capture,
+        Self::Vision,
+        Self::Outbox,
+        Self::Uplink,
+        Self::Clock,
+        Self::Lamp,
+        Self::Sealing,
+    ];
 
     /// What people call it.
     #[must_use]
@@ -74,6 +82,7 @@ impl Component {
             Self::Uplink => "Central server",
             Self::Clock => "Clock",
             Self::Lamp => "Lamp",
+            Self::Sealing => "Storage encryption",
         }
     }
 
@@ -94,6 +103,7 @@ impl Component {
             Self::Uplink => "uplink",
             Self::Clock => "clock",
             Self::Lamp => "lamp",
+            Self::Sealing => "sealing",
         }
     }
 }
@@ -270,6 +280,21 @@ mod tests {
         assert!(health.is_ready());
         health.set(Component::Capture, Status::Fail, "no frames");
         assert!(!health.is_ready());
+    }
+
+    #[test]
+    fn ends_of_certificates_and_takeovers_are_metrics() {
+        let health = Health::default();
+        health.metrics.certificate_expiry.get_or_create(&[("certificate", "own")]).set(1);
+        health.metrics.uplink_takeovers.inc();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &health.registry()).unwrap();
+        for line in [
+            "alpr_certificate_expiry_timestamp_seconds{certificate=\"own\"} 1",
+            "alpr_uplink_takeovers_total 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+        }
     }
 
     #[test]

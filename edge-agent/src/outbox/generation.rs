@@ -112,7 +112,9 @@ fn quarantined(place: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(place)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().contains(QUARANTINED) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX) && name.contains(QUARANTINED) {
             found.push((entry.metadata()?.modified()?, entry.path()));
         }
     }

@@ -16,6 +16,8 @@ use super::{
 
 pub(super) type Reply<T> = SyncSender<Result<T, OutboxError>>;
 
+type Answer = Box<dyn FnOnce(Result<(), OutboxError>) + Send>;
+
 pub(super) struct Group {
     pub(super) change: Change,
     /// Place of the next record.
@@ -24,12 +26,13 @@ pub(super) struct Group {
     pub(super) chain: Chain,
     /// Ids put in this group, which the store does not know yet.
     pub(super) ids: HashMap<Uuid, u64>,
-    pub(super) kept: Vec<(Reply<u64>, u64)>,
-    pub(super) done: Vec<Reply<()>>,
+    answers: Vec<Answer>,
     pub(super) remove_photos: Vec<(Uuid, PhotoKind)>,
     pub(super) photos_written: bool,
     pub(super) freed_photo_bytes: u64,
     pub(super) evictions: u64,
+    /// Of these, given up because nobody can read them.
+    pub(super) damaged: u64,
     deleted: HashSet<u64>,
 }
 
@@ -40,12 +43,12 @@ impl Group {
             next,
             chain,
             ids: HashMap::new(),
-            kept: Vec::new(),
-            done: Vec::new(),
+            answers: Vec::new(),
             remove_photos: Vec::new(),
             photos_written: false,
             freed_photo_bytes: 0,
             evictions: 0,
+            damaged: 0,
             deleted: HashSet::new(),
         }
     }
@@ -102,9 +105,23 @@ impl Group {
         self.change == Change::default()
     }
 
-    pub(super) fn fail(self, error: &OutboxError) {
+    /// Answers a caller: at once where there is an error, else when the group is done.
+    pub(super) fn answer<T: Send + 'static>(
+        &mut self,
+        reply: Reply<T>,
+        result: Result<T, OutboxError>,
+    ) {
         // A caller that has gone does not want the answer.
-        self.kept.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
-        self.done.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
+        match result {
+            Ok(value) => {
+                self.answers.push(Box::new(move |done| drop(reply.send(done.map(|()| value)))))
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Tells every caller what became of the group.
+    pub(super) fn end(self, result: &Result<(), OutboxError>) {
+        self.answers.into_iter().for_each(|answer| answer(result.clone()));
     }
 }

@@ -4,15 +4,18 @@
 use std::{fs, path::Path, process::Command, time::Instant};
 
 use milepost_wire::{
-    Chain, Epoch, EpochCause, Eviction, EvictionCause, Header, Manifest, ManifestClaims, Restart,
-    RestartCause, Salvage, SequenceRange,
+    Chain, Epoch, EpochCause, Evicted, Eviction, EvictionCause, Header, Manifest, ManifestClaims,
+    Restart, RestartCause, Salvage, SequenceRange,
 };
 
 use super::{
     tests::{entry, open, open_with, settings, source},
     *,
 };
-use crate::{identity, sealing::KeyUse};
+use crate::{
+    identity,
+    sealing::{KeyUse, Keyring},
+};
 
 fn ledger_events<T: Data>(outbox: &Outbox) -> Vec<Event<T>> {
     let records = outbox.records(0, 10_000).unwrap();
@@ -33,6 +36,12 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// As another process has it.
+fn keyring(place: &Path) -> Keyring {
+    let sealing = config::Sealing { key: config::SealingKey::File(place.join("sealing.key")) };
+    Keyring::open(&sealing, &place.join("sealing")).unwrap()
+}
+
 fn pki(folder: &Path) -> Signer {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/pki.sh");
     assert!(Command::new(script).arg(folder).status().unwrap().success());
@@ -43,7 +52,7 @@ fn pki(folder: &Path) -> Signer {
 fn a_manifest_signs_for_exactly_the_bodies_of_its_stretch() {
     let scratch = tempfile::tempdir().unwrap();
     let keys = scratch.path().join("pki");
-    let plain = Setup::plain(settings(scratch.path()), source(), Arc::default()).unwrap();
+    let plain = Setup::plain(settings(scratch.path()), source(), Arc::default());
     let outbox = Outbox::open(Setup { signer: Some(pki(&keys)), ..plain }).unwrap();
     for n in 0..20 {
         outbox.keep(entry(n, 10, &[])).unwrap();
@@ -129,23 +138,35 @@ fn how_the_agent_ended_before_is_in_the_ledger() {
 #[test]
 fn what_is_past_its_time_is_purged_on_the_ledger_and_what_is_on_hold_stays() {
     let scratch = tempfile::tempdir().unwrap();
-    let plain = Setup::plain(settings(scratch.path()), source(), Arc::default()).unwrap();
-    let keyring = plain.keyring.clone();
-    let outbox = Outbox::open(plain).unwrap();
+    let outbox = open(scratch.path());
+    let keyring = keyring(scratch.path());
     for n in 1..=6 {
         outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 8)])).unwrap();
     }
-    outbox.hold(vec![Uuid::from_u128(2), Uuid::from_u128(5), Uuid::from_u128(99)], true).unwrap();
-    outbox.hold(vec![Uuid::from_u128(5)], false).unwrap();
+    let hold = |held, ids: &[u128]| {
+        let ids = ids.iter().copied().map(Uuid::from_u128).collect();
+        let (by, reason) = ("somebody".into(), "a case".into());
+        let command_id = Uuid::now_v7();
+        let request = HoldRequest { held, ids, by, reason, case_number: None, command_id };
+        outbox.hold(request).unwrap()
+    };
+    let held = hold(true, &[2, 5, 99]);
+    assert_eq!((held.sequence, held.missing), (Some(9), vec![Uuid::from_u128(99)]));
+    assert_eq!(hold(false, &[5]).sequence, Some(10));
+    assert_eq!(hold(true, &[99]).sequence, None);
     let aged: Vec<_> =
         keyring.keys().into_iter().filter(|k| k.key_use == KeyUse::Data).map(|k| k.id).collect();
     keyring.destroy(&aged).unwrap();
-    let gone = [1, 2, 3, 4, 5, 6, 7, 8].map(|s| outbox.record(s).unwrap().is_none());
-    assert_eq!(gone, [true, true, true, false, true, true, true, true], "only the held one opens");
+    let gone = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map(|s| outbox.record(s).unwrap().is_none());
+    assert_eq!(
+        gone,
+        [true, true, true, false, true, true, true, true, true, true],
+        "only the held one opens"
+    );
     until("the purge", || !ledger_events::<Eviction>(&outbox).is_empty());
     let purge = ledger_events::<Eviction>(&outbox).remove(0).data;
-    assert_eq!((purge.cause, purge.records), (EvictionCause::MaxAge, 7));
-    let ranges = [(1, 3), (5, 8)].map(|(from, to)| SequenceRange { from, to });
+    assert_eq!((purge.cause, purge.records), (EvictionCause::MaxAge, 9));
+    let ranges = [(1, 3), (5, 10)].map(|(from, to)| SequenceRange { from, to });
     assert_eq!(purge.sequences, ranges);
     let held = Uuid::from_u128(2);
     assert_eq!(outbox.photo(held, PhotoKind::Plate).unwrap(), Some(vec![2; 8]));
@@ -182,8 +203,8 @@ fn what_can_be_read_of_a_damaged_store_comes_over_with_its_ids_and_photos() {
         db.flush().unwrap();
     }
     until("sled's lock", || {
-        let keyring = Setup::plain(settings(scratch.path()), source(), Arc::default());
-        !matches!(SledStore::open(scratch.path(), keyring.unwrap().keyring), Err(StoreError::InUse))
+        let opened = SledStore::open(scratch.path(), keyring(scratch.path()), false);
+        !matches!(opened, Err(StoreError::InUse))
     });
     let outbox = open(scratch.path());
     until("the salvage", || !ledger_events::<Salvage>(&outbox).is_empty());
@@ -264,4 +285,84 @@ fn no_byte_on_the_disk_shows_what_was_kept() {
         }
     }
     assert!(files > 30);
+}
+
+#[test]
+fn a_photo_that_is_damaged_or_gone_is_given_up_on_the_ledger_and_its_record_stays() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    for n in 1..=2 {
+        outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 8), (PhotoKind::Context, 8)])).unwrap();
+    }
+    let file = |n: u128, kind: &str| {
+        scratch.path().join("photos").join(format!("{}-{kind}.sealed", Uuid::from_u128(n)))
+    };
+    fs::write(file(1, "plate"), b"noise").unwrap();
+    fs::remove_file(file(2, "context")).unwrap();
+    for (n, kind) in [(1, PhotoKind::Plate), (2, PhotoKind::Context)] {
+        let id = Uuid::from_u128(n);
+        assert_eq!(outbox.photo(id, kind).unwrap(), None);
+        let sequence = outbox.sequence_of(id).unwrap().unwrap();
+        let record = outbox.record(sequence).unwrap().unwrap();
+        assert_eq!(record.photos.len(), 1, "the other photo stays");
+        let said = ledger_events::<Eviction>(&outbox).pop().unwrap().data;
+        assert_eq!((said.evicted, said.cause), (Evicted::Photos, EvictionCause::Damaged));
+        assert_eq!(said.sequences, [SequenceRange { from: sequence, to: sequence }]);
+    }
+    assert!(!file(1, "plate").exists());
+    assert_eq!(outbox.photo(Uuid::from_u128(3), PhotoKind::Plate).unwrap(), None);
+    assert_eq!(ledger_events::<Eviction>(&outbox).len(), 2, "what nobody kept is no loss");
+}
+
+#[test]
+fn a_store_that_has_gone_back_or_lost_everything_is_never_gone_on_with() {
+    for lose_all in [false, true] {
+        let scratch = tempfile::tempdir().unwrap();
+        let outbox = open(scratch.path());
+        outbox.keep(entry(1, 10, &[])).unwrap();
+        drop(outbox);
+        let (store, before) = (scratch.path().join("store-1"), scratch.path().join("before"));
+        let copied = Command::new("cp").arg("-r").args([&store, &before]).status().unwrap();
+        assert!(copied.success());
+        let outbox = open(scratch.path());
+        outbox.keep(entry(2, 10, &[])).unwrap();
+        let position = outbox.position();
+        drop(outbox);
+        fs::remove_dir_all(&store).unwrap();
+        if !lose_all {
+            fs::rename(&before, &store).unwrap();
+        }
+        let outbox = open(scratch.path());
+        let epoch = ledger_events::<Epoch>(&outbox).remove(0).data;
+        assert_eq!((epoch.cause, epoch.previous), (EpochCause::StoreDamaged, Some(position)));
+        assert_ne!(outbox.position().epoch, position.epoch);
+    }
+}
+
+#[test]
+fn keys_that_are_lost_do_not_stop_the_pole_and_it_says_so() {
+    let key_file = |place: &Path| {
+        let mut files = fs::read_dir(place.join("sealing")).unwrap().map(|f| f.unwrap().path());
+        files.find(|path| path.extension().is_some_and(|e| e == "key")).unwrap()
+    };
+    for data_key in [false, true] {
+        let scratch = tempfile::tempdir().unwrap();
+        let outbox = open(scratch.path());
+        outbox.keep(entry(1, 10, &[])).unwrap();
+        drop(outbox);
+        if data_key {
+            let file = key_file(scratch.path());
+            let mut bytes = fs::read(&file).unwrap();
+            bytes[40..].fill(7);
+            fs::write(file, bytes).unwrap();
+        } else {
+            fs::write(scratch.path().join("sealing.key"), b"short").unwrap();
+        }
+        let health: Arc<Health> = Arc::default();
+        let outbox = open_with(&settings(scratch.path()), &health);
+        outbox.keep(entry(2, 10, &[])).unwrap();
+        let said = health.checks()[&crate::health::Component::Outbox].output.clone();
+        assert!(said.contains("the store was damaged"), "{said}");
+        assert_eq!(ledger_events::<Epoch>(&outbox)[0].data.cause, EpochCause::StoreDamaged);
+    }
 }

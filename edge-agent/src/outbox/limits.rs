@@ -2,8 +2,10 @@
 //! itself, the oldest first, each eviction in the ledger before anything is deleted.
 
 use milepost_wire::{
-    Chain, Evicted, Eviction, EvictionCause, SequenceRange, ledger::MAX_EVICTED_RANGES,
+    Chain, Evicted, Eviction, EvictionCause, PhotoKind, SequenceRange, ledger::MAX_EVICTED_RANGES,
 };
+
+use uuid::Uuid;
 
 use super::{
     group::Group,
@@ -203,9 +205,28 @@ impl Writer {
         Ok(more)
     }
 
+    /// Gives up one photo that can't be read, where a record names it.
+    pub(super) fn photo_lost(
+        &self,
+        id: Uuid,
+        kind: PhotoKind,
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        let sequence = self.store.sequence_of(id)?;
+        let stored = sequence.map(|sequence| self.store.at(sequence)).transpose()?.flatten();
+        let record = stored.and_then(Stored::record).filter(|r| !group.deletes(r.sequence));
+        let Some(mut record) = record else { return Ok(()) };
+        let Some(place) = record.photos.iter().position(|p| p.kind == kind) else { return Ok(()) };
+        let lost = record.photos.swap_remove(place);
+        let lot = Lot { sequences: vec![record.sequence], photo_bytes: lost.bytes };
+        group.remove_photos.push((id, kind));
+        group.change.put.push(record);
+        self.enter(lot, group, EvictionCause::Damaged, Evicted::Photos).map(drop)
+    }
+
     /// Enters what was given up into the ledger; says whether there was anything.
     fn enter(
-        &mut self,
+        &self,
         lot: Lot,
         group: &mut Group,
         cause: EvictionCause,
@@ -241,6 +262,9 @@ impl Writer {
         };
         self.put(group, self.entry(data))?;
         group.evictions += records;
+        if cause == EvictionCause::Damaged {
+            group.damaged += records;
+        }
         Ok(true)
     }
 }

@@ -19,7 +19,9 @@
 mod disk;
 mod generation;
 mod group;
+mod hold;
 mod limits;
+mod mark;
 mod open;
 mod photos;
 pub mod probe;
@@ -52,8 +54,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{config, health::Health, sealing::Keyring};
+use crate::{config, health::Health};
 
+pub use hold::{Held, HoldRequest};
 pub use sled_store::SledStore;
 pub use store::{Change, Fact, Kind, PhotoRef, Record, Store, StoreError, Stored};
 pub use upkeep::{ManifestRequest, Signer};
@@ -206,8 +209,6 @@ pub struct Setup {
     pub config: config::Outbox,
     /// Where the key-encryption key comes from.
     pub sealing: config::Sealing,
-    /// The data keys.
-    pub keyring: Keyring,
     /// What signs for the ledger.
     pub signer: Option<Signer>,
     /// The agent's own program, to open the store in a process of its own first; without it the
@@ -222,24 +223,11 @@ pub struct Setup {
 impl Setup {
     /// With a key file in its own folder, nothing to sign with, and no process of its own: for tests
     /// and tools.
-    ///
-    /// # Errors
-    /// Where the keys can't be had.
-    pub fn plain(
-        config: config::Outbox,
-        source: Source,
-        health: Arc<Health>,
-    ) -> Result<Self, OutboxError> {
+    #[must_use]
+    pub fn plain(config: config::Outbox, source: Source, health: Arc<Health>) -> Self {
         let sealing =
             config::Sealing { key: config::SealingKey::File(config.directory.join("sealing.key")) };
-        let failed = |e: &dyn fmt::Display| OutboxError::Folder {
-            path: config.directory.clone(),
-            why: e.to_string(),
-        };
-        open::make_folder(&config.directory).map_err(|e| failed(&e))?;
-        let keyring =
-            Keyring::open(&sealing, &config.directory.join("sealing")).map_err(|e| failed(&e))?;
-        Ok(Self { config, sealing, keyring, signer: None, program: None, source, health })
+        Self { config, sealing, signer: None, program: None, source, health }
     }
 }
 
@@ -311,12 +299,12 @@ impl Outbox {
     }
 
     /// Puts records on hold (or ends it): they outlive the configured age and the limits, up to two
-    /// years. Ids that are not there are ignored.
+    /// years. Who asked is in the ledger.
     ///
     /// # Errors
     /// [`OutboxError::Store`].
-    pub fn hold(&self, ids: Vec<Uuid>, held: bool) -> Result<(), OutboxError> {
-        self.ask(|reply| writer::Command::Hold(ids, held, reply))
+    pub fn hold(&self, request: HoldRequest) -> Result<Held, OutboxError> {
+        self.ask(|reply| writer::Command::Hold(request, reply))
     }
 
     /// Signs for a stretch of the ledger; the sequence of the entry that carries it.
@@ -386,12 +374,21 @@ impl Outbox {
         self.store.sequence_of(id).map_err(|e| OutboxError::Store(e.to_string()))
     }
 
-    /// A record's photo; `None` where it is not there (any more).
+    /// A record's photo; `None` where it is not there (any more). One that should be there and can't
+    /// be read is given up on the ledger.
     ///
     /// # Errors
     /// [`OutboxError::Store`] where the disk can't be read.
     pub fn photo(&self, id: Uuid, kind: PhotoKind) -> Result<Option<Vec<u8>>, OutboxError> {
-        self.photos.load(id, kind).map_err(|e| OutboxError::Store(e.to_string()))
+        let loaded = self.photos.load(id, kind).map_err(|e| OutboxError::Store(e.to_string()))?;
+        match loaded {
+            photos::Loaded::Jpeg(jpeg) => return Ok(Some(jpeg)),
+            photos::Loaded::Aged => {}
+            photos::Loaded::Lost => {
+                self.ask(|reply| writer::Command::PhotoLost(id, kind, reply))?;
+            }
+        }
+        Ok(None)
     }
 
     /// Where the ledger is.

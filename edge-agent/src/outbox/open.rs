@@ -23,6 +23,7 @@ use super::{
     MAX_WAITING, Outbox, OutboxError, Setup, Shared,
     disk::{BALLAST_BYTES, Disk},
     generation::Generation,
+    mark,
     photos::Photos,
     probe::Probe,
     salvage::Salvager,
@@ -31,7 +32,14 @@ use super::{
     upkeep::Upkeep,
     writer::Writer,
 };
-use crate::health::{Component, Status};
+use crate::{
+    config::SealingKey,
+    health::{Component, Status},
+    sealing::{Keyring, SealingError},
+};
+
+/// Folder of the data keys, within the outbox's.
+pub(super) const KEYS: &str = "sealing";
 
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -48,9 +56,7 @@ pub(super) fn open(setup: Setup) -> Result<Outbox, OutboxError> {
 
 /// What was found of the store.
 enum Found {
-    Sound {
-        unreadable: u64,
-    },
+    Sound,
     /// Damaged; where it is now.
     Quarantined {
         why: String,
@@ -73,20 +79,23 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         tracing::warn!("the disk is full: the ballast was let go of to open the outbox");
     }
 
+    let (keyring, lost) = keys(&setup)?;
     let probe = Probe {
         program: setup.program.clone(),
         sealing: setup.sealing.clone(),
-        keyring: setup.keyring.clone(),
+        keyring: keyring.clone(),
     };
     let fault = |e: StoreError| match e {
         StoreError::InUse => OutboxError::InUse(directory.clone()),
         e => OutboxError::Folder { path: directory.clone(), why: e.to_string() },
     };
-    let found = look(&probe, &directory).map_err(fault)?;
-    let store: Arc<dyn Store> =
-        Arc::new(SledStore::open(&directory, setup.keyring.clone()).map_err(fault)?);
-    let photos = Photos::open(&directory.join("photos"), setup.keyring.clone()).map_err(folder)?;
-    if matches!(found, Found::Sound { .. }) {
+    let found = look(&probe, &directory, lost).map_err(fault)?;
+    let begin = matches!(found, Found::Quarantined { .. }) || !mark::is_there(&directory);
+    let before = mark::read(&directory);
+    let store = SledStore::open(&directory, keyring.clone(), begin).map_err(fault)?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let photos = Photos::open(&directory.join("photos"), keyring.clone()).map_err(folder)?;
+    if matches!(found, Found::Sound) {
         let orphans = collect(&photos, &*store).map_err(folder)?;
         photos.sync().map_err(folder)?;
         tracing::info!(
@@ -116,7 +125,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     let mut writer = Writer {
         store: store.clone(),
         photos: photos.clone(),
-        keyring: setup.keyring,
+        keyring,
         disk,
         limits: (&setup.config).into(),
         source: setup.source,
@@ -127,14 +136,20 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         changed: changed_tx,
         standing: standing(&found),
         salvage: Box::new(salvage),
+        damaged: 0,
         stopping: false,
         _lock: lock,
     };
     let (damage, aside) = match found {
-        Found::Sound { .. } => (None, None),
+        Found::Sound => (None, None),
         Found::Quarantined { why, aside } => (Some(why), Some(aside)),
     };
-    writer.started(damage.as_deref()).map_err(|e| OutboxError::Store(e.to_string()))?;
+    let before = before.filter(|_| damage.is_some());
+    writer.started(damage.as_deref(), before).map_err(|e| OutboxError::Store(e.to_string()))?;
+    // Before anything is read of it: what is past its time is told first.
+    if let Err(error) = writer.purge_all() {
+        tracing::warn!(%error, "purge failed; tried again");
+    }
     if let Some(aside) = aside {
         (writer.salvage)(aside);
     }
@@ -146,9 +161,38 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     Ok(Outbox { store, photos, changed, shared })
 }
 
+/// The data keys. A key file or a folder of data keys that can't be used any more is set aside, as a
+/// damaged store is: reading goes on under new keys. Says why, where that happened.
+fn keys(setup: &Setup) -> Result<(Keyring, Option<String>), OutboxError> {
+    let place = &setup.config.directory;
+    let folder = place.join(KEYS);
+    let failed = |why: String| OutboxError::Folder { path: folder.clone(), why };
+    let open = || Keyring::open(&setup.sealing, &folder);
+    let (why, file) = match (open(), &setup.sealing.key) {
+        (Ok(keyring), _) => return Ok((keyring, None)),
+        (
+            Err(error @ (SealingError::KekLost { .. } | SealingError::WrongKek { .. })),
+            SealingKey::File(file),
+        ) => (error.to_string(), file),
+        // A credential may be had again.
+        (Err(error), _) => return Err(failed(error.to_string())),
+    };
+    for path in [&folder, file] {
+        let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ");
+        let mut aside = path.clone().into_os_string();
+        aside.push(format!(".damaged-{stamp}"));
+        match fs::rename(path, &aside) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e.to_string())),
+            _ => {}
+        }
+    }
+    tracing::error!(%why, "the keys were damaged and set aside; new ones are made");
+    Ok((open().map_err(|e| failed(e.to_string()))?, Some(why)))
+}
+
 /// Goes through the store, without its snapshots where they are what is damaged, and sets it aside
 /// where it can't be used.
-fn look(probe: &Probe, directory: &Path) -> Result<Found, StoreError> {
+fn look(probe: &Probe, directory: &Path, lost: Option<String>) -> Result<Found, StoreError> {
     let io = |e: io::Error| StoreError::Io { path: directory.into(), why: e.to_string() };
     let generation = Generation::current(directory).map_err(io)?;
     let check = || {
@@ -157,16 +201,18 @@ fn look(probe: &Probe, directory: &Path) -> Result<Found, StoreError> {
         catch_unwind(AssertUnwindSafe(sound))
             .unwrap_or_else(|_| Err(StoreError::Damaged("sled panicked while opening it".into())))
     };
-    let why = match check() {
+    let sealed = lost.is_none();
+    let why = match lost.map_or_else(check, |why| Err(StoreError::Damaged(why))) {
         Err(StoreError::Damaged(why)) => why,
-        other => return other.map(|unreadable| Found::Sound { unreadable }),
+        other => return other.map(|_| Found::Sound),
     };
+    if !generation.folder().exists() {
+        return Ok(Found::Quarantined { why, aside: generation.folder() });
+    }
     // sled makes its snapshots again from the log.
-    if remove_snapshots(&generation.folder()).map_err(io)?
-        && let Ok(unreadable) = check()
-    {
+    if sealed && remove_snapshots(&generation.folder()).map_err(io)? && check().is_ok() {
         tracing::warn!(%why, "the store was mended by leaving its snapshot out");
-        return Ok(Found::Sound { unreadable });
+        return Ok(Found::Sound);
     }
     let aside = generation.quarantine(Timestamp::now()).map_err(io)?;
     tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
@@ -202,14 +248,8 @@ fn collect(photos: &Photos, store: &dyn Store) -> io::Result<u64> {
 /// What the component says while all is well.
 fn standing(found: &Found) -> (Status, String) {
     match found {
-        Found::Sound { unreadable: 0 } => (Status::Pass, "durable".to_owned()),
-        Found::Sound { unreadable } => {
-            let output = format!(
-                "{unreadable} records could not be read and are given up in the ledger: if this \
-                 comes again, exchange the disk"
-            );
-            (Status::Warn, output)
-        }
+        // What can't be read is given up, and said, as it is met.
+        Found::Sound => (Status::Pass, "durable".to_owned()),
         Found::Quarantined { why, aside } => {
             let output = format!(
                 "the store was damaged ({why}) and set aside as {}; a new one is in use: if this \

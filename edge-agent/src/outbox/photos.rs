@@ -32,6 +32,16 @@ pub(super) struct Photos {
     bytes: AtomicU64,
 }
 
+/// What loading a photo came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Loaded {
+    Jpeg(Vec<u8>),
+    /// Its time has ended: its key was destroyed.
+    Aged,
+    /// Not there, or no longer what was written.
+    Lost,
+}
+
 /// What a sealed photo is bound to.
 fn context(id: Uuid, kind: PhotoKind) -> Vec<u8> {
     [&b"photo"[..], id.as_bytes(), kind.name().as_bytes()].concat()
@@ -102,21 +112,21 @@ impl Photos {
         File::open(&self.folder)?.sync_all()
     }
 
-    /// The JPEG; `None` where the file is not there, or its key was destroyed.
-    pub(super) fn load(&self, id: Uuid, kind: PhotoKind) -> io::Result<Option<Vec<u8>>> {
+    /// What is in one's file.
+    pub(super) fn load(&self, id: Uuid, kind: PhotoKind) -> io::Result<Loaded> {
         let sealed = match fs::read(self.path(id, kind)) {
             Ok(sealed) => sealed,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Lost),
             Err(e) => return Err(e),
         };
-        match self.keyring.unseal(&context(id, kind), &sealed) {
-            Ok(jpeg) => Ok(Some(jpeg)),
-            Err(SealingError::KeyGone { .. }) => Ok(None),
+        Ok(match self.keyring.unseal(&context(id, kind), &sealed) {
+            Ok(jpeg) => Loaded::Jpeg(jpeg),
+            Err(SealingError::KeyGone { .. }) => Loaded::Aged,
             Err(error) => {
                 tracing::warn!(%id, kind = kind.name(), %error, "a photo can't be read");
-                Ok(None)
+                Loaded::Lost
             }
-        }
+        })
     }
 
     /// Size of one's file; 0 where it is not there.

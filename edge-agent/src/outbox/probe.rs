@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    MAX_RECORD_BYTES,
+    MAX_RECORD_BYTES, mark,
     sled_store::SledStore,
     store::{Record, Store, StoreError, Stored},
 };
@@ -180,7 +180,7 @@ fn receive(out: ChildStdout, mut take: impl FnMut(Record) -> bool) -> bool {
 }
 
 fn check(place: &Path, keyring: Keyring) -> Result<u64, StoreError> {
-    SledStore::open(place, keyring)?.check()
+    SledStore::open(place, keyring, !mark::is_there(place))?.check()
 }
 
 /// Every readable record; `Ok(false)` where `take` stopped it.

@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use super::{
     generation::Generation,
+    mark::{self, Mark},
     store::{Change, Fact, Record, Store, StoreError, Stored},
 };
 use crate::sealing::{KeyUse, Keyring, SealingError};
@@ -62,6 +63,7 @@ const fn fact_key(fact: Fact) -> &'static [u8] {
 pub struct SledStore {
     /// `None` while it could not be opened again after a failure.
     state: RwLock<Option<State>>,
+    mark: Mark,
     generation: Mutex<Generation>,
     keyring: Keyring,
 }
@@ -126,11 +128,15 @@ fn sync_folder(folder: &Path) -> Result<(), StoreError> {
 }
 
 impl State {
-    fn open(generation: &Generation) -> Result<Self, StoreError> {
+    /// `begin`: an empty one is a new ledger; else it is one that has lost everything.
+    fn open(generation: &Generation, begin: bool) -> Result<Self, StoreError> {
         let folder = generation.folder();
         let (db, file) = open_db(&folder)?;
         let mut state = Self { db, file, folder, epoch: Uuid::nil(), numbers: Mutex::default() };
         if state.get(EPOCH)?.is_none() {
+            if !begin {
+                return Err(StoreError::Damaged("nothing is left in it".into()));
+            }
             let mut batch = Batch::default();
             batch.insert(EPOCH, Uuid::now_v7().as_bytes());
             batch.insert(LAST, &0u64.to_be_bytes());
@@ -148,10 +154,10 @@ impl State {
 
     /// As [`Self::open`], after another handle on it was dropped: sled's own threads may hold it
     /// for a moment more.
-    fn open_again(generation: &Generation) -> Result<Self, StoreError> {
+    fn open_again(generation: &Generation, begin: bool) -> Result<Self, StoreError> {
         let until = Instant::now() + REOPEN_LIMIT;
         loop {
-            match Self::open(generation) {
+            match Self::open(generation, begin) {
                 Err(StoreError::InUse) if Instant::now() < until => thread::sleep(REOPEN_PAUSE),
                 other => return other,
             }
@@ -209,13 +215,21 @@ impl State {
 }
 
 impl SledStore {
-    /// Opens or makes the store of an outbox's folder.
+    /// Opens or makes the store of an outbox's folder. `begin`: where it is empty, a new ledger
+    /// begins; else that is damage.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where its content is not what was written; else the disk.
-    pub fn open(place: &Path, keyring: Keyring) -> Result<Self, StoreError> {
+    pub fn open(place: &Path, keyring: Keyring, begin: bool) -> Result<Self, StoreError> {
         let generation = Generation::current(place).map_err(|e| io(place, &e))?;
-        let store = Self::open_generation(generation.clone(), keyring)?;
+        let store = Self::open_generation(generation.clone(), keyring, Mark::open(place), begin)?;
+        let now = store.position();
+        if let Some(before) = mark::read(place).filter(|before| before.epoch == now.epoch)
+            && before.last_sequence > now.last_sequence
+        {
+            let (was, is) = (before.last_sequence, now.last_sequence);
+            return Err(StoreError::Damaged(format!("it has gone back from {was} to {is}")));
+        }
         generation.select().map_err(|e| io(place, &e))?;
         generation.remove_others().map_err(|e| io(place, &e))?;
         Ok(store)
@@ -228,12 +242,17 @@ impl SledStore {
     pub fn open_aside(folder: &Path, keyring: Keyring) -> Result<Self, StoreError> {
         let generation = Generation::aside(folder)
             .ok_or_else(|| StoreError::Failed("not a store's folder".into()))?;
-        Self::open_generation(generation, keyring)
+        Self::open_generation(generation, keyring, Mark::none(), false)
     }
 
-    fn open_generation(generation: Generation, keyring: Keyring) -> Result<Self, StoreError> {
-        let state = RwLock::new(Some(State::open_again(&generation)?));
-        Ok(Self { state, generation: Mutex::new(generation), keyring })
+    fn open_generation(
+        generation: Generation,
+        keyring: Keyring,
+        mark: Mark,
+        begin: bool,
+    ) -> Result<Self, StoreError> {
+        let state = RwLock::new(Some(State::open_again(&generation, begin)?));
+        Ok(Self { state, mark, generation: Mutex::new(generation), keyring })
     }
 
     /// Goes through everything: that the records, their ids, the chain and the position agree. Says
@@ -391,6 +410,7 @@ impl Store for SledStore {
                 state.db.flush().map_err(|e| state.error(&e))?;
             }
             state.set_numbers(Numbers { last, count });
+            self.mark.write(LedgerPosition { epoch: state.epoch, last_sequence: last });
             Ok(())
         })
     }
@@ -466,7 +486,7 @@ impl Store for SledStore {
             let fresh = State {
                 epoch: state.epoch,
                 numbers: Mutex::new(state.numbers()),
-                ..State::open(&next)?
+                ..State::open(&next, true)?
             };
             state.copy_to(&fresh.db)?;
             fresh.sync()?;
@@ -485,7 +505,7 @@ impl Store for SledStore {
     fn reopen(&self) -> Result<(), StoreError> {
         let generation = self.generation().clone();
         drop(self.set(None));
-        self.set(Some(State::open_again(&generation)?));
+        self.set(Some(State::open_again(&generation, false)?));
         Ok(())
     }
 
@@ -496,7 +516,7 @@ impl Store for SledStore {
         let aside = generation.quarantine(Timestamp::now()).map_err(failed)?;
         let next = generation.next();
         next.remove().map_err(failed)?;
-        self.set(Some(State::open_again(&next)?));
+        self.set(Some(State::open_again(&next, true)?));
         next.select().map_err(failed)?;
         *generation = next;
         Ok(aside)

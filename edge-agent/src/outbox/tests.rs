@@ -23,7 +23,7 @@ pub(super) fn settings(directory: &Path) -> config::Outbox {
 }
 
 pub(super) fn open_with(settings: &config::Outbox, health: &Arc<Health>) -> Outbox {
-    Outbox::open(Setup::plain(settings.clone(), source(), health.clone()).unwrap()).unwrap()
+    Outbox::open(Setup::plain(settings.clone(), source(), health.clone())).unwrap()
 }
 
 /// On disk, a photo of 8 bytes.
@@ -254,7 +254,7 @@ fn a_damaged_store_is_set_aside_and_a_new_epoch_begins_that_says_so() {
 fn a_second_agent_is_kept_out_and_harms_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let outbox = open(scratch.path());
-    let second = Setup::plain(settings(scratch.path()), source(), Arc::default()).unwrap();
+    let second = Setup::plain(settings(scratch.path()), source(), Arc::default());
     let second = Outbox::open(second);
     assert!(matches!(second, Err(OutboxError::InUse(_))), "{second:?}");
     assert_eq!(outbox.keep(entry(1, 1, &[])).unwrap(), FIRST + 1);

@@ -88,11 +88,15 @@ impl Writer {
     }
 
     /// The first entries of this run: where the ledger comes from where it is new, and the start.
-    pub(super) fn started(&mut self, damage: Option<&str>) -> Result<(), StoreError> {
+    pub(super) fn started(
+        &mut self,
+        damage: Option<&str>,
+        previous: Option<LedgerPosition>,
+    ) -> Result<(), StoreError> {
         let mut group = self.group()?;
         if group.next.sequence == 1 {
             let cause = damage.map_or(EpochCause::FirstStart, |_| EpochCause::StoreDamaged);
-            let data = Epoch { cause, why: damage.map(str::to_owned), previous: None };
+            let data = Epoch { cause, why: damage.map(str::to_owned), previous };
             self.put(&mut group, self.entry(data))?;
         }
         let boot_id = clock::boot_id();
@@ -158,7 +162,8 @@ impl Writer {
         self.report(None);
     }
 
-    fn purge_all(&mut self) -> Result<(), OutboxError> {
+    /// Gives up everything that nobody can read any more.
+    pub(super) fn purge_all(&mut self) -> Result<(), OutboxError> {
         loop {
             let mut group = self.group().map_err(|e| store_error(&e))?;
             let more = self.purge(&mut group).map_err(|e| store_error(&e))?;

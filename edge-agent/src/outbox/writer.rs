@@ -17,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use milepost_wire::{Ledger, Source};
+use milepost_wire::{Ledger, PhotoKind, Source};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ use super::{
     Entry, Keeping, MAX_PHOTO_BYTES, MAX_PHOTOS, MAX_RECORD_BYTES, OutboxError,
     disk::Disk,
     group::{Group, Reply},
+    hold::{Held, HoldRequest},
     limits::Limits,
     photos::Photos,
     sled_store::ID_BYTES,
@@ -42,8 +43,9 @@ const MAX_GROUP: usize = 64;
 pub(super) enum Command {
     Keep(Entry, Reply<u64>),
     Delivered(Vec<u64>, Reply<()>),
-    Hold(Vec<Uuid>, bool, Reply<()>),
+    Hold(HoldRequest, Reply<Held>),
     Manifest(ManifestRequest, Reply<u64>),
+    PhotoLost(Uuid, PhotoKind, Reply<()>),
     Stop,
 }
 
@@ -64,6 +66,8 @@ pub(super) struct Writer {
     pub(super) standing: (Status, String),
     /// Takes what was set aside, to bring over what can be read of it.
     pub(super) salvage: Box<dyn Fn(PathBuf) + Send>,
+    /// Records and photos given up since the start because they could not be read.
+    pub(super) damaged: u64,
     pub(super) stopping: bool,
     /// Held as long as the store may be written.
     pub(super) _lock: File,
@@ -111,22 +115,26 @@ impl Writer {
         };
         for command in commands {
             match command {
-                Command::Keep(entry, reply) => match self.prepare(entry, &mut group) {
-                    Ok(sequence) => group.kept.push((reply, sequence)),
-                    Err(error) => drop(reply.send(Err(error))),
-                },
-                Command::Delivered(sequences, reply) => match self.delete(&sequences, &mut group) {
-                    Ok(()) => group.done.push(reply),
-                    Err(error) => drop(reply.send(Err(store_error(&error)))),
-                },
-                Command::Hold(ids, held, reply) => match self.hold(&ids, held, &mut group) {
-                    Ok(()) => group.done.push(reply),
-                    Err(error) => drop(reply.send(Err(error))),
-                },
-                Command::Manifest(request, reply) => match self.manifest(&request, &mut group) {
-                    Ok(sequence) => group.kept.push((reply, sequence)),
-                    Err(error) => drop(reply.send(Err(error))),
-                },
+                Command::Keep(entry, reply) => {
+                    let result = self.prepare(entry, &mut group);
+                    group.answer(reply, result);
+                }
+                Command::Delivered(sequences, reply) => {
+                    let result = self.delete(&sequences, &mut group);
+                    group.answer(reply, result.map_err(|e| store_error(&e)));
+                }
+                Command::Hold(request, reply) => {
+                    let result = self.hold(request, &mut group);
+                    group.answer(reply, result);
+                }
+                Command::Manifest(request, reply) => {
+                    let result = self.manifest(&request, &mut group);
+                    group.answer(reply, result);
+                }
+                Command::PhotoLost(id, kind, reply) => {
+                    let result = self.photo_lost(id, kind, &mut group);
+                    group.answer(reply, result.map_err(|e| store_error(&e)));
+                }
                 Command::Stop => self.stopping = true,
             }
         }
@@ -140,7 +148,7 @@ impl Writer {
             Ok(()) => self.finish(group),
             Err(error) => {
                 let error = self.failed(&error);
-                group.fail(&error);
+                group.end(&Err(error));
             }
         }
     }
@@ -254,45 +262,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts records on hold or ends it: they and their photos are sealed again, under keys that
-    /// live as long.
-    fn hold(&self, ids: &[Uuid], held: bool, group: &mut Group) -> Result<(), OutboxError> {
-        let usage = if held { KeyUse::Hold } else { KeyUse::Data };
-        for &id in ids {
-            let stored = match self.store.sequence_of(id).map_err(|e| store_error(&e))? {
-                Some(sequence) => self.store.at(sequence).map_err(|e| store_error(&e))?,
-                None => None,
-            };
-            let Some(mut record) = stored.and_then(Stored::record) else { continue };
-            if record.held == held || group.deletes(record.sequence) {
-                continue;
-            }
-            for photo in &mut record.photos {
-                let failed = |e: std::io::Error| OutboxError::Store(e.to_string());
-                if let Some(jpeg) = self.photos.load(id, photo.kind).map_err(failed)? {
-                    let again = super::Photo { kind: photo.kind, jpeg };
-                    photo.bytes = self.photos.write(id, &again, usage).map_err(failed)?;
-                    group.photos_written = true;
-                }
-            }
-            record.held = held;
-            group.change.put.push(record);
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, group: Group) {
-        for (id, kind) in group.remove_photos {
+    fn finish(&mut self, mut group: Group) {
+        for (id, kind) in std::mem::take(&mut group.remove_photos) {
             if let Err(error) = self.photos.remove(id, kind) {
                 // Deleted at the next open: no record names it any more.
                 tracing::warn!(%error, "a photo could not be deleted");
             }
         }
         self.health.metrics.outbox_evictions.inc_by(group.evictions);
+        if group.damaged > 0 {
+            self.damaged += group.damaged;
+            let output = format!(
+                "{} records or photos could not be read since the start and were given up on the \
+                 ledger: if this comes again, exchange the disk",
+                self.damaged
+            );
+            self.standing = (Status::Warn, output);
+        }
         self.report(None);
         self.changed.send_replace(self.store.position().last_sequence);
-        group.kept.into_iter().for_each(|(reply, sequence)| drop(reply.send(Ok(sequence))));
-        group.done.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+        group.end(&Ok(()));
     }
 
     pub(super) fn report(&self, error: Option<&StoreError>) {
@@ -339,9 +328,10 @@ impl Command {
     fn refuse(self, error: &OutboxError) {
         match self {
             Self::Keep(_, reply) | Self::Manifest(_, reply) => drop(reply.send(Err(error.clone()))),
-            Self::Delivered(_, reply) | Self::Hold(_, _, reply) => {
+            Self::Delivered(_, reply) | Self::PhotoLost(_, _, reply) => {
                 drop(reply.send(Err(error.clone())));
             }
+            Self::Hold(_, reply) => drop(reply.send(Err(error.clone()))),
             Self::Stop => {}
         }
     }

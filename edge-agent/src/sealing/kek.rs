@@ -115,9 +115,11 @@ impl Kek {
             Protection::Credential(name) => from_credential(name, credentials),
             Protection::KeyFile(path) => from_file(path, may_make),
         };
+        let source_name = protection.source_name();
         match key {
             Ok(key) => Ok(Self { key, protection }),
-            Err(why) => Err(SealingError::Kek { source_name: protection.source_name(), why }),
+            Err(Trouble::OutOfReach(why)) => Err(SealingError::Kek { source_name, why }),
+            Err(Trouble::Lost(why)) => Err(SealingError::KekLost { source_name, why }),
         }
     }
 
@@ -173,11 +175,25 @@ impl Kek {
 
 type Key = Zeroizing<[u8; KEK_BYTES]>;
 
-fn from_credential(name: &str, folder: Option<&Path>) -> Result<Key, String> {
+/// Why there is no key.
+enum Trouble {
+    /// It may be had again: rights, a service, a disk.
+    OutOfReach(String),
+    /// The file that was it is gone or is no key any more.
+    Lost(String),
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self::OutOfReach(why)
+    }
+}
+
+fn from_credential(name: &str, folder: Option<&Path>) -> Result<Key, Trouble> {
     let Some(folder) = folder else {
-        return Err(format!(
+        return Err(Trouble::OutOfReach(format!(
             "{CREDENTIALS_VARIABLE} is not set: start the agent by systemd, with LoadCredentialEncrypted={name}:/etc/milepost/{name}.cred in its unit"
-        ));
+        )));
     };
     let path = folder.join(name);
     let bytes = Zeroizing::new(files::read(&path).map_err(|e| {
@@ -186,26 +202,25 @@ fn from_credential(name: &str, folder: Option<&Path>) -> Result<Key, String> {
             path.display()
         )
     })?);
-    decode(&bytes)
+    Ok(decode(&bytes)?)
 }
 
-fn from_file(path: &Path, may_make: bool) -> Result<Key, String> {
+fn from_file(path: &Path, may_make: bool) -> Result<Key, Trouble> {
     let bytes = match files::read(path) {
         Ok(bytes) => Zeroizing::new(bytes),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && may_make => return make(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && may_make => return Ok(make(path)?),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err("the file is missing, but data keys wrapped with it are there: restore it, or `milepost erase` to begin anew".into());
+            return Err(Trouble::Lost("the file is missing, but data keys wrapped with it are there: restore it, or `milepost erase` to begin anew".into()));
         }
-        Err(e) => return Err(format!("can't be read: {e}")),
+        Err(e) => return Err(format!("can't be read: {e}").into()),
     };
     let mode = std::fs::metadata(path).map_err(|e| e.to_string())?.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(format!(
-            "can be used by others (mode {mode:04o}): chmod 600 {}",
-            path.display()
-        ));
+        let path = path.display();
+        let why = format!("can be used by others (mode {mode:04o}): chmod 600 {path}");
+        return Err(why.into());
     }
-    decode(&bytes)
+    decode(&bytes).map_err(Trouble::Lost)
 }
 
 fn make(path: &Path) -> Result<Key, String> {

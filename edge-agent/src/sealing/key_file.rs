@@ -15,13 +15,14 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::{
-    KeyId, KeyUse, PoleTime, SealingError, files,
+    Clock, KeyId, KeyUse, PoleTime, SealingError, files,
     kek::{CHECK_BYTES, Kek},
 };
 
@@ -228,4 +229,48 @@ pub(super) fn list(folder: &Path) -> Result<(Vec<KeyId>, Vec<PathBuf>), SealingE
     }
     ids.sort_unstable();
     Ok((ids, others))
+}
+
+/// Destroys key files; unknown ones are ignored.
+pub(super) fn destroy(folder: &Path, keys: &[KeyId]) -> Result<(), SealingError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    for id in keys {
+        let path = path(folder, *id);
+        files::destroy(&path).map_err(SealingError::io(&path))?;
+    }
+    files::sync_folder(folder).map_err(SealingError::io(folder))
+}
+
+/// Destroys the files of all keys that have reached their age; says which. Needs no key-encryption
+/// key. Files whose label can't be read stay: nothing opens them.
+pub(super) fn destroy_aged(
+    folder: &Path,
+    clock: &dyn Clock,
+    max_age: Duration,
+) -> Result<Vec<KeyId>, SealingError> {
+    let (ids, _) = list(folder)?;
+    let labels = ids.iter().filter_map(|id| read(folder, *id).ok().flatten());
+    let aged = labels
+        .map(|file| file.label)
+        .filter(|label| clock.age(label.made) >= label.key_use.max_age(max_age))
+        .map(|label| label.id)
+        .collect::<Vec<_>>();
+    destroy(folder, &aged)?;
+    Ok(aged)
+}
+
+/// Destroys key files that a power cut left unfinished; only this process makes any.
+pub(super) fn sweep(folder: &Path) -> Result<(), SealingError> {
+    let failed = SealingError::io(folder);
+    for entry in fs::read_dir(folder).map_err(&failed)? {
+        let path = entry.map_err(&failed)?.path();
+        let of_key =
+            path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| s.parse::<KeyId>().is_ok());
+        if of_key && path.extension().is_some_and(|e| e == files::UNFINISHED) {
+            files::destroy(&path).map_err(&failed)?;
+        }
+    }
+    Ok(())
 }

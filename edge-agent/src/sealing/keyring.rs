@@ -10,7 +10,7 @@
 
 use std::{
     collections::HashMap,
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock, RwLockWriteGuard,
@@ -85,7 +85,7 @@ impl Keyring {
     /// As [`Self::open`].
     pub fn open_with(kek: Kek, folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, SealingError> {
         files::make_folder(folder).map_err(SealingError::io(folder))?;
-        sweep(folder)?;
+        key_file::sweep(folder)?;
         let (ids, _) = key_file::list(folder)?;
         let mut keys = HashMap::new();
         let mut others = 0;
@@ -228,7 +228,7 @@ impl Keyring {
         for id in keys {
             state.keys.remove(id);
         }
-        destroy_files(&self.0.folder, keys)
+        key_file::destroy(&self.0.folder, keys)
     }
 
     /// Destroys every key that has reached its age ([`KeyUse::max_age`]); says which.
@@ -236,7 +236,7 @@ impl Keyring {
     /// # Errors
     /// As [`Self::destroy`].
     pub fn destroy_aged(&self, max_age: Duration) -> Result<Vec<KeyId>, SealingError> {
-        let destroyed = destroy_aged_files(&self.0.folder, &*self.0.clock, max_age)?;
+        let destroyed = key_file::destroy_aged(&self.0.folder, &*self.0.clock, max_age)?;
         self.write().keys.retain(|id, _| !destroyed.contains(id));
         Ok(destroyed)
     }
@@ -320,6 +320,8 @@ impl Keyring {
         }
         match make(&self.0.folder, &state.kek, key_use, self.0.clock.now()) {
             Ok(key) => {
+                // Hourly: memory does not outlive the files of keys that nobody asks for.
+                state.keys.retain(|id, _| key_file::path(&self.0.folder, *id).exists());
                 state.keys.insert(key.label.id, key.clone());
                 Ok(key)
             }
@@ -405,48 +407,4 @@ fn make(
     KeyFile::new(label, &key, kek)?.write(folder).map_err(SealingError::io(folder))?;
     tracing::info!(key = %label.id, ?key_use, "new data key");
     Key::new(label, &key)
-}
-
-/// Destroys key files; unknown ones are ignored.
-pub(super) fn destroy_files(folder: &Path, keys: &[KeyId]) -> Result<(), SealingError> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    for id in keys {
-        let path = key_file::path(folder, *id);
-        files::destroy(&path).map_err(SealingError::io(&path))?;
-    }
-    files::sync_folder(folder).map_err(SealingError::io(folder))
-}
-
-/// Destroys the files of all keys that have reached their age; says which. Needs no key-encryption
-/// key. Files whose label can't be read stay: nothing opens them.
-pub(super) fn destroy_aged_files(
-    folder: &Path,
-    clock: &dyn Clock,
-    max_age: Duration,
-) -> Result<Vec<KeyId>, SealingError> {
-    let (ids, _) = key_file::list(folder)?;
-    let labels = ids.iter().filter_map(|id| key_file::read(folder, *id).ok().flatten());
-    let aged = labels
-        .map(|file| file.label)
-        .filter(|label| clock.age(label.made) >= label.key_use.max_age(max_age))
-        .map(|label| label.id)
-        .collect::<Vec<_>>();
-    destroy_files(folder, &aged)?;
-    Ok(aged)
-}
-
-/// Destroys key files that a power cut left unfinished; only this process makes any.
-fn sweep(folder: &Path) -> Result<(), SealingError> {
-    let failed = SealingError::io(folder);
-    for entry in fs::read_dir(folder).map_err(&failed)? {
-        let path = entry.map_err(&failed)?.path();
-        let of_key =
-            path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| s.parse::<KeyId>().is_ok());
-        if of_key && path.extension().is_some_and(|e| e == files::UNFINISHED) {
-            files::destroy(&path).map_err(&failed)?;
-        }
-    }
-    Ok(())
 }

@@ -22,12 +22,18 @@
 //! Nothing is ever deleted because it could not be unwrapped.
 
 pub mod blob;
+pub mod erase;
 mod files;
 pub mod kek;
 pub mod key_file;
 pub mod keyring;
+pub mod memory;
 pub mod pole_time;
+pub mod purge;
+pub mod watchdog;
 
+#[cfg(test)]
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +47,8 @@ use std::{
 pub use kek::{Kek, Protection};
 pub use keyring::{KeyInfo, Keyring};
 pub use pole_time::{Clock, ManualClock, PoleClock, PoleTime};
+pub use purge::{Purged, Purger};
+pub use watchdog::Watchdog;
 
 /// How long a data key seals before the next one is made. What is destroyed by age is destroyed in
 /// steps of this.
@@ -164,6 +172,14 @@ pub enum SealingError {
     /// The key-encryption key can't be had.
     #[error("{source_name}: {why}")]
     Kek {
+        /// Where it should come from, in the configuration's words.
+        source_name: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// The key-encryption key was a file, which is gone or is no key any more.
+    #[error("{source_name}: {why}")]
+    KekLost {
         /// Where it should come from, in the configuration's words.
         source_name: String,
         /// What is wrong and what to do.

@@ -141,7 +141,7 @@ fn a_key_that_another_process_destroyed_is_forgotten_at_once() {
     let (_folder, _, ring) = fixture();
     let sealed = ring.seal(b"a", PLAIN).unwrap();
     let key = Keyring::key_of(&sealed).unwrap();
-    keyring::destroy_files(ring.folder(), &[key]).unwrap();
+    key_file::destroy(ring.folder(), &[key]).unwrap();
     assert_eq!(ring.unseal(b"a", &sealed), Err(SealingError::KeyGone { key }));
     let next = ring.seal(b"a", PLAIN).unwrap();
     assert_ne!(Keyring::key_of(&next).unwrap(), key, "it seals nothing that nobody could read");

@@ -1,7 +1,10 @@
 //! One line to the broker: options, TLS, Last-Will, the task that polls; and what the pole says
 //! of itself on it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use milepost_wire::{
@@ -21,12 +24,13 @@ use uuid::Uuid;
 use super::{
     Address,
     cause::{Cause, explain},
-    tls,
+    keeper::Keeper,
+    takeover::Takeovers,
     window::MAX_IN_FLIGHT,
 };
 use crate::{
     config,
-    health::{Health, Status},
+    health::{Component, Health, Status},
     outbox::Outbox,
 };
 
@@ -55,6 +59,49 @@ pub(super) struct Line {
     pub(super) address: Address,
     pub(super) outbox: Outbox,
     pub(super) health: Arc<Health>,
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) takeovers: Mutex<Takeovers>,
+}
+
+impl Line {
+    /// Says how the uplink is, and with it what is to be said of certificates and takeovers.
+    pub(super) fn say(&self, status: Status, output: impl Into<String>) {
+        let connected = self.health.metrics.uplink_connected.get() > 0;
+        let mut words = vec![(status, output.into())];
+        words.extend(self.takeovers().word(Instant::now()).map(|word| (Status::Warn, word)));
+        words.extend(self.keeper.words(Timestamp::now(), connected));
+        let worst = words.iter().map(|(status, _)| *status).max().unwrap_or(status);
+        let output: Vec<_> = words.into_iter().map(|(_, word)| word).collect();
+        self.health.set(Component::Uplink, worst, output.join("; "));
+    }
+
+    /// The broker has accepted the connection.
+    pub(super) fn accepted(&self) {
+        self.keeper.accepted();
+        self.keeper.measure(&self.health.metrics);
+        self.takeovers().accepted(Instant::now());
+    }
+
+    /// Takes in why a connection, or the try to make one, has ended; how long to stay away where
+    /// that is not the usual pause.
+    pub(super) fn away_for(&self, cause: &Cause, was_connected: bool) -> Option<Duration> {
+        let mut takeovers = self.takeovers();
+        takeovers.ended(was_connected && *cause == Cause::ClosedSilently);
+        (*cause == Cause::TakenOver).then(|| {
+            self.health.metrics.uplink_takeovers.inc();
+            takeovers.note(Instant::now(), Timestamp::now())
+        })
+    }
+
+    fn takeovers(&self) -> MutexGuard<'_, Takeovers> {
+        self.takeovers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client id: one for each pole, so that a second client of it is noticed.
+    fn client_id(&self) -> String {
+        let Root { agency, site, camera } = &self.root;
+        format!("milepost-{agency}-{site}-{camera}")
+    }
 }
 
 /// The task that polls the client; it ends with this.
@@ -74,18 +121,11 @@ pub(super) fn connect(
     line: &Line,
     connected_at: Timestamp,
 ) -> Result<(AsyncClient, mpsc::Receiver<Step>, Driver), Cause> {
-    let files = tls::Files {
-        ca: line.config.ca_file.clone(),
-        certificate: line.config.certificate_file.clone(),
-        key: line.config.key_file.clone(),
-    };
-    let tls = tls::client_config(&files).map_err(|e| Cause::Files(e.to_string()))?;
-    let Root { agency, site, camera } = &line.root;
-    let mut options = MqttOptions::new(
-        format!("milepost-{agency}-{site}-{camera}"),
-        line.address.host.clone(),
-        line.address.port,
-    );
+    let tls = line.keeper.choose(connected_at);
+    line.keeper.measure(&line.health.metrics);
+    let tls = tls?;
+    let mut options =
+        MqttOptions::new(line.client_id(), line.address.host.clone(), line.address.port);
     let will = status_event(line, connected_at, StatusState::Offline, true)?;
     options
         .set_transport(Transport::tls_with_config(tls.into()))

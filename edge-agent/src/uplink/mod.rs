@@ -10,7 +10,10 @@
 //! - `age`: whether a record is historical, whatever was done to the clock, pure;
 //! - `line` and `session`: one connection from CONNECT to its end;
 //! - [`cause`]: what a failed connection means and what to do about it;
-//! - [`tls`]: certificates, read again for each connection;
+//! - [`tls`], [`validity`] and [`witness`]: whom we trust, who we are, until when, and what a
+//!   handshake shows;
+//! - `keeper`: which of the TLS files a connection is made with, and renewal without restart;
+//! - [`takeover`]: another client under this pole's name;
 //! - [`central`], [`viewer`] and `saver`: the other end in small, for `milepost watch` and for tests.
 //!
 //! How it fails: never for good. Whatever ends a connection is named on the health page and tried
@@ -20,16 +23,23 @@ mod age;
 pub mod allowance;
 pub mod cause;
 pub mod central;
+mod keeper;
 pub mod lanes;
 mod line;
 pub mod pace;
 mod saver;
 mod session;
+pub mod takeover;
 pub mod tls;
+pub mod validity;
 pub mod viewer;
 pub mod window;
+pub mod witness;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use milepost_wire::{Root, TopicError};
 use tokio::time::{Instant, sleep};
@@ -109,28 +119,42 @@ pub async fn run(
         }
     };
     let mut window = window::Window::new(config.delivery, config.resend_after, config.caps);
-    let line = line::Line { config, root, address, outbox, health };
+    health.fact("TLS", tls::in_use());
+    let files = tls::Files {
+        ca: config.ca_file.clone(),
+        certificate: config.certificate_file.clone(),
+        key: config.key_file.clone(),
+        crl: config.crl_file.clone(),
+    };
+    let keeper = Arc::new(keeper::Keeper::new(files));
+    let takeovers = Mutex::default();
+    let line = line::Line { config, root, address, outbox, health, keeper, takeovers };
     let mut pause = BACKOFF_MIN;
     loop {
         let started = Instant::now();
         let end = session::run(&line, &mut window, &shutdown).await;
         window.disconnected();
-        line.health.metrics.uplink_connected.set(0);
+        let was_connected = line.health.metrics.uplink_connected.set(0) == 1;
         line.health.metrics.uplink_backlog_records.set(line.outbox.len().cast_signed());
         let cause = match end {
             session::End::Shutdown => {
                 line.health.set(Component::Uplink, Status::Fail, "stopped");
                 return Ok(());
             }
+            session::End::Renewed => {
+                tracing::info!("new TLS files; connecting again with them");
+                continue;
+            }
             session::End::Lost(cause) => cause,
         };
         if started.elapsed() >= STEADY {
             pause = BACKOFF_MIN;
         }
+        let away = line.away_for(&cause, was_connected).unwrap_or(pause);
         // Half to whole: poles that lost the same broker don't come back at the same moment.
-        let wait = pause.mul_f64(0.5 + 0.5 * rand::random::<f64>());
+        let wait = away.mul_f64(0.5 + 0.5 * rand::random::<f64>());
         tracing::warn!(%cause, retry_in_s = wait.as_secs_f64(), "uplink lost");
-        line.health.set(Component::Uplink, Status::Fail, cause.to_string());
+        line.say(Status::Fail, cause.to_string());
         tokio::select! {
             () = sleep(wait) => {}
             () = shutdown.cancelled() => {

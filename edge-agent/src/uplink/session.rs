@@ -4,6 +4,7 @@
 //! queue, which is larger than everything that can be in it: so neither waits for the other.
 //! `Outgoing::Publish` comes in the order of publishing, which ties each packet id to its piece.
 
+mod commands;
 mod sending;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{Leaf, Receipt, StatusState};
+use milepost_wire::{Command, Leaf, Receipt, StatusState};
 use rumqttc::{
     Outgoing,
     v5::{
@@ -33,15 +34,14 @@ use super::{
     line::{Line, Step, connect, heartbeat, status_event},
     window::{Answer, Part, Piece, Window},
 };
-use crate::{
-    health::{Component, Status},
-    outbox::OutboxError,
-};
+use crate::{health::Status, outbox::OutboxError};
 
 /// No acknowledgement for so long with something in flight: the client's state is not trusted.
 const STALL_LIMIT: Duration = Duration::from_secs(120);
 /// How often the heartbeat goes out.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// How often the TLS files are looked at.
+const LOOK_AT_FILES: Duration = Duration::from_secs(5);
 /// Bytes that a publish has beyond its payload and topic: headers, ids, properties.
 const PACKET_OVERHEAD: usize = 128;
 /// For the orderly goodbye.
@@ -50,6 +50,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// How a session ended.
 pub(super) enum End {
     Shutdown,
+    /// To connect again with new TLS files.
+    Renewed,
     Lost(Cause),
 }
 
@@ -57,6 +59,7 @@ pub(super) enum End {
 #[derive(Debug, Clone, Copy)]
 enum Tag {
     Piece(Piece),
+    Response,
     Other,
 }
 
@@ -70,6 +73,10 @@ struct Session<'a> {
     /// When the broker last acknowledged something, or nothing was in flight.
     answered_at: Instant,
     complaint: Option<String>,
+    /// Waiting to be carried out.
+    commands: VecDeque<Command>,
+    /// The answer to a command is on its way.
+    answering: bool,
     /// What the last report said: events parked, and that a cap holds something back.
     told: (u64, bool),
 }
@@ -87,15 +94,18 @@ pub(super) async fn run(line: &Line, window: &mut Window, shutdown: &Cancellatio
     };
     let accepted = match first {
         Some(Ok(MqttEvent::Incoming(Incoming::ConnAck(accepted)))) => accepted,
-        Some(Err(cause)) => return End::Lost(cause),
+        Some(Err(cause)) => {
+            line.keeper.failed(&cause);
+            return End::Lost(cause);
+        }
         other => return End::Lost(Cause::Protocol(format!("{other:?} for an answer to CONNECT"))),
     };
     let mut session = Session::begin(line, window, client, &accepted);
     let result = session.serve(&mut steps, connected_at, shutdown).await;
     match result {
-        Ok(()) => {
+        Ok(end) => {
             session.goodbye(&mut steps, connected_at).await;
-            End::Shutdown
+            end
         }
         Err(cause) => End::Lost(cause),
     }
@@ -111,6 +121,7 @@ impl<'a> Session<'a> {
         let (metrics, limits) = (&line.health.metrics, accepted.properties.as_ref());
         metrics.uplink_connected.set(1);
         metrics.uplink_connections.inc();
+        line.accepted();
         window.connected(limits.and_then(|p| p.receive_max));
         let broker_max = limits.and_then(|p| p.max_packet_size).unwrap_or(u32::MAX);
         let max_packet = line.config.max_packet_bytes.min(broker_max as usize);
@@ -124,6 +135,8 @@ impl<'a> Session<'a> {
             max_packet,
             answered_at: Instant::now(),
             complaint: None,
+            commands: VecDeque::new(),
+            answering: false,
             told: (0, false),
         }
     }
@@ -133,23 +146,28 @@ impl<'a> Session<'a> {
         steps: &mut mpsc::Receiver<Step>,
         connected_at: Timestamp,
         shutdown: &CancellationToken,
-    ) -> Result<(), Cause> {
-        let receipts = self.line.root.topic(Leaf::Receipts);
-        self.client
-            .try_subscribe(receipts, QoS::AtLeastOnce)
-            .map_err(|e| Cause::Protocol(e.to_string()))?;
+    ) -> Result<End, Cause> {
+        for leaf in [Leaf::Receipts, Leaf::Commands] {
+            self.client
+                .try_subscribe(self.line.root.topic(leaf), QoS::AtLeastOnce)
+                .map_err(|e| Cause::Protocol(e.to_string()))?;
+        }
         let birth = status_event(self.line, connected_at, StatusState::Online, false)?;
         self.publish(Leaf::Status, QoS::AtLeastOnce, true, birth, Tag::Other)?;
         self.report();
         let mut changed = self.line.outbox.changed();
         let mut beat = time::interval(HEARTBEAT);
+        let mut look = time::interval(LOOK_AT_FILES);
+        // Two looks at once would not tell whole files from half written ones.
+        look.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
+            self.obey().await?;
             self.fill().await?;
             let now = Instant::now();
             let wake = self.window.wake_at(now).unwrap_or(now + HEARTBEAT).max(now);
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return Ok(End::Shutdown),
                 step = steps.recv() => {
                     let step = step.unwrap_or(Err(Cause::Closed("its task has ended".into())))?;
                     self.take(step)?;
@@ -164,6 +182,11 @@ impl<'a> Session<'a> {
                     let beat = heartbeat(self.line)?;
                     self.publish(Leaf::Health, QoS::AtMostOnce, false, beat, Tag::Other)?;
                 }
+                _ = look.tick() => {
+                    if self.has_new_files().await {
+                        return Ok(End::Renewed);
+                    }
+                }
                 kept = changed.changed() => {
                     if kept.is_err() {
                         return Err(Cause::Closed("the outbox is closed".into()));
@@ -177,6 +200,15 @@ impl<'a> Session<'a> {
                 return Err(Cause::Silent("no acknowledgement"));
             }
         }
+    }
+
+    /// Whether new TLS files can be used; what is wrong with others is reported.
+    async fn has_new_files(&mut self) -> bool {
+        let keeper = self.line.keeper.clone();
+        let look = move || keeper.has_new(Timestamp::now());
+        let new = tokio::task::spawn_blocking(look).await.unwrap_or(false);
+        self.report();
+        new
     }
 
     fn publish(
@@ -220,15 +252,17 @@ impl<'a> Session<'a> {
             }
             MqttEvent::Incoming(Incoming::PubAck(ack)) => {
                 self.answered_at = Instant::now();
-                if let Some(Tag::Piece(piece)) = self.acknowledging.remove(&ack.pkid) {
-                    self.acknowledged(piece, ack.reason);
+                match self.acknowledging.remove(&ack.pkid) {
+                    Some(Tag::Piece(piece)) => self.acknowledged(piece, ack.reason),
+                    Some(Tag::Response) => self.answering = false,
+                    _ => {}
                 }
             }
             MqttEvent::Incoming(Incoming::SubAck(ack)) => {
                 let taken = |c: &SubscribeReasonCode| matches!(c, SubscribeReasonCode::Success(_));
                 if !ack.return_codes.iter().all(taken) {
                     self.complain(format!(
-                        "the broker refuses our subscription to receipts ({:?}): check its access list",
+                        "the broker refuses our subscription to receipts or commands ({:?}): check its access list",
                         ack.return_codes
                     ));
                 }
@@ -237,6 +271,11 @@ impl<'a> Session<'a> {
                 if publish.topic == self.line.root.topic(Leaf::Receipts).as_bytes() =>
             {
                 self.receipt(&publish.payload);
+            }
+            MqttEvent::Incoming(Incoming::Publish(publish))
+                if publish.topic == self.line.root.topic(Leaf::Commands).as_bytes() =>
+            {
+                self.command(&publish.payload);
             }
             _ => {}
         }
@@ -370,7 +409,7 @@ impl<'a> Session<'a> {
         } else {
             (Status::Pass, format!("connected to {host}:{port}"))
         };
-        self.line.health.set(Component::Uplink, status, output);
+        self.line.say(status, output);
     }
 
     /// Says that this stop is meant, and waits a little for it to get out.

@@ -42,7 +42,7 @@ const fn event(
     }
 }
 
-fn channels() -> [Channel; 8] {
+fn channels() -> [Channel; 10] {
     [
         event("reads", "reads", "read", "Every vehicle whose plate was read, once"),
         event(
@@ -77,6 +77,12 @@ fn channels() -> [Channel; 8] {
                 "The server's word that it has durably stored records: the pole may delete them",
             )
         },
+        Channel {
+            action: "receive",
+            content_type: "application/json",
+            ..event("commands", "commands", "command", "What the server asks of the pole")
+        },
+        event("responses", "responses", "response", "The pole's answer to a command"),
         Channel {
             schema: None,
             content_type: "application/json",

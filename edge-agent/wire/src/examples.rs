@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
+    command::{Action, Command, Hold, Outcome, Response},
     event::{Event, Ledger},
     health::{CheckStatus, ComponentCheck, Heartbeat, Status, StatusState},
     ledger::{
@@ -240,6 +241,35 @@ pub fn time_correction() -> Event<TimeCorrection> {
         .into_iter()
         .collect();
     Event::new(id(11), root().source(), data.reference_at, ledger(45), data)
+}
+
+/// A command to put a read on hold.
+#[must_use]
+pub fn command() -> Command {
+    Command {
+        command_id: Uuid::from_u128(0x0199_4a1c_0000_7000_8000_0000_0000_00c1),
+        by: "sgt.rivera@demo-pd.example".into(),
+        reason: "linked to an investigation".into(),
+        case_number: Some("26-001234".into()),
+        action: Action::Hold { ids: vec![id(1)] },
+    }
+}
+
+/// What is in the ledger of [`command`].
+#[must_use]
+pub fn hold() -> Event<Hold> {
+    let Command { command_id, by, reason, case_number, .. } = command();
+    let until = Some(at(730 * 86_400_000));
+    let data = Hold { held: true, ids: vec![id(1)], until, by, reason, case_number, command_id };
+    Event::new(id(12), root().source(), at(8_000), ledger(46), data)
+}
+
+/// The answer to [`command`].
+#[must_use]
+pub fn response() -> Event<Response> {
+    let command_id = command().command_id;
+    let data = Response { command_id, outcome: Outcome::Done, why: None, sequence: Some(46) };
+    Event::new(id(13), root().source(), at(8_010), None, data)
 }
 
 /// A birth.

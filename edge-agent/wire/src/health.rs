@@ -47,7 +47,7 @@ pub enum StatusState {
 pub struct Heartbeat {
     /// The worst of the checks.
     pub status: CheckStatus,
-    /// One word for each component: capture, vision, outbox, uplink, clock, lamp.
+    /// One word for each component: capture, vision, outbox, uplink, clock, lamp, sealing.
     pub checks: BTreeMap<String, ComponentCheck>,
     /// The agent's version.
     pub software_version: String,

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
+    command::Hold,
     event::{Data, Event, EventError, Header},
     schema,
     time::{ClockStep, TimeCorrection},
@@ -304,6 +305,7 @@ ledger_events! {
     Epoch "epoch" "The first record of a ledger: where it comes from",
     Restart "restart" "The agent started",
     Salvage "salvage" "What could still be read of a quarantined store",
+    Hold "hold" "Records were put on hold by the server, or a hold was ended",
     Manifest "manifest" "The pole's signed word on a stretch of its ledger",
     Eviction "eviction" "Records or photos that the pole had to give up",
     ClockStep "clock_step" "The pole's clock was set",

@@ -15,6 +15,7 @@
 
 pub mod asyncapi;
 pub mod chain;
+pub mod command;
 pub mod event;
 pub mod examples;
 pub mod health;
@@ -27,6 +28,7 @@ pub mod time;
 pub mod topics;
 
 pub use chain::Chain;
+pub use command::{Action, Command, CommandError, Hold, Outcome, Response};
 pub use event::{Data, Event, EventError, Header, Ledger, Source, SpecVersion};
 pub use health::{CheckStatus, ComponentCheck, Heartbeat, Status, StatusState};
 pub use ledger::{

@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
+    command::{Command, Hold, Response},
     event::{Data, Event},
     health::{Heartbeat, Status},
     ledger::{Epoch, Eviction, Manifest, ManifestClaims, Restart, Salvage},
@@ -94,6 +95,12 @@ pub fn all() -> Vec<Named> {
             "time_correction",
             "The true time of records taken with an unsynchronised clock",
         ),
+        event::<Hold>("hold", "Records were put on hold by the server, or a hold was ended"),
+        event::<Response>("response", "The pole's answer to a command"),
+        Named {
+            name: "command",
+            schema: generate::<Command>("command", "What the server asks of a pole"),
+        },
         event::<Status>("status", "Whether the pole is connected; retained"),
         event::<Heartbeat>("heartbeat", "How the pole is"),
         Named {

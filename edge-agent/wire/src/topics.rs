@@ -129,6 +129,10 @@ pub enum Leaf {
     Health,
     /// `ledger`: event of [`Eviction`](crate::Eviction).
     Ledger,
+    /// `commands`, from the server: [`Command`](crate::Command).
+    Commands,
+    /// `responses`: event of [`Response`](crate::Response).
+    Responses,
     /// `receipts`, from the server: [`Receipt`](crate::Receipt).
     Receipts,
     /// `onvif-ej/RuleEngine/Recognition/LicensePlate`: the read as an ONVIF event.
@@ -146,6 +150,8 @@ impl fmt::Display for Leaf {
             Self::Status => f.write_str("status"),
             Self::Health => f.write_str("health"),
             Self::Ledger => f.write_str("ledger"),
+            Self::Commands => f.write_str("commands"),
+            Self::Responses => f.write_str("responses"),
             Self::Receipts => f.write_str("receipts"),
             Self::Onvif => f.write_str(ONVIF_LICENSE_PLATE),
         }
@@ -160,6 +166,8 @@ impl Leaf {
             "status" => Self::Status,
             "health" => Self::Health,
             "ledger" => Self::Ledger,
+            "commands" => Self::Commands,
+            "responses" => Self::Responses,
             "receipts" => Self::Receipts,
             ONVIF_LICENSE_PLATE => Self::Onvif,
             _ => {
@@ -233,6 +241,8 @@ mod tests {
             Just(Leaf::Status),
             Just(Leaf::Health),
             Just(Leaf::Ledger),
+            Just(Leaf::Commands),
+            Just(Leaf::Responses),
             Just(Leaf::Receipts),
             Just(Leaf::Onvif),
             (any::<u128>(), any::<bool>()).prop_map(|(id, plate)| Leaf::Evidence {

@@ -84,8 +84,9 @@ pub struct Ledger {
     folded: u64,
     wrong: u64,
     announced: u64,
-    /// Records whose photos were given up.
+    /// Records whose photos were given up, and those that lost so many.
     photos_given_up: RangeInclusiveSet<u64>,
+    photos_lost: BTreeMap<u64, usize>,
     pub(super) touched: u64,
 }
 
@@ -106,6 +107,7 @@ impl Ledger {
             wrong: 0,
             announced: 0,
             photos_given_up: RangeInclusiveSet::new(),
+            photos_lost: BTreeMap::new(),
             touched: 0,
         }
     }
@@ -142,17 +144,26 @@ impl Ledger {
         self.follow(&(from..=to));
     }
 
-    /// The photos of these will not come.
-    pub fn give_up_photos(&mut self, range: SequenceRange) {
-        if self.photos_given_up.len() < MAX_GIVEN_UP {
+    /// So many more photos of each of these will not come; [`usize::MAX`] for all.
+    pub fn give_up_photos(&mut self, range: SequenceRange, photos: usize) {
+        if photos == usize::MAX && self.photos_given_up.len() < MAX_GIVEN_UP {
             self.photos_given_up.insert(range.from..=range.to);
+        }
+        for sequence in range.from..=range.to {
+            if photos == usize::MAX || self.photos_lost.len() >= MAX_GIVEN_UP {
+                break;
+            }
+            *self.photos_lost.entry(sequence).or_default() += photos;
         }
     }
 
-    /// Whether the photos of this record do not come any more.
+    /// How many photos of this record will not come.
     #[must_use]
-    pub fn without_photos(&self, sequence: u64) -> bool {
-        self.photos_given_up.contains(&sequence) || self.given_up_at(sequence).is_some()
+    pub fn lost_photos(&self, sequence: u64) -> usize {
+        if self.photos_given_up.contains(&sequence) || self.given_up_at(sequence).is_some() {
+            return usize::MAX;
+        }
+        self.photos_lost.get(&sequence).copied().unwrap_or_default()
     }
 
     /// The pole says how far its ledger goes.

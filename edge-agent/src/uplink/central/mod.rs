@@ -23,8 +23,8 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use milepost_wire::{
-    Event, EventError, Evicted, Eviction, Header, Heartbeat, Leaf, LedgerEvent, Manifest,
-    PhotoKind, Read, Root, Source, Topic, UnreadPass,
+    Event, EventError, Evicted, Eviction, EvictionCause, Header, Heartbeat, Leaf, LedgerEvent,
+    Manifest, PhotoKind, Read, Root, Source, Topic, UnreadPass,
     event::{Ledger as Place, without_historical},
     ledger::MAX_EVICTED_RANGES,
 };
@@ -194,7 +194,10 @@ impl Central {
                 }
                 seen.push(Seen::Heartbeat(Box::new(event)));
             }
-            Leaf::Receipts | Leaf::Onvif => {}
+            Leaf::Responses => {
+                seen.push(Seen::Response(Box::new(Event::from_json(payload)?)));
+            }
+            Leaf::Receipts | Leaf::Commands | Leaf::Onvif => {}
         }
         Ok(seen)
     }
@@ -241,19 +244,19 @@ impl Central {
     /// reads that are complete by that.
     fn evict(&mut self, root: &Root, data: &Eviction, place: Place) -> Vec<Uuid> {
         let by = (place.epoch == data.epoch).then_some(place.sequence);
+        // What can't be read is given up photo by photo, anything else whole. A record that had been
+        // sent and was given up: what has come of it is all.
+        let one = data.evicted == Evicted::Photos && data.cause == EvictionCause::Damaged;
+        let photos = if one { 1 } else { usize::MAX };
         let ledger = self.ledger(root.source(), data.epoch);
-        let mut completed = Vec::new();
         for (n, range) in data.sequences.iter().enumerate() {
             match data.evicted {
                 Evicted::Records => ledger.give_up(*range, data.chain_sha256.get(n).copied(), by),
-                Evicted::Photos => ledger.give_up_photos(*range),
+                Evicted::Photos => ledger.give_up_photos(*range, photos),
             }
         }
-        // A record that was given up after it had been sent: what has come of it is all.
-        for range in &data.sequences {
-            completed.extend(self.records.photos_given_up(root, data.epoch, *range));
-        }
-        completed
+        let ranges = data.sequences.iter();
+        ranges.flat_map(|r| self.records.photos_given_up(root, data.epoch, *r, photos)).collect()
     }
 
     fn manifest(&mut self, event: &Event<Manifest>, root: &Root, now: Timestamp) -> Vec<Seen> {
@@ -316,7 +319,7 @@ impl Central {
         &mut self,
         root: &Root,
         payload: &[u8],
-        mut photos: Vec<(PhotoKind, String)>,
+        photos: Vec<(PhotoKind, String)>,
     ) -> Result<Taken, Refused> {
         let header = Header::from_json(payload)?;
         let place = header.ledger().filter(|at| (1..=MAX_SEQUENCE).contains(&at.sequence));
@@ -329,13 +332,11 @@ impl Central {
         // A sending ends with `historical`; anything else will not fit the chain.
         let body = without_historical(payload).unwrap_or_else(|| payload.into());
         let ledger = self.ledger(source.clone(), epoch);
-        if ledger.without_photos(sequence) {
-            photos.clear();
-        }
+        let lost = ledger.lost_photos(sequence);
         let came = ledger.body(sequence, Sha256::digest(&body).into());
         let known = match came {
             Came::Conflict => Known::Conflict,
-            _ => self.records.record(root, id, place, payload, photos)?,
+            _ => self.records.record(root, id, place, payload, photos, lost)?,
         };
         if known == Known::Conflict {
             self.summary.conflicts += 1;

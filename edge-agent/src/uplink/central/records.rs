@@ -31,6 +31,14 @@ struct Remembered {
     place: event::Ledger,
     /// Photos that have not come: kind and hash.
     missing: Vec<(PhotoKind, String)>,
+    /// How many of them will not come.
+    lost: usize,
+}
+
+impl Remembered {
+    fn is_complete(&self) -> bool {
+        self.missing.len() <= self.lost
+    }
 }
 
 /// Everything known by id.
@@ -46,7 +54,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Remembers a record; `missing` are its photos.
+    /// Remembers a record; `missing` are its photos, of which `lost` will not come.
     pub(super) fn record(
         &mut self,
         root: &Root,
@@ -54,6 +62,7 @@ impl Records {
         place: event::Ledger,
         payload: &[u8],
         missing: Vec<(PhotoKind, String)>,
+        lost: usize,
     ) -> Result<Known, String> {
         let content = content(payload)?;
         let key = (root.clone(), id);
@@ -62,18 +71,19 @@ impl Records {
                 return Ok(Known::Conflict);
             }
             // Comes over from a damaged store: what is given up there is named by the new place.
-            if known.place != place && !known.missing.is_empty() {
+            if known.place != place && !known.is_complete() {
                 self.waiting.remove(&(root.clone(), known.place));
                 self.waiting.insert((root.clone(), place), id);
-                known.place = place;
+                (known.place, known.lost) = (place, known.lost.max(lost));
             }
             return Ok(Known::Again);
         }
-        if !missing.is_empty() {
+        let record = Remembered { content, place, missing, lost };
+        if !record.is_complete() {
             self.waiting.insert((root.clone(), place), id);
         }
         self.order.push_back(key.clone());
-        self.records.insert(key, Remembered { content, place, missing });
+        self.records.insert(key, record);
         if self.order.len() > MAX_REMEMBERED
             && let Some(oldest) = self.order.pop_front()
             && let Some(record) = self.records.remove(&oldest)
@@ -85,25 +95,27 @@ impl Records {
 
     /// Whether it is there, with every photo that comes.
     pub(super) fn is_complete(&self, root: &Root, id: Uuid) -> bool {
-        self.records.get(&(root.clone(), id)).is_some_and(|r| r.missing.is_empty())
+        self.records.get(&(root.clone(), id)).is_some_and(Remembered::is_complete)
     }
 
-    /// The photos of these records do not come any more; the reads that are complete by that.
+    /// So many more photos of each of these records do not come; the reads that are complete by that.
     pub(super) fn photos_given_up(
         &mut self,
         root: &Root,
         epoch: Uuid,
         range: SequenceRange,
+        photos: usize,
     ) -> Vec<Uuid> {
         let at = |sequence| (root.clone(), event::Ledger { epoch, sequence });
-        let places = self.waiting.extract_if(at(range.from)..=at(range.to), |_, _| true);
-        let ids: Vec<Uuid> = places.map(|(_, id)| id).collect();
-        for id in &ids {
-            if let Some(record) = self.records.get_mut(&(root.clone(), *id)) {
-                record.missing.clear();
-            }
-        }
-        ids
+        let records = &mut self.records;
+        let completed = |_: &(Root, event::Ledger), id: &mut Uuid| {
+            records.get_mut(&(root.clone(), *id)).is_none_or(|record| {
+                record.lost = record.lost.saturating_add(photos);
+                record.is_complete()
+            })
+        };
+        let completed = self.waiting.extract_if(at(range.from)..=at(range.to), completed);
+        completed.map(|(_, id)| id).collect()
     }
 
     /// Photos that came before this read.
@@ -151,7 +163,7 @@ impl Records {
         let verified = record.missing[place].1 == super::sha256_hex(jpeg);
         if verified {
             record.missing.swap_remove(place);
-            if record.missing.is_empty() {
+            if record.is_complete() {
                 self.waiting.remove(&(root.clone(), record.place));
             }
         }

@@ -1,7 +1,8 @@
 //! What a server is told of what came in.
 
 use milepost_wire::{
-    Event, Heartbeat, LedgerEvent, PhotoKind, Read, Root, SequenceRange, Source, Status, UnreadPass,
+    Event, Heartbeat, LedgerEvent, PhotoKind, Read, Response, Root, SequenceRange, Source, Status,
+    UnreadPass,
 };
 use uuid::Uuid;
 
@@ -79,6 +80,8 @@ pub enum Seen {
         /// What it is in conflict with.
         why: &'static str,
     },
+    /// A pole's answer to a command.
+    Response(Box<Event<Response>>),
     /// A pole's birth or end.
     Status(Box<Event<Status>>),
     /// How a pole is.

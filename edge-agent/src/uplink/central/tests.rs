@@ -312,6 +312,33 @@ fn a_read_whose_photos_were_given_up_is_complete_without_them() {
 }
 
 #[test]
+fn a_damaged_photo_is_not_waited_for_and_the_other_one_is() {
+    let (root, event) = read();
+    let body = with_historical(&event.to_json().unwrap(), false);
+    let Place { epoch, sequence } = event.ledger().unwrap();
+    let mut eviction = examples::eviction();
+    eviction.data = Eviction {
+        evicted: Evicted::Photos,
+        cause: EvictionCause::Damaged,
+        epoch,
+        sequences: vec![SequenceRange { from: sequence, to: sequence }],
+        chain_sha256: vec![],
+        ..eviction.data
+    };
+    let eviction = with_historical(&eviction.to_json().unwrap(), false);
+    let mut messages = [(Leaf::Reads, body), (Leaf::Ledger, eviction)];
+    for _ in 0..2 {
+        messages.rotate_left(1);
+        let mut central = Central::default();
+        messages.iter().for_each(|(leaf, m)| drop(central.take(&root.topic(*leaf), m)));
+        assert_eq!(central.summary().complete, 0, "the other one may come");
+        let photo = Leaf::Evidence { read_id: event.id, kind: PhotoKind::Context };
+        let seen = central.take(&root.topic(photo), CONTEXT);
+        assert_eq!((completes(&seen), central.summary().complete), (1, 1));
+    }
+}
+
+#[test]
 fn an_eviction_of_itself_or_of_what_comes_after_it_is_not_taken() {
     let eviction = examples::eviction();
     let root = eviction.source.root().clone();

@@ -1,0 +1,269 @@
+//! A disk that is full, one that fails some writes, and one that fails everything until it is
+//! mounted again. What was acknowledged stays, what can't be kept is refused and said, and keeping
+//! goes on by itself once the disk is well; only the third needs the process started again.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, rngs::StdRng};
+
+use crate::{
+    child::Options,
+    context::{Context, RowName},
+    disk::{Disk, ThinDisk},
+    kill::run_until,
+    line::Line,
+    model::Model,
+    process::{Child, HUNG, look},
+    table::Row,
+};
+
+/// Faults of one disk.
+const EACH: u32 = 10;
+/// Size of the disk that is filled.
+const DISK_MB: u64 = 64;
+/// Keeping must go on so soon after the disk is well.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long a child may take to meet the fault.
+const MEET: Duration = Duration::from_secs(10);
+
+/// Health must say so this soon after the first refusal.
+const WORD: Duration = Duration::from_millis(500);
+
+/// What is done to the disk of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Full,
+    Writes,
+    Everything,
+}
+
+const FAULTS: [Fault; 3] = [Fault::Full, Fault::Writes, Fault::Everything];
+
+/// What was seen.
+#[derive(Debug, Default)]
+struct Seen {
+    done: u32,
+    refused: u64,
+    /// Faults in which nothing was refused: there was room enough, or it was made.
+    unmoved: u32,
+    worst_recovery: Duration,
+    wrong: Vec<String>,
+}
+
+/// The row.
+pub fn row(context: &Context) -> Row {
+    let mut row = Row::new(RowName::Full.fault());
+    if !context.own_mounts {
+        row.not_done = Some("no mount namespace of our own (needs root and unshare)".into());
+        return row;
+    }
+    let (mut acknowledged, mut refused, mut recovery) = (0, 0, Duration::ZERO);
+    let mut counts = [[0_u32; 2]; 3];
+    // The quick table has a few of each kind.
+    let each = if context.quick { 2 } else { EACH };
+    for (unit, faults) in context.units(RowName::Full, each) {
+        let fault = FAULTS[unit as usize % FAULTS.len()];
+        let folder = context.folder(RowName::Full, &unit.to_string());
+        let mut choices = context.choices(RowName::Full, unit);
+        let (mut seen, mut model) = (Seen::default(), Model::default());
+        let done = match fault {
+            Fault::Full => full(&folder, faults, &mut choices, &mut model, &mut seen),
+            Fault::Writes => writes(&folder, faults, &mut choices, &mut model, &mut seen),
+            Fault::Everything => everything(&folder, faults, &mut choices, &mut model, &mut seen),
+        };
+        if let Err(why) = done {
+            row.not_done = Some(why);
+            return row;
+        }
+        row.runs += seen.done;
+        acknowledged += model.acknowledged;
+        refused += seen.refused;
+        recovery = recovery.max(seen.worst_recovery);
+        counts[fault as usize][0] += seen.done;
+        counts[fault as usize][1] += seen.unmoved;
+        if model.tally.total() > 0 {
+            seen.wrong.push(format!("{:?}", model.tally));
+        }
+        let kept = context.close(&folder, seen.wrong.is_empty());
+        for wrong in seen.wrong {
+            row.fail(format!("{fault:?}: {wrong}; {kept}; {}", context.again(RowName::Full, unit)));
+        }
+    }
+    row.held = vec![format!("{acknowledged} acknowledged, {refused} refused")];
+    for (fault, [done, unmoved]) in FAULTS.iter().zip(counts) {
+        row.held.push(format!("{done} × {fault:?}, {unmoved} of them without a refusal"));
+    }
+    row.worst = vec![format!("kept again after {:.1} s", recovery.as_secs_f64())];
+    row
+}
+
+fn options(folder: &Path, choices: &mut StdRng) -> Options {
+    let mut options = Options::new(folder.join("outbox"));
+    (options.photo_bytes, options.seed) = (60_000, choices.random());
+    options
+}
+
+/// Starts a child and waits until it keeps.
+fn start(options: &Options, log: &Path, model: &mut Model, seen: &mut Seen) -> Child {
+    let child = Child::start(options, log);
+    if !child.until(model, HUNG, |l| matches!(l, Line::Kept { .. })) {
+        seen.wrong.push("it does not keep on a good disk".into());
+    }
+    child
+}
+
+/// Listens while the disk is bad: what is refused, and whether health says so.
+fn under_fault(child: &mut Child, model: &mut Model, wait: Duration, seen: &mut Seen) {
+    let (mut refused, mut said) = (0_u64, false);
+    let met = child.until(model, MEET, |line| {
+        refused += u64::from(matches!(line, Line::Refused { .. }));
+        said |= says(line);
+        refused > 0
+    });
+    if met {
+        child.until(model, WORD + wait, |line| {
+            refused += u64::from(matches!(line, Line::Refused { .. }));
+            said |= says(line);
+            false
+        });
+        if !said {
+            seen.wrong
+                .push(format!("{refused} refused and health said nothing; {}", child.doing()));
+        }
+    } else {
+        seen.unmoved += 1;
+    }
+    seen.refused += refused;
+}
+
+fn says(line: &Line) -> bool {
+    matches!(line, Line::Health { status, .. } if status == "fail")
+}
+
+/// After mending: keeping goes on.
+fn recovers(child: &mut Child, model: &mut Model, seen: &mut Seen) {
+    let start = Instant::now();
+    let mut why = "it said nothing".to_owned();
+    // A line from before the mending may be first; a second record settles it.
+    let mut records = 0;
+    let kept = child.until(model, LIMIT, |line| {
+        if let Line::Refused { why: text, .. } = line {
+            why.clone_from(text);
+        }
+        records += u32::from(matches!(line, Line::Kept { .. }));
+        records >= 2
+    });
+    seen.worst_recovery = seen.worst_recovery.max(start.elapsed());
+    if !kept {
+        seen.wrong.push(format!(
+            "not kept again {} s after mending: {why}; {}",
+            LIMIT.as_secs(),
+            child.doing()
+        ));
+    }
+}
+
+fn full(
+    folder: &Path,
+    faults: u32,
+    choices: &mut StdRng,
+    model: &mut Model,
+    seen: &mut Seen,
+) -> Result<(), String> {
+    let disk = Disk::new(folder, DISK_MB)?;
+    let (options, log) = (options(disk.path(), choices), folder.join("child.log"));
+    let filler = disk.path().join("filler");
+    let mut child = start(&options, &log, model, seen);
+    for _ in 0..faults {
+        seen.done += 1;
+        run_until(&child, model, Instant::now() + ms(choices, 500));
+        let mut file = File::create(&filler).map_err(|e| e.to_string())?;
+        let mut bytes = 1 << 20;
+        while bytes >= 1024 {
+            if file.write_all(&vec![0xA5; bytes]).and_then(|()| file.sync_all()).is_err() {
+                bytes /= 4;
+            }
+        }
+        under_fault(&mut child, model, ms(choices, 1500), seen);
+        drop(file);
+        fs::remove_file(&filler).map_err(|e| e.to_string())?;
+        recovers(&mut child, model, seen);
+        if !seen.wrong.is_empty() {
+            break;
+        }
+    }
+    child.kill(model);
+    look(&options, &log, model);
+    Ok(())
+}
+
+fn writes(
+    folder: &Path,
+    faults: u32,
+    choices: &mut StdRng,
+    model: &mut Model,
+    seen: &mut Seen,
+) -> Result<(), String> {
+    let disk = ThinDisk::new(folder)?;
+    let (options, log) = (options(disk.path(), choices), folder.join("child.log"));
+    let mut child = start(&options, &log, model, seen);
+    for n in 0..faults {
+        seen.done += 1;
+        run_until(&child, model, Instant::now() + ms(choices, 500));
+        disk.starve(choices.random_range(0..400))?;
+        under_fault(&mut child, model, ms(choices, 1500), seen);
+        disk.mend()?;
+        recovers(&mut child, model, seen);
+        if !seen.wrong.is_empty() {
+            break;
+        }
+        // What it has in memory and what is on the disk must agree as well.
+        if n % 3 == 2 {
+            child.kill(model);
+            child = start(&options, &log, model, seen);
+        }
+    }
+    child.kill(model);
+    look(&options, &log, model);
+    Ok(())
+}
+
+fn everything(
+    folder: &Path,
+    faults: u32,
+    choices: &mut StdRng,
+    model: &mut Model,
+    seen: &mut Seen,
+) -> Result<(), String> {
+    let mut disk = Disk::new(folder, DISK_MB)?;
+    let (options, log) = (options(disk.path(), choices), folder.join("child.log"));
+    for _ in 0..faults {
+        seen.done += 1;
+        let mut child = start(&options, &log, model, seen);
+        run_until(&child, model, Instant::now() + ms(choices, 500));
+        model.disturbed = true;
+        disk.cut()?;
+        under_fault(&mut child, model, ms(choices, 1000), seen);
+        child.kill(model);
+        model.disturbed = false;
+        disk.unmount()?;
+        disk.mount()?;
+        let mut child = Child::start(&options, &log);
+        recovers(&mut child, model, seen);
+        child.kill(model);
+        if !seen.wrong.is_empty() {
+            break;
+        }
+    }
+    look(&options, &log, model);
+    Ok(())
+}
+
+fn ms(choices: &mut StdRng, to: u64) -> Duration {
+    Duration::from_millis(choices.random_range(0..to))
+}

@@ -1,0 +1,304 @@
+//! Three days without a server at two vehicles a second, and then a server: everything drains in
+//! order while new reads go by it, within its caps and without growing.
+//!
+//! The clock of the three days is data: the times of the records span them. Filling is as fast as
+//! it goes, on a disk in memory where that can be had: this row is about volume. Photos are small,
+//! and capped so that some must be given up.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    ops::ControlFlow,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use harness::broker::Broker;
+use milepost::uplink::{
+    central::{Seen, Summary},
+    viewer::{self, Notice},
+};
+use milepost_wire::{Evicted, LedgerEvent};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    context::{Context, RowName},
+    disk::MemoryDisk,
+    pole::{Options, Process},
+    table::Row,
+};
+
+const HOURS: u32 = 72;
+/// Reads a second, in the outage and while draining.
+const RATE: u64 = 2;
+const PHOTO_BYTES: usize = 600;
+/// One read of the backlog in so many has photos.
+const PHOTOS_EVERY: u64 = 4;
+/// Photos of one read in bytes; the cap is half of what all would need.
+const READ_PHOTO_BYTES: u64 = 708;
+/// Reads whose photos may be on the disk beyond the cap for the time of a commit: a group that is
+/// being written, and one that is being deleted.
+const COMMIT: u64 = 128;
+/// Reads kept while draining must be at the server so soon.
+const LIVE_LIMIT: Duration = Duration::from_secs(2);
+/// Memory may grow or shrink by so much of what it was when the draining began.
+const MEMORY_SHARE: f64 = 0.10;
+/// Filling and draining must make so much progress in so long.
+const STALL: Duration = Duration::from_secs(90);
+/// How often disk and memory are measured.
+const LOOK: Duration = Duration::from_secs(2);
+/// The first of the draining, in which memory finds its level.
+const SETTLE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+struct Log {
+    seen: BTreeSet<Uuid>,
+    last: u64,
+    out_of_order: u64,
+    backlog: u64,
+    live: Vec<Duration>,
+    photos_given_up: u64,
+}
+
+/// The row.
+pub fn row(context: &Context) -> Row {
+    let mut row = Row::new(RowName::Outage.fault());
+    let reads = u64::from(context.runs(RowName::Outage));
+    let folder = context.folder(RowName::Outage, "0");
+    let broker = Broker::start(&folder, "");
+    let cap = reads / PHOTOS_EVERY * READ_PHOTO_BYTES / 2;
+    let memory_disk =
+        context.own_mounts.then(|| MemoryDisk::new(&folder.join("disk")).ok()).flatten();
+    let options = Options {
+        directory: folder.join("disk/outbox"),
+        broker: broker.address().to_string(),
+        pki: folder.join("pki"),
+        fill: reads,
+        hours: HOURS,
+        photo_bytes: PHOTO_BYTES,
+        photos_every: PHOTOS_EVERY,
+        max_photo_bytes: cap,
+        rate: RATE,
+        resend_after_s: 30,
+    };
+    let pole = Process::start(&options, &folder.join("pole.log"));
+    let started = Instant::now();
+    let mut disk = Disk::default();
+    while pole.state().filled.is_none() && !pole.state().ended {
+        std::thread::sleep(LOOK);
+        disk.measure(&options.directory);
+    }
+    if pole.state().ended {
+        row.fail(format!("the pole ended while it was filled; see {}", folder.display()));
+        return row;
+    }
+    let fill = started.elapsed();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let log: Arc<Mutex<Log>> = Arc::default();
+    let stop = CancellationToken::new();
+    let drain = Instant::now();
+    let filled = pole.state().filled.map_or(0, |f| f.1);
+    let serving = serve(broker_options(&broker), log.clone(), stop.clone(), filled);
+    let server = runtime.spawn(serving);
+    let mut memory: Vec<u64> = Vec::new();
+    let (mut left, mut moved) = (u64::MAX, Instant::now());
+    // Live reads come and go: a handful may always be waiting.
+    let (mut all, few) = (false, RATE * 10);
+    while !all && moved.elapsed() < STALL {
+        std::thread::sleep(LOOK);
+        disk.measure(&options.directory);
+        let state = pole.state();
+        if drain.elapsed() > SETTLE && state.waiting > few {
+            memory.push(pole.resident_kb());
+        }
+        if state.waiting < left {
+            (left, moved) = (state.waiting, Instant::now());
+        }
+        all = state.waiting <= few;
+    }
+    let drained = drain.elapsed();
+    let state = pole.state();
+    drop(pole);
+    std::thread::sleep(Duration::from_secs(1));
+    stop.cancel();
+    let summary = runtime.block_on(server).expect("no panic").expect("nothing to save");
+    let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    row.runs = 1;
+    judge(
+        &mut row,
+        &Drained { reads, all, left: state.waiting, cap, word: state.word },
+        &log,
+        &summary,
+        &memory,
+        &disk,
+    );
+    let late = log.live.iter().max().copied().unwrap_or_default();
+    row.held = vec![
+        format!(
+            "{reads} reads filled in {:.0} s, {} of backlog arrived",
+            fill.as_secs_f64(),
+            log.backlog
+        ),
+        format!(
+            "drained in {:.0} s, {:.0} reads/s",
+            drained.as_secs_f64(),
+            log.backlog as f64 / drained.as_secs_f64()
+        ),
+        format!("{} live reads meanwhile", log.live.len()),
+        format!("photos of {} reads given up, on the ledger", log.photos_given_up),
+    ];
+    let (low, high) = (memory.iter().min().unwrap_or(&0), memory.iter().max().unwrap_or(&0));
+    row.worst = vec![
+        format!("live read {:.1} s", late.as_secs_f64()),
+        format!(
+            "photos {:.1} of {:.1} MB, whole folder {:.1} MB",
+            mb(disk.photos),
+            mb(cap),
+            mb(disk.all)
+        ),
+        format!("RSS {} to {} MB", low / 1024, high / 1024),
+    ];
+    drop(memory_disk);
+    context.close(&folder, row.failures.is_empty());
+    row
+}
+
+fn mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+struct Drained {
+    reads: u64,
+    all: bool,
+    left: u64,
+    cap: u64,
+    word: String,
+}
+
+fn judge(
+    row: &mut Row,
+    drained: &Drained,
+    log: &Log,
+    summary: &Summary,
+    memory: &[u64],
+    disk: &Disk,
+) {
+    if !drained.all {
+        row.fail(format!(
+            "{} were still there after {} s without progress; says: {}",
+            drained.left,
+            STALL.as_secs(),
+            drained.word
+        ));
+    }
+    if log.backlog != drained.reads {
+        row.fail(format!("{} reads of the backlog came of {}", log.backlog, drained.reads));
+    }
+    if log.out_of_order > 0 {
+        row.fail(format!("{} reads of the backlog came before an older one", log.out_of_order));
+    }
+    if summary.gaps + summary.bad + summary.bad_photos > 0 {
+        row.fail(format!("{summary:?}"));
+    }
+    let late = log.live.iter().filter(|t| **t > LIVE_LIMIT).count();
+    if late > 0 || log.live.is_empty() {
+        row.fail(format!(
+            "{late} of {} live reads took longer than {} s",
+            log.live.len(),
+            LIVE_LIMIT.as_secs()
+        ));
+    }
+    if disk.photos > drained.cap + COMMIT * READ_PHOTO_BYTES {
+        row.fail(format!("{} bytes of photos, the cap is {}", disk.photos, drained.cap));
+    }
+    if log.photos_given_up == 0 {
+        row.fail("no photo was given up: the cap was not reached");
+    }
+    if let (Some(first), Some(low), Some(high)) =
+        (memory.first(), memory.iter().min(), memory.iter().max())
+    {
+        let share = |kb: &u64| (*kb as f64 / *first as f64 - 1.0).abs();
+        if share(low).max(share(high)) > MEMORY_SHARE {
+            row.fail(format!("RSS {low} to {high} kB, {first} kB when the draining began"));
+        }
+    }
+}
+
+fn broker_options(broker: &Broker) -> viewer::Options {
+    viewer::Options {
+        broker: broker.address(),
+        files: broker.files("server"),
+        agency: None,
+        site: None,
+        camera: None,
+        receipts: true,
+        save_evidence: None,
+        pole_ca: None,
+    }
+}
+
+async fn serve(
+    options: viewer::Options,
+    log: Arc<Mutex<Log>>,
+    stop: CancellationToken,
+    filled: u64,
+) -> std::io::Result<Summary> {
+    let began = jiff::Timestamp::now();
+    let on = move |notice: Notice<'_>, _: &Summary| {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        match notice {
+            Notice::Seen(Seen::Read { event, .. }) if log.seen.insert(event.id) => {
+                let sequence = event.ledger().map_or(0, |l| l.sequence);
+                if sequence > filled {
+                    // One kept before there was a server has waited for it.
+                    let since = event.data.captured_at.max(began);
+                    let age = jiff::Timestamp::now().duration_since(since);
+                    log.live.push(age.unsigned_abs());
+                } else {
+                    log.backlog += 1;
+                    log.out_of_order += u64::from(sequence < log.last);
+                    log.last = log.last.max(sequence);
+                }
+            }
+            Notice::Seen(Seen::Ledger { event, duplicate: false }) => {
+                if let LedgerEvent::Eviction(event) = &**event
+                    && event.data.evicted == Evicted::Photos
+                {
+                    log.photos_given_up += event.data.records;
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    };
+    viewer::view(&options, &stop, on).await
+}
+
+/// The most that lay on the disk.
+#[derive(Debug, Default)]
+struct Disk {
+    photos: u64,
+    all: u64,
+}
+
+impl Disk {
+    fn measure(&mut self, outbox: &Path) {
+        let photos = size(&outbox.join("photos"));
+        self.photos = self.photos.max(photos);
+        self.all = self.all.max(size(outbox));
+    }
+}
+
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
+    // A file that has just gone counts as nothing.
+    entries
+        .map(|e| match e.metadata() {
+            Ok(m) if m.is_dir() => size(&e.path()),
+            Ok(m) => m.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
