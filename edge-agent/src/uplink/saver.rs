@@ -60,3 +60,43 @@ impl Saver {
 async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     spawn_blocking(work).await.map_err(io::Error::other)?
 }
+
+#[cfg(test)]
+mod tests {
+    use milepost_wire::{PhotoKind, examples};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_came_is_saved_whole_and_an_early_photo_with_its_own_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut saver = Saver::new(folder.path().into());
+        let event = Box::new(examples::read());
+        let id = event.id;
+        saver.save(&Seen::Read { event, duplicate: false }, b"the read").await.unwrap();
+        let early = Some(b"the photo".to_vec());
+        let photo = Seen::Photo { read_id: id, kind: PhotoKind::Plate, verified: true, early };
+        saver.save(&photo, b"the read").await.unwrap();
+        let wrong = Seen::Photo {
+            read_id: Uuid::nil(),
+            kind: PhotoKind::Plate,
+            verified: false,
+            early: None,
+        };
+        saver.save(&wrong, b"forged").await.unwrap();
+        saver.sync().await.unwrap();
+        let names = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|n| n.into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, [format!("{id}-plate.jpg"), format!("{id}.json")]);
+        assert_eq!(fs::read(folder.path().join(&names[0])).unwrap(), b"the photo");
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_saved_is_an_error_and_no_receipt_follows() {
+        let mut saver = Saver::new("/proc/no/such/folder".into());
+        let read = Seen::Read { event: Box::new(examples::read()), duplicate: false };
+        assert!(saver.save(&read, b"the read").await.is_err());
+    }
+}

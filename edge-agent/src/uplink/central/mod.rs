@@ -60,7 +60,7 @@ pub struct Central {
 /// Why a message was not taken.
 enum Refused {
     Bad(String),
-    Conflict(Seen),
+    Conflict(Box<Seen>),
 }
 
 impl From<String> for Refused {
@@ -127,7 +127,7 @@ impl Central {
             Err(error) => Err(Refused::Bad(error.to_string())),
         };
         result.unwrap_or_else(|refused| match refused {
-            Refused::Conflict(seen) => vec![seen],
+            Refused::Conflict(seen) => vec![*seen],
             Refused::Bad(why) => {
                 self.summary.bad += 1;
                 vec![Seen::Bad { topic: topic.into(), why }]
@@ -344,7 +344,8 @@ impl Central {
                 Came::Conflict => "another body has come under this sequence",
                 _ => "another body has come under this id",
             };
-            return Err(Refused::Conflict(Seen::Conflict { source, id, sequence, why }));
+            let conflict = Seen::Conflict { source, id, sequence, why };
+            return Err(Refused::Conflict(Box::new(conflict)));
         }
         let duplicate = known == Known::Again;
         self.summary.duplicates += u64::from(duplicate);

@@ -150,7 +150,7 @@ impl Pole {
         let body = &self.bodies[sequence as usize - 1];
         let kind = Header::from_json(body).unwrap().kind;
         let leaf = if kind == UnreadPass::TYPE { Leaf::UnreadPasses } else { Leaf::Ledger };
-        central.take(&self.root.topic(leaf), &with_historical(body, sequence % 2 == 0))
+        central.take(&self.root.topic(leaf), &with_historical(body, sequence.is_multiple_of(2)))
     }
 }
 
