@@ -121,6 +121,7 @@ async fn server(broker: &Broker) -> Server {
         camera: None,
         receipts: true,
         save_evidence: None,
+        pole_ca: None,
     };
     let (log, stop) = (Arc::<Mutex<Log>>::default(), CancellationToken::new());
     let (shared, token) = (log.clone(), stop.clone());

@@ -11,7 +11,7 @@ use std::{
 use milepost::{
     config,
     health::{Component, Health},
-    outbox::{Entry, Kind, Outbox, Photo, Setup},
+    outbox::{Entry, Kind, Outbox, Photo, Setup, Signer},
     uplink::{
         self,
         central::{Seen, Summary, sha256_hex},
@@ -52,16 +52,31 @@ pub struct Pole {
 /// Starts one with its outbox below `folder`.
 #[must_use]
 pub fn pole(folder: &Path, uplink: config::Uplink) -> Pole {
-    let health: Arc<Health> = Arc::default();
-    let settings = config::Outbox {
+    pole_with(settings(folder), uplink)
+}
+
+/// An outbox below `folder` that is never full.
+#[must_use]
+pub fn settings(folder: &Path) -> config::Outbox {
+    config::Outbox {
         directory: folder.join("outbox"),
         max_records: 100_000,
         max_photo_bytes: 1 << 30,
         max_bytes: 1 << 40,
         min_free_bytes: 0,
+    }
+}
+
+/// Starts one with these limits; it signs with the key of its uplink.
+#[must_use]
+pub fn pole_with(settings: config::Outbox, uplink: config::Uplink) -> Pole {
+    let health: Arc<Health> = Arc::default();
+    let plain = Setup::plain(settings, root().source(), health.clone());
+    let signer = Signer {
+        certificate_file: uplink.certificate_file.clone(),
+        key_file: uplink.key_file.clone(),
     };
-    let setup = Setup::plain(settings, root().source(), health.clone());
-    let outbox = Outbox::open(setup).expect("an outbox");
+    let outbox = Outbox::open(Setup { signer: Some(signer), ..plain }).expect("an outbox");
     let [agency, site, camera] = ROOT.map(String::from);
     let site = config::Site {
         agency,
@@ -182,6 +197,7 @@ pub fn server(broker: &Broker, receipts: bool) -> Server {
         camera: None,
         receipts,
         save_evidence: None,
+        pole_ca: None,
     };
     let log: Arc<Mutex<Log>> = Arc::default();
     let stop = CancellationToken::new();

@@ -235,6 +235,7 @@ fn broker_options(broker: &Broker) -> viewer::Options {
         camera: None,
         receipts: true,
         save_evidence: None,
+        pole_ca: None,
     }
 }
 

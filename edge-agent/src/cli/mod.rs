@@ -15,6 +15,7 @@ use crate::outbox::probe;
 
 pub mod check;
 pub mod erase;
+mod ledger_words;
 pub mod purge;
 pub mod read;
 pub mod rekey;

@@ -13,18 +13,16 @@ use std::{
 };
 
 use clap::Args;
-use milepost_wire::{
-    EpochCause, Event, EvictionCause, Header, LedgerEvent, PhotoKind, Read, RestartCause,
-    TopicLevel,
-};
+use milepost_wire::{Event, PhotoKind, Read, TopicLevel};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::ledger_words::{ledger_json, ledger_line, ledger_words, verdict_words};
 use crate::uplink::{
     Address,
     cause::Cause,
-    central::{Seen, Summary},
+    central::{Seen, Summary, verdict::LedgerState},
     tls,
     viewer::{self, Notice},
 };
@@ -54,6 +52,9 @@ pub struct WatchArgs {
     /// PEM of its key
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+    /// PEM of the authority that signs poles, to check their manifests [default: that of --ca]
+    #[arg(long, value_name = "FILE")]
+    pub pole_ca: Option<PathBuf>,
     /// Only this agency [default: every one]
     #[arg(long)]
     pub agency: Option<TopicLevel>,
@@ -69,7 +70,7 @@ pub struct WatchArgs {
     /// Give the server's receipts, after the read and its photos have come and their hashes are right
     #[arg(long)]
     pub receipts: bool,
-    /// Write the photos here
+    /// Write records and photos here, each durably before its receipt: plates in clear
     #[arg(long, value_name = "DIR")]
     pub save_evidence: Option<PathBuf>,
     /// End with exit code 0 after so many distinct reads, each with its photos
@@ -117,6 +118,7 @@ async fn watch(args: &WatchArgs) -> io::Result<Summary> {
         camera: args.camera.clone(),
         receipts: args.receipts,
         save_evidence: args.save_evidence.clone(),
+        pole_ca: args.pole_ca.clone(),
     };
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
@@ -141,7 +143,7 @@ async fn watch(args: &WatchArgs) -> io::Result<Summary> {
     })
     .await?;
     let mut out = io::stdout().lock();
-    let _ = screen.flush(&mut out, |_| true).and_then(|()| screen.end(&summary, &mut out));
+    let _ = screen.end(&summary, &mut out);
     Ok(summary)
 }
 
@@ -179,6 +181,10 @@ impl Screen {
                 }
                 Ok(())
             }
+            Notice::Over(ledgers) => {
+                self.flush(out, |_| true)?;
+                self.ledgers(ledgers, out)
+            }
             Notice::Tick => self.flush(out, |p| p.since.elapsed() >= EVIDENCE_WAIT),
             Notice::Seen(seen) if self.json => self.json_line(seen, out),
             Notice::Seen(seen) => self.line(seen, out),
@@ -196,11 +202,20 @@ impl Screen {
             Seen::Ledger { event, duplicate } => {
                 json!({ "kind": event.name(), "duplicate": duplicate, "event": event })
             }
-            Seen::Photo { read_id, kind, verified } => {
+            Seen::Photo { read_id, kind, verified, .. } => {
                 json!({ "kind": "evidence", "read_id": read_id, "photo": kind, "verified": verified })
             }
             Seen::Complete { root, id, new_read } => {
                 json!({ "kind": "complete", "source": root.source(), "id": id, "new_read": new_read })
+            }
+            Seen::Manifest { source, epoch, from, to, verdict, ask_for } => {
+                let (verdict, why) = verdict_words(verdict);
+                json!({ "kind": "manifest_check", "source": source, "epoch": epoch, "from": from,
+                        "to": to, "verdict": verdict, "why": why, "ask_for": ask_for })
+            }
+            Seen::Conflict { source, id, sequence, why } => {
+                json!({ "kind": "conflict", "source": source, "id": id, "sequence": sequence,
+                        "why": why })
             }
             Seen::Response(event) => json!({ "kind": "response", "event": event }),
             Seen::Status(event) => json!({ "kind": "status", "event": event }),
@@ -227,7 +242,7 @@ impl Screen {
                 let crowded = self.pending.len() > MAX_PENDING;
                 self.flush(out, |_| crowded)
             }
-            Seen::Photo { read_id, kind, verified } => {
+            Seen::Photo { read_id, kind, verified, .. } => {
                 match self.pending.get_mut(read_id) {
                     Some(pending) if *verified => pending.verified.push(*kind),
                     Some(pending) => pending.wrong.push(*kind),
@@ -252,6 +267,16 @@ impl Screen {
                 )
             }
             Seen::Ledger { event, .. } => writeln!(out, "{}", ledger_line(event)),
+            Seen::Manifest { source, from, to, verdict, .. } => {
+                let camera = source.root();
+                let (verdict, why) = verdict_words(verdict);
+                let why = why.map(|w| format!(": {w}")).unwrap_or_default();
+                writeln!(out, "{:<23}  {camera}  manifest of {from} to {to} {verdict}{why}", "")
+            }
+            Seen::Conflict { source, id, sequence, why } => {
+                let camera = source.root();
+                writeln!(out, "{:<23}  {camera}  CONFLICT at {sequence}, {id}: {why}", "")
+            }
             Seen::Status(event) => writeln!(
                 out,
                 "{:<23.23}  {}  {:?}{}",
@@ -297,19 +322,30 @@ impl Screen {
         out.flush()
     }
 
+    fn ledgers(&self, ledgers: &[LedgerState], out: &mut impl Write) -> io::Result<()> {
+        ledgers.iter().try_for_each(|ledger| match self.json {
+            true => writeln!(out, "{}", ledger_json(ledger)),
+            false => writeln!(out, "{}", ledger_words(ledger)),
+        })
+    }
+
     fn end(&self, s: &Summary, out: &mut impl Write) -> io::Result<()> {
         if self.json {
             let value = json!({
                 "kind": "summary", "reads": s.reads, "distinct": s.distinct, "complete": s.complete,
                 "duplicates": s.duplicates, "unread_passes": s.unread_passes, "gaps": s.gaps,
-                "bad_photos": s.bad_photos, "bad": s.bad,
+                "bad_photos": s.bad_photos, "bad": s.bad, "conflicts": s.conflicts,
+                "verified": s.verified, "verified_manifests": s.verified_manifests,
+                "wrong_manifests": s.wrong_manifests, "open_manifests": s.open_manifests,
+                "unchecked": s.unchecked,
             });
             return writeln!(out, "{value}");
         }
         writeln!(
             out,
             "{} reads, {} distinct ({} with all their photos), {} duplicates, {} unread passes, \
-             {} missing in the sequence, {} wrong photos, {} messages not understood",
+             {} missing in the sequence, {} wrong photos, {} conflicts, {} messages not understood; \
+             manifests: {} verified, {} WRONG, {} open",
             s.reads,
             s.distinct,
             s.complete,
@@ -317,69 +353,13 @@ impl Screen {
             s.unread_passes,
             s.gaps,
             s.bad_photos,
-            s.bad
+            s.conflicts,
+            s.bad,
+            s.verified_manifests,
+            s.wrong_manifests,
+            s.open_manifests
         )
     }
-}
-
-/// What a pole says of itself, in a line.
-fn ledger_line(event: &LedgerEvent) -> String {
-    let (time, source, words) = match event {
-        LedgerEvent::Eviction(Event { time, source, data, .. }) => {
-            let why = match data.cause {
-                EvictionCause::MaxAge => "their time on it was over",
-                EvictionCause::Damaged => "they could not be read",
-                EvictionCause::FreeDisk => "its disk was full",
-                _ => "its store was full",
-            };
-            (time, source, format!("gave up {} {:?}: {why}", data.records, data.evicted))
-        }
-        LedgerEvent::Epoch(Event { time, source, data, .. }) => {
-            let words = match data.cause {
-                EpochCause::FirstStart => "a new ledger begins".to_owned(),
-                EpochCause::StoreDamaged => {
-                    let why = data.why.as_deref().unwrap_or("unknown");
-                    format!("its store was damaged and set aside, a new ledger begins: {why}")
-                }
-            };
-            (time, source, words)
-        }
-        LedgerEvent::Restart(Event { time, source, data, .. }) => {
-            let words = match data.after {
-                RestartCause::FirstStart => "started for the first time",
-                RestartCause::OrderlyStop => "started after an orderly stop",
-                RestartCause::ProcessEnded => "started after its process had ended unasked",
-                RestartCause::MachineRestarted => {
-                    "started after the machine had gone down under it"
-                }
-            };
-            (time, source, words.to_owned())
-        }
-        LedgerEvent::Salvage(Event { time, source, data, .. }) => {
-            let (records, failed) = (data.records, data.failed);
-            (
-                time,
-                source,
-                format!("{records} records came over from a damaged store, {failed} did not"),
-            )
-        }
-        LedgerEvent::Hold(Event { time, source, data, .. }) => {
-            let what = if data.held { "on hold" } else { "released" };
-            (time, source, format!("{} records {what}", data.ids.len()))
-        }
-        LedgerEvent::Manifest(Event { time, source, data, .. }) => {
-            (time, source, format!("signed for {} to {} of its ledger", data.from, data.to))
-        }
-        LedgerEvent::ClockStep(Event { time, source, data, .. }) => {
-            let (from, to) = (data.source_before.name(), data.source_after.name());
-            (time, source, format!("its clock was set by {:+.3} s ({from} → {to})", data.step_s))
-        }
-        LedgerEvent::TimeCorrection(Event { time, source, data, .. }) => {
-            (time, source, format!("true time of {} records taken before", data.records.len()))
-        }
-        LedgerEvent::Other(Header { time, source, kind, .. }) => (time, source, kind.clone()),
-    };
-    format!("{:<23.23}  {}  {words}", time.to_string(), source.root())
 }
 
 /// To the millisecond, without the zone.
@@ -407,7 +387,7 @@ fn evidence(pending: &Pending) -> String {
 
 #[cfg(test)]
 mod tests {
-    use milepost_wire::examples;
+    use milepost_wire::{LedgerEvent, examples};
 
     use super::*;
 
@@ -425,7 +405,7 @@ mod tests {
         let root = event.source.root().clone();
         assert_eq!(shown(&mut screen, &Seen::Read { event: event.clone(), duplicate: false }), "");
         for kind in PhotoKind::ALL {
-            let photo = Seen::Photo { read_id: id, kind, verified: true };
+            let photo = Seen::Photo { read_id: id, kind, verified: true, early: None };
             assert_eq!(shown(&mut screen, &photo), "");
         }
         let line = shown(&mut screen, &Seen::Complete { root, id, new_read: true });

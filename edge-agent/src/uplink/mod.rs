@@ -14,7 +14,7 @@
 //!   handshake shows;
 //! - `keeper`: which of the TLS files a connection is made with, and renewal without restart;
 //! - [`takeover`]: another client under this pole's name;
-//! - [`central`] and [`viewer`]: the other end in small, for `milepost watch` and for tests.
+//! - [`central`], [`viewer`] and `saver`: the other end in small, for `milepost watch` and for tests.
 //!
 //! How it fails: never for good. Whatever ends a connection is named on the health page and tried
 //! again after a pause that grows to [`BACKOFF_MAX`]; reading and keeping go on meanwhile.
@@ -27,6 +27,7 @@ mod keeper;
 pub mod lanes;
 mod line;
 pub mod pace;
+mod saver;
 mod session;
 pub mod takeover;
 pub mod tls;

@@ -1,8 +1,17 @@
 //! A subscriber that behaves like a central server, for `milepost watch` and for tests.
+//!
+//! A receipt goes out for what is complete, and where it is saved, after it is durable: written,
+//! fsynced, renamed, its folder fsynced. Receipts that are ready together go in one message.
 
-use std::{ops::ControlFlow, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    ops::ControlFlow,
+    path::PathBuf,
+    time::Duration,
+};
 
-use milepost_wire::{Leaf, Receipt, Root, TopicLevel, topics};
+use milepost_wire::{Leaf, Receipt, Root, TopicLevel, receipt::MAX_RECEIPT_IDS, topics};
 use rumqttc::{
     Outgoing, Transport,
     v5::{
@@ -17,15 +26,19 @@ use uuid::Uuid;
 use super::{
     Address,
     cause::{Cause, explain},
-    central::{Central, Seen, Summary},
+    central::{Central, Seen, Summary, verdict::LedgerState},
+    saver::Saver,
     tls,
 };
+use crate::identity;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Largest message that is read.
 const MAX_INCOMING_BYTES: u32 = 16 << 20;
-/// Receipts waiting to go out; more than the client can hand over between two polls.
+/// Messages waiting to go out; more than the client can hand over between two polls.
 const REQUESTS: usize = 4096;
+/// Records that wait for their receipt at most, while messages come in without a pause.
+const MAX_READY: usize = 200;
 /// Pause before connecting again.
 const RETRY: Duration = Duration::from_millis(500);
 /// For receipts still on their way at the end.
@@ -48,8 +61,10 @@ pub struct Options {
     pub camera: Option<TopicLevel>,
     /// Give receipts for what is complete (and saved, where `save_evidence` is given).
     pub receipts: bool,
-    /// Photos that came right are written here, as `<read id>-<kind>.jpg`.
+    /// Records are written here as `<id>.json`, photos that came right as `<read id>-<kind>.jpg`.
     pub save_evidence: Option<PathBuf>,
+    /// PEM of the authority that signs poles; `None`: the one of `files`.
+    pub pole_ca: Option<PathBuf>,
 }
 
 /// What the caller hears.
@@ -63,29 +78,56 @@ pub enum Notice<'a> {
     Seen(&'a Seen),
     /// Half a second has passed.
     Tick,
+    /// It ends; where each ledger stands.
+    Over(&'a [LedgerState]),
+}
+
+/// Records whose receipt is due.
+#[derive(Default)]
+struct Ready(BTreeMap<Root, BTreeSet<Uuid>>);
+
+impl Ready {
+    fn len(&self) -> usize {
+        self.0.values().map(BTreeSet::len).sum()
+    }
+
+    /// A receipt that can't be queued is given when the record comes again.
+    fn give(&mut self, client: &AsyncClient) {
+        for (root, ids) in std::mem::take(&mut self.0) {
+            let ids: Vec<Uuid> = ids.into_iter().collect();
+            for ids in ids.chunks(MAX_RECEIPT_IDS) {
+                let receipt = Receipt { ids: ids.into(), ..Receipt::default() };
+                let Ok(json) = serde_json::to_vec(&receipt) else { continue };
+                let topic = root.topic(Leaf::Receipts);
+                let _ = client.try_publish(topic, QoS::AtLeastOnce, false, json);
+            }
+        }
+    }
 }
 
 /// Watches until `shutdown` is cancelled or `on` breaks off. A lost connection is made again.
 ///
 /// # Errors
-/// Where a photo can't be saved: then no receipt may be given.
+/// Where something can't be saved: then no receipt may be given.
 pub async fn view(
     options: &Options,
     shutdown: &CancellationToken,
     mut on: impl FnMut(Notice<'_>, &Summary) -> ControlFlow<()>,
-) -> std::io::Result<Summary> {
+) -> io::Result<Summary> {
     let mut central = Central::default();
     loop {
         let end = connection(options, shutdown, &mut central, &mut on).await?;
-        let Some(cause) = end else { return Ok(central.summary()) };
+        let Some(cause) = end else { break };
         if on(Notice::Lost(&cause), &central.summary()).is_break() {
-            return Ok(central.summary());
+            break;
         }
         tokio::select! {
             () = time::sleep(RETRY) => {}
-            () = shutdown.cancelled() => return Ok(central.summary()),
+            () = shutdown.cancelled() => break,
         }
     }
+    let _ = on(Notice::Over(&central.ledgers()), &central.summary());
+    Ok(central.summary())
 }
 
 /// `None` where it is to end, the cause where the connection was lost.
@@ -94,11 +136,18 @@ async fn connection(
     shutdown: &CancellationToken,
     central: &mut Central,
     on: &mut impl FnMut(Notice<'_>, &Summary) -> ControlFlow<()>,
-) -> std::io::Result<Option<Cause>> {
+) -> io::Result<Option<Cause>> {
     let tls = match tls::client_config(&options.files) {
         Ok(tls) => tls,
         Err(error) => return Ok(Some(Cause::Files(error.to_string()))),
     };
+    let pole_ca = options.pole_ca.as_ref().unwrap_or(&options.files.ca);
+    match identity::certificates("pole_ca", pole_ca) {
+        Ok(roots) => central.trust(roots),
+        Err(error) => return Ok(Some(Cause::Files(error.to_string()))),
+    }
+    let mut saver = options.save_evidence.clone().map(Saver::new);
+    let mut ready = Ready::default();
     let name = format!("milepost-watch-{}", Uuid::now_v7());
     let mut mqtt = MqttOptions::new(name, options.broker.host.clone(), options.broker.port);
     mqtt.set_transport(Transport::tls_with_config(tls.into()))
@@ -118,13 +167,21 @@ async fn connection(
             tokio::pin!(poll);
             loop {
                 tokio::select! {
-                    step = &mut poll => break step,
+                    biased;
+                    () = shutdown.cancelled() => return Ok(None),
+                    step = &mut poll, if ready.len() < MAX_READY => break step,
+                    // Nothing more has come in: what is ready goes out together.
+                    () = std::future::ready(()), if ready.len() > 0 => {
+                        if let Some(saver) = &mut saver {
+                            saver.sync().await?;
+                        }
+                        ready.give(&client);
+                    }
                     _ = tick.tick() => {
                         if on(Notice::Tick, &central.summary()).is_break() {
                             return Ok(None);
                         }
                     }
-                    () = shutdown.cancelled() => return Ok(None),
                 }
             }
         };
@@ -146,22 +203,21 @@ async fn connection(
         let seen = central.take(&topic, &publish.payload);
         let mut over = false;
         for seen in &seen {
-            match seen {
-                Seen::Photo { read_id, kind, verified: true } => {
-                    if let Some(folder) = &options.save_evidence {
-                        let file = folder.join(format!("{read_id}-{}.jpg", kind.name()));
-                        std::fs::write(file, &publish.payload)?;
-                    }
-                }
-                Seen::Complete { root, id, .. } if options.receipts => {
-                    // A receipt that can't be queued is given when the record comes again.
-                    let _ = give_receipt(&client, root, *id);
-                }
-                _ => {}
+            if let Some(saver) = &mut saver {
+                saver.save(seen, &publish.payload).await?;
+            }
+            if let Seen::Complete { root, id, .. } = seen
+                && options.receipts
+            {
+                ready.0.entry(root.clone()).or_default().insert(*id);
             }
             over |= on(Notice::Seen(seen), &central.summary()).is_break();
         }
         if over {
+            if let Some(saver) = &mut saver {
+                saver.sync().await?;
+            }
+            ready.give(&client);
             let rest = async {
                 let _ = client.try_disconnect();
                 while let Ok(event) = events.poll().await {
@@ -174,10 +230,4 @@ async fn connection(
             return Ok(None);
         }
     }
-}
-
-fn give_receipt(client: &AsyncClient, root: &Root, id: Uuid) -> bool {
-    let receipt = Receipt { ids: vec![id], ..Receipt::default() };
-    let Ok(json) = serde_json::to_vec(&receipt) else { return false };
-    client.try_publish(root.topic(Leaf::Receipts), QoS::AtLeastOnce, false, json).is_ok()
 }

@@ -32,7 +32,12 @@ impl Chain {
     /// After one more body (without `historical`).
     #[must_use]
     pub fn then(self, body: &[u8]) -> Self {
-        let body = Sha256::digest(body);
+        self.then_digest(Sha256::digest(body).into())
+    }
+
+    /// After one more body, of which only the SHA-256 is at hand.
+    #[must_use]
+    pub fn then_digest(self, body: [u8; 32]) -> Self {
         Self(Sha256::new().chain_update(self.0).chain_update(body).finalize().into())
     }
 

@@ -279,6 +279,15 @@ macro_rules! ledger_events {
                 })
             }
 
+            /// Its id.
+            #[must_use]
+            pub const fn id(&self) -> Uuid {
+                match self {
+                    $(Self::$variant(event) => event.id,)*
+                    Self::Other(header) => header.id,
+                }
+            }
+
             /// Its type in one word.
             #[must_use]
             pub const fn name(&self) -> &'static str {

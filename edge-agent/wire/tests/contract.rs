@@ -6,8 +6,12 @@
 
 use std::{fs, path::PathBuf};
 
-use milepost_wire::{Data, Event, asyncapi, examples, onvif, schema};
+use milepost_wire::{
+    Chain, Data, Event, asyncapi, event::with_historical, event::without_historical, examples,
+    onvif, schema,
+};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/wire")
@@ -68,6 +72,38 @@ fn the_committed_contract_is_what_the_types_say() {
              MILEPOST_UPDATE=1 cargo test -p milepost-wire --test contract and look at the change"
         );
     }
+}
+
+/// The README's worked example of a chain: two records of one ledger as they are sent.
+fn chain_example() -> String {
+    let (first, second) = (examples::epoch(), examples::restart());
+    let epoch = first.epoch.unwrap();
+    let mut chain = Chain::start(epoch);
+    let mut text = format!("epoch     {epoch}\nchain(0)  {chain}\n");
+    for (n, body) in [(1, first.to_json().unwrap()), (2, second.to_json().unwrap())] {
+        let sent = with_historical(&body, n == 1);
+        assert_eq!(without_historical(&sent).unwrap(), body);
+        chain = chain.then(&body);
+        let hash: String = Sha256::digest(&body).iter().map(|b| format!("{b:02x}")).collect();
+        let sent = String::from_utf8(sent).unwrap();
+        text += &format!("\nmessage {n} {sent}\nSHA-256(body {n})  {hash}\nchain({n})  {chain}\n");
+    }
+    format!("\n```\n{text}```\n")
+}
+
+#[test]
+fn the_worked_example_of_a_chain_is_true() {
+    let path = folder().join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once("--test contract -->").unwrap();
+    let (committed, after) = rest.split_once("<!-- end of chain example -->").unwrap();
+    let example = chain_example();
+    if std::env::var_os("MILEPOST_UPDATE").is_some() {
+        let anew =
+            format!("{before}--test contract -->{example}<!-- end of chain example -->{after}");
+        return fs::write(&path, anew).unwrap();
+    }
+    assert_eq!(committed, example, "MILEPOST_UPDATE=1 cargo test -p milepost-wire --test contract");
 }
 
 fn validator(schema: &Value) -> jsonschema::Validator {
