@@ -40,6 +40,9 @@ use clap::{Parser, Subcommand};
 
 use context::{Context, RowName};
 
+/// Exit code where nothing failed and a row could not be done on this machine.
+const NOT_DONE: u8 = 3;
+
 /// Set in the copy of this program that has mounts of its own.
 const NAMESPACE: &str = "TORTURE_NAMESPACE";
 
@@ -110,7 +113,13 @@ fn main() -> ExitCode {
         }
     }
     print!("{}", table::render(&rows, seed, arguments.quick));
-    if rows.iter().all(table::Row::held) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if rows.iter().any(|row| !row.failures.is_empty()) {
+        ExitCode::FAILURE
+    } else if rows.iter().all(table::Row::held) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NOT_DONE)
+    }
 }
 
 /// Goes on as a copy that has mounts of its own: those of a run that is killed go with the last

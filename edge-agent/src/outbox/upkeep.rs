@@ -27,9 +27,13 @@ const EVERY: Duration = Duration::from_secs(10);
 const MANIFEST_EVERY: Duration = Duration::from_secs(3600);
 /// A store smaller than this is not worth copying.
 const COMPACT_BYTES: u64 = 64 << 20;
+/// The first time after a start: a pole that starts often signs all the same.
+const FIRST_MANIFEST: Duration = Duration::from_secs(300);
 /// Links of the chain that are kept behind the last sequence, so that a manifest of any stretch of
 /// them can be made.
 const MAX_LINKS: u64 = 100_000;
+/// Links deleted at once: after a long backlog there are many.
+const LINKS_STEP: u64 = 20_000;
 /// Links that may be more before they are deleted together.
 const LINKS_SLACK: u64 = 1000;
 
@@ -69,7 +73,7 @@ impl Upkeep {
         let now = Instant::now();
         Self {
             next: now,
-            manifest_at: now + MANIFEST_EVERY,
+            manifest_at: now + FIRST_MANIFEST,
             unlinked_to: 0,
             signer,
             complaint: None,
@@ -244,10 +248,12 @@ impl Writer {
         let last = self.store.position().last_sequence;
         let oldest = self.store.stored(0, 1).map_err(|e| store_error(&e))?;
         let oldest = oldest.first().map_or(last, |s| s.sequence());
+        let from = self.upkeep.unlinked_to;
         let below = last.saturating_sub(MAX_LINKS).min(oldest.saturating_sub(1));
-        if below < self.upkeep.unlinked_to + LINKS_SLACK {
+        if below < from + LINKS_SLACK {
             return Ok(());
         }
+        let below = below.min(from + LINKS_STEP);
         let mut group = self.group().map_err(|e| store_error(&e))?;
         group.change.unlink_below = below;
         self.carry_out(group);
