@@ -59,14 +59,6 @@ impl Signed {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct GivenUp {
-    to: u64,
-    chain: Option<Chain>,
-    /// The eviction's own sequence in this ledger.
-    by: Option<u64>,
-}
-
 /// One ledger: a source and an epoch.
 #[derive(Debug)]
 pub struct Ledger {
@@ -74,7 +66,9 @@ pub struct Ledger {
     came: RangeInclusiveSet<u64>,
     bound: RangeInclusiveSet<u64>,
     forgotten: RangeInclusiveSet<u64>,
-    given_up: BTreeMap<u64, GivenUp>,
+    /// What evictions name: first, last, the eviction's own sequence; the chain after the last. A pole
+    /// folds evictions that wait into one, so that ranges come again, longer.
+    given_up: BTreeMap<(u64, u64, Option<u64>), Option<Chain>>,
     /// Came or given up.
     accounted: RangeInclusiveSet<u64>,
     /// Chain values that the pole has signed, by the sequence that they are after.
@@ -139,7 +133,7 @@ impl Ledger {
         let SequenceRange { from, to } = range;
         self.accounted.insert(from..=to);
         if self.given_up.len() < MAX_GIVEN_UP {
-            self.given_up.entry(from).or_insert(GivenUp { to, chain, by });
+            self.given_up.entry((from, to, by)).or_insert(chain);
         }
         self.follow(&(from..=to));
     }
@@ -160,7 +154,7 @@ impl Ledger {
     /// How many photos of this record will not come.
     #[must_use]
     pub fn lost_photos(&self, sequence: u64) -> usize {
-        if self.photos_given_up.contains(&sequence) || self.given_up_at(sequence).is_some() {
+        if self.photos_given_up.contains(&sequence) || self.given_up_at(sequence).next().is_some() {
             return usize::MAX;
         }
         self.photos_lost.get(&sequence).copied().unwrap_or_default()
@@ -290,22 +284,19 @@ impl Ledger {
             }
             let next_signed =
                 |to: u64| self.signed.range(n..=to).next().map(|(at, chain)| (*at, *chain));
-            let given_up = self.given_up_at(n);
-            let next = given_up.map_or_else(
-                || next_signed(to),
-                |g| {
-                    next_signed(g.to).or_else(|| Some((g.to, g.chain?))).or_else(|| next_signed(to))
-                },
-            );
+            let named = self.given_up_at(n).filter_map(|(to, _, chain)| Some((to, chain?)));
+            let named = named.min_by_key(|(to, _)| *to);
+            let next = next_signed(named.map_or(to, |(at, _)| at)).or(named);
             let Some((at, value)) = next else { return Ok(()) };
             (chain, n, run) = (value, at + 1, at + 1);
         }
         Ok(())
     }
 
-    fn given_up_at(&self, n: u64) -> Option<GivenUp> {
-        let (_, given_up) = self.given_up.range(..=n).next_back()?;
-        (given_up.to >= n).then_some(*given_up)
+    /// The evictions that name a sequence: last of the range, own sequence, chain.
+    fn given_up_at(&self, n: u64) -> impl Iterator<Item = (u64, Option<u64>, Option<Chain>)> {
+        let begun = self.given_up.range(..=(n, u64::MAX, Some(u64::MAX)));
+        begun.filter(move |((_, to, _), _)| *to >= n).map(|((_, to, by), chain)| (*to, *by, *chain))
     }
 
     /// What a stretch is worth after the walk.
@@ -322,12 +313,13 @@ impl Ledger {
         for gap in self.came.gaps(range) {
             let mut n = *gap.start();
             while n <= *gap.end() {
-                match self.given_up_at(n) {
-                    Some(GivenUp { to, by: Some(by), .. }) if self.bound.contains(&by) => {
-                        n = to + 1
-                    }
-                    _ => return Verdict::Open(Waits::Eviction),
-                }
+                let vouched = self
+                    .given_up_at(n)
+                    .filter(|(_, by, _)| by.is_some_and(|by| self.bound.contains(&by)));
+                let Some(to) = vouched.map(|(to, ..)| to).max() else {
+                    return Verdict::Open(Waits::Eviction);
+                };
+                n = to + 1;
             }
         }
         Verdict::Verified

@@ -1,6 +1,8 @@
 //! What following a ledger promises: whatever the order, the same verdict; whatever was changed,
 //! left out or moved, never a verified one.
 
+use std::collections::BTreeSet;
+
 use milepost_wire::{Chain, SequenceRange};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use sha2::{Digest as _, Sha256};
@@ -110,8 +112,9 @@ fn seen(messages: &[Message]) -> (LedgerState, Vec<(Stretch, Verdict)>) {
 
 fn poles() -> impl Strategy<Value = Pole> {
     let evictions = vec((any::<Index>(), vec((any::<Index>(), 0u64..4), 1..4)), 0..4);
-    (4usize..40, evictions, vec(any::<Index>(), 0..5), vec(any::<Index>(), 0..4)).prop_map(
-        |(n, evictions, hours, sent)| {
+    let indices = || vec(any::<Index>(), 0..5);
+    (4usize..40, evictions, indices(), indices(), any::<bool>()).prop_map(
+        |(n, evictions, hours, sent, folds)| {
             let bodies = (0..n).map(|i| format!("body {i}").into_bytes()).collect();
             let last = n as u64;
             let mut pole = Pole { bodies, evictions: vec![], sent: vec![], hours: vec![] };
@@ -128,6 +131,12 @@ fn poles() -> impl Strategy<Value = Pole> {
                     // Evictions are not given up here: reads go first.
                     let free = |n: &u64| !evicted.contains(n) && !all_by.contains(n);
                     taken.extend((from..=(from + more).min(by - 1)).filter(free));
+                }
+                // An eviction that still waits is taken into the next one.
+                if let (true, false, Some((before, ranges))) =
+                    (folds, taken.is_empty(), pole.evictions.last())
+                {
+                    taken.extend(ranges.iter().flat_map(|r| r.from..=r.to).chain([*before]));
                 }
                 taken.sort_unstable();
                 taken.dedup();
@@ -167,7 +176,8 @@ proptest! {
         // A body sent and then given up among others is bound to nothing.
         if pole.sent.is_empty() {
             prop_assert!(verdicts.iter().all(|(_, v)| *v == Verdict::Verified), "{:?}", verdicts);
-            prop_assert_eq!(state.verified, pole.last() - pole.evicted().count() as u64);
+            let evicted: BTreeSet<u64> = pole.evicted().collect();
+            prop_assert_eq!(state.verified, pole.last() - evicted.len() as u64);
         }
         prop_assert!(!verdicts.iter().any(|(_, v)| matches!(v, Verdict::Wrong(_))));
         prop_assert_eq!(state.missing, 0);
@@ -250,6 +260,18 @@ fn a_body_forged_where_the_true_one_was_given_up_is_not_verified() {
     let (_, verdicts) = seen(&messages);
     let all = verdicts.iter().find(|(s, _)| s.to == 12).unwrap();
     assert_eq!(all.1, Verdict::Open(Waits::Between));
+}
+
+#[test]
+fn an_eviction_that_was_taken_into_a_longer_one_explains_the_same_whether_it_came_or_not() {
+    let range = |from, to| SequenceRange { from, to };
+    let evictions = vec![(8, vec![range(3, 4)]), (11, vec![range(3, 5), range(8, 8)])];
+    for sent in [vec![], vec![8]] {
+        let pole = Pole { evictions: evictions.clone(), sent, ..pole(12) };
+        let (state, verdicts) = seen(&pole.messages());
+        assert!(verdicts.iter().all(|(_, v)| *v == Verdict::Verified), "{verdicts:?}");
+        assert_eq!(state.missing, 0);
+    }
 }
 
 #[test]
