@@ -350,7 +350,7 @@ async fn on_a_slow_line_a_new_read_does_not_wait_for_the_backlogs_photos() {
     };
     let pole = send(&outbox, &health, uplink);
     let mut delays = Vec::new();
-    for _ in 0..15 {
+    for _ in 0..10 {
         sleep(Duration::from_secs(1)).await;
         let (outbox, kept) = (pole.outbox.clone(), Instant::now());
         let id = tokio::task::spawn_blocking(move || keep(&outbox, Duration::ZERO, &[]));

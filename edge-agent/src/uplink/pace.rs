@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 /// A wait in the line that is too long for what follows.
-pub const LONG_WAIT: Duration = Duration::from_secs(1);
+pub const LONG_WAIT: Duration = Duration::from_millis(500);
 
 /// The measure of one connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
