@@ -17,13 +17,14 @@
 
 use std::{
     fmt, fs,
-    fs::File,
+    fs::{File, TryLockError},
     io,
     ops::{Add, Sub},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -46,6 +47,9 @@ pub const MAX_GAPS: usize = 32;
 /// How far the wall clock may move against the boot-time clock between two ticks and count as not
 /// stepped.
 const STEP: Duration = Duration::from_secs(2);
+
+/// How long another process may be writing.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 const MEMORY: &str = "pole-time.json";
 const LOCK: &str = "pole-time.lock";
@@ -359,12 +363,22 @@ impl Clock for PoleClock {
     }
 }
 
-/// Keeps other processes from the memory.
+/// Keeps other processes from the memory; one that hangs with it is not waited for.
 fn lock(folder: &Path) -> Result<File, SealingError> {
     let path = folder.join(LOCK);
     let mut options = File::options();
     let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
-    file.and_then(|file| file.lock().map(|()| file)).map_err(SealingError::io(&path))
+    let file = file.map_err(SealingError::io(&path))?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_WAIT => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => return Err(SealingError::io(&path)(error.into())),
+        }
+    }
 }
 
 fn store(folder: &Path, memory: &Memory) -> Result<(), SealingError> {

@@ -88,7 +88,10 @@ struct Watch {
 
 impl Watch {
     fn run(&mut self) {
-        let purged = self.purge();
+        let (purged, ticked) = match self.purge() {
+            Ok((purged, ticked)) => (Ok(purged), ticked),
+            Err(error) => (Err(error), Ok(())),
+        };
         match &purged {
             Ok(purged) => {
                 self.health.metrics.keys_destroyed.inc_by(purged.keys.len() as u64);
@@ -101,11 +104,14 @@ impl Watch {
             Err(error) => tracing::error!(%error, "purge by age failed"),
         }
         let error = purged.err().map(|e| e.to_string());
-        let (status, output) = report(&self.protection, &memory::exposing_swaps(), error);
+        let swaps = memory::exposing_swaps();
+        let unkept = ticked.err().map(|e| e.to_string());
+        let (status, output) = report(&self.protection, &swaps, error, unkept);
         self.health.set(Component::Sealing, status, output);
     }
 
-    fn purge(&mut self) -> Result<Purged, SealingError> {
+    /// What was purged, and whether the pole's own time could be kept.
+    fn purge(&mut self) -> Result<(Purged, Result<(), SealingError>), SealingError> {
         let clock = match &mut self.clock {
             Some(clock) => clock,
             none => {
@@ -113,9 +119,8 @@ impl Watch {
                 none.insert(PoleClock::open(&self.keys)?)
             }
         };
-        let ticked = clock.tick();
-        let purged = self.purger.run(clock)?;
-        ticked.map(|_| purged)
+        let ticked = clock.tick().map(drop);
+        Ok((self.purger.run(clock)?, ticked))
     }
 }
 
@@ -124,12 +129,17 @@ fn report(
     protection: &Protection,
     swaps: &[String],
     purge_error: Option<String>,
+    clock_error: Option<String>,
 ) -> (Status, String) {
     let (mut status, protected) = protection.report();
     let mut said = Vec::new();
     if let Some(error) = purge_error {
         status = Status::Fail;
         said.push(format!("what is over its age can't be destroyed: {error}"));
+    }
+    if let Some(error) = clock_error {
+        status = status.max(Status::Warn);
+        said.push(format!("how old data is won't survive a restart: {error}"));
     }
     said.push(protected);
     if !swaps.is_empty() {
@@ -191,6 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_hangs_with_the_clock_in_its_hand_stops_no_purge() {
+        let (pole, key) = aged_pole();
+        let held = pole.config.sealing_folder().join("pole-time.lock");
+        let held = std::fs::File::create(held).unwrap();
+        held.lock().unwrap();
+        let purged = crate::cli::purge::purge(&pole.config).unwrap();
+        assert!(purged.keys.len() == 1 && !key.exists());
+        let health = Arc::new(Health::default());
+        drop(Watchdog::start(&pole.config, health.clone()).unwrap());
+        let said = &health.checks()[&Component::Sealing].output;
+        assert!(said.starts_with("how old data is"), "{said}");
+    }
+
+    #[test]
     fn the_purge_of_the_command_line_does_the_same() {
         let (pole, key) = aged_pole();
         let purged = crate::cli::purge::purge(&pole.config).unwrap();
@@ -215,12 +239,14 @@ mod tests {
     #[test]
     fn the_health_page_names_a_failed_purge_a_weak_key_and_exposing_swap() {
         let good = Protection::Credential("k".into());
-        assert_eq!(report(&good, &[], None).0, Status::Pass);
-        let (status, said) = report(&good, &["/dev/sda2".into()], None);
+        assert_eq!(report(&good, &[], None, None).0, Status::Pass);
+        let (status, said) = report(&good, &["/dev/sda2".into()], None, None);
         assert!(status == Status::Warn && said.contains("/dev/sda2"), "{said}");
         let weak = Protection::KeyFile("/k".into());
-        assert_eq!(report(&weak, &[], None).0, Status::Warn);
-        let (status, said) = report(&weak, &[], Some("disk".into()));
+        assert_eq!(report(&weak, &[], None, None).0, Status::Warn);
+        let (status, said) = report(&weak, &[], Some("disk".into()), None);
         assert!(status == Status::Fail && said.starts_with("what is over its age"), "{said}");
+        let (status, said) = report(&good, &[], None, Some("full".into()));
+        assert!(status == Status::Warn && said.starts_with("how old data is"), "{said}");
     }
 }
