@@ -339,8 +339,8 @@ fn deliver(outbox: &Outbox, stay: u64) -> ControlFlow<()> {
 /// where that is 0.
 pub fn read(id: Uuid, captured_at: jiff::Timestamp, photo_bytes: usize) -> Entry {
     let mut read = examples::read().data;
-    read.read_id = id;
-    read.captured_at = captured_at;
+    // No boot's clock speaks for it: its age is by the wall clock.
+    (read.read_id, read.boot_time, read.captured_at) = (id, None, captured_at);
     if photo_bytes == 0 {
         (read.evidence.plate, read.evidence.context) = (None, None);
         read.evidence.withheld_reason = Some("none was taken".into());

@@ -213,6 +213,16 @@ impl ThinDisk {
         self.resize(&format!("size={POOL_MB}m"))
     }
 
+    /// Unmounts the disk and mounts it again.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn remount(&mut self) -> Result<(), String> {
+        let disk = self.disk.as_mut().ok_or("it is gone")?;
+        disk.unmount()?;
+        disk.mount()
+    }
+
     fn resize(&self, size: &str) -> Result<(), String> {
         tool("mount", &["-o", &format!("remount,{size}"), &self.pool.to_string_lossy()])
     }

@@ -71,7 +71,7 @@ pub fn row(context: &Context) -> Row {
         row.runs += count;
         largest = largest.max(pole.resident_kb());
         let state = pole.state();
-        if state.ended || state.waiting != RECORDS {
+        if state.ended || state.waiting != last {
             let again = context.again(RowName::Hostile, unit);
             row.fail(format!("after {} messages: {state:?}; {again}", row.runs));
             break;
@@ -81,8 +81,8 @@ pub fn row(context: &Context) -> Row {
     pole.until(Duration::from_secs(2), |s| s.ended);
     largest = largest.max(pole.resident_kb());
     let state = pole.state();
-    if state.waiting != RECORDS {
-        row.fail(format!("{} of {RECORDS} records left without a right receipt", state.waiting));
+    if state.waiting != last {
+        row.fail(format!("{} of {last} records left without a right receipt", state.waiting));
     }
     let grown = largest.saturating_sub(before);
     if grown > LIMIT_KB {

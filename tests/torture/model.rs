@@ -174,6 +174,14 @@ impl Model {
             self.replaced(&found);
         }
         self.epoch = found.epoch;
+        // An acknowledged number that another record now has.
+        for Found { sequence, id, .. } in &found.records {
+            let before = self.ids.get(sequence).filter(|before| *before != id);
+            if let Some(before) = before.filter(|_| self.kept.contains(sequence)) {
+                self.tally.lost += 1;
+                self.tally.note(format!("{sequence} was acknowledged to {before} and is lost"));
+            }
+        }
         let mut present = HashMap::new();
         for Found { sequence, id, read, photos } in &found.records {
             if let Some(other) = present.insert(*id, *sequence) {

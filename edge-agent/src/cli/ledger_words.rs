@@ -13,7 +13,7 @@ pub(super) fn ledger_line(event: &LedgerEvent) -> String {
         LedgerEvent::Eviction(Event { time, source, data, .. }) => {
             let why = match data.cause {
                 EvictionCause::MaxAge => "their time on it was over",
-                EvictionCause::Damaged => "they could not be read",
+                EvictionCause::Damaged | EvictionCause::Missing => "they could not be read",
                 EvictionCause::FreeDisk => "its disk was full",
                 _ => "its store was full",
             };

@@ -74,7 +74,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let disk = Disk::new(place.path(), 0);
         disk.take_ballast().unwrap();
-        let blocks = rustix::fs::stat(&disk.ballast()).unwrap().st_blocks;
+        let blocks = rustix::fs::stat(disk.ballast()).unwrap().st_blocks;
         assert!(blocks.cast_unsigned() * 512 >= BALLAST_BYTES, "a hole keeps no room");
         assert!(disk.drop_ballast() && !disk.drop_ballast());
         let full = Disk::new(place.path(), u64::MAX / 2);

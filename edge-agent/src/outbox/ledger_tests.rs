@@ -299,14 +299,17 @@ fn a_photo_that_is_damaged_or_gone_is_given_up_on_the_ledger_and_its_record_stay
     };
     fs::write(file(1, "plate"), b"noise").unwrap();
     fs::remove_file(file(2, "context")).unwrap();
-    for (n, kind) in [(1, PhotoKind::Plate), (2, PhotoKind::Context)] {
+    for (n, kind, cause) in [
+        (1, PhotoKind::Plate, EvictionCause::Damaged),
+        (2, PhotoKind::Context, EvictionCause::Missing),
+    ] {
         let id = Uuid::from_u128(n);
         assert_eq!(outbox.photo(id, kind).unwrap(), None);
         let sequence = outbox.sequence_of(id).unwrap().unwrap();
         let record = outbox.record(sequence).unwrap().unwrap();
         assert_eq!(record.photos.len(), 1, "the other photo stays");
         let said = ledger_events::<Eviction>(&outbox).pop().unwrap().data;
-        assert_eq!((said.evicted, said.cause), (Evicted::Photos, EvictionCause::Damaged));
+        assert_eq!((said.evicted, said.cause), (Evicted::Photos, cause));
         assert_eq!(said.sequences, [SequenceRange { from: sequence, to: sequence }]);
     }
     assert!(!file(1, "plate").exists());

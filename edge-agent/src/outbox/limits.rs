@@ -218,6 +218,7 @@ impl Writer {
         &mut self,
         id: Uuid,
         kind: PhotoKind,
+        cause: EvictionCause,
         group: &mut Group,
     ) -> Result<(), StoreError> {
         let sequence = self.store.sequence_of(id)?;
@@ -229,7 +230,7 @@ impl Writer {
         let lot = Lot { sequences: vec![record.sequence], photo_bytes: lost.bytes };
         group.remove_photos.push((id, kind));
         group.change.put.push(record);
-        self.enter(lot, group, EvictionCause::Damaged, Evicted::Photos).map(drop)
+        self.enter(lot, group, cause, Evicted::Photos).map(drop)
     }
 
     /// Enters what was given up into the ledger; says whether there was anything.

@@ -50,7 +50,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{Data, Event, Ledger, LedgerPosition, PhotoKind, Read, Source, UnreadPass};
+use milepost_wire::{
+    Data, Event, EvictionCause, Ledger, LedgerPosition, PhotoKind, Read, Source, UnreadPass,
+};
 use serde::Serialize;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -385,11 +387,14 @@ impl Outbox {
         match loaded {
             photos::Loaded::Jpeg(jpeg) => return Ok(Some(jpeg)),
             photos::Loaded::Aged => {}
-            photos::Loaded::Lost => {
-                self.ask(|reply| writer::Command::PhotoLost(id, kind, reply))?;
-            }
+            photos::Loaded::Missing => self.lost(id, kind, EvictionCause::Missing)?,
+            photos::Loaded::Damaged => self.lost(id, kind, EvictionCause::Damaged)?,
         }
         Ok(None)
+    }
+
+    fn lost(&self, id: Uuid, kind: PhotoKind, cause: EvictionCause) -> Result<(), OutboxError> {
+        self.ask(|reply| writer::Command::PhotoLost(id, kind, cause, reply))
     }
 
     /// Where the ledger is.

@@ -255,13 +255,15 @@ fn standing(found: &Found) -> (Status, String) {
     match found {
         // What can't be read is given up, and said, as it is met.
         Found::Sound => (Status::Pass, "durable".to_owned()),
-        Found::Quarantined { why, aside } => {
-            let output = format!(
-                "the store was damaged ({why}) and set aside as {}; a new one is in use: if this \
-                 comes again, exchange the disk",
-                aside.display()
-            );
-            (Status::Warn, output)
-        }
+        Found::Quarantined { why, aside } => quarantined(why, aside),
     }
+}
+
+pub(super) fn quarantined(why: &str, aside: &Path) -> (Status, String) {
+    let output = format!(
+        "the store was damaged ({why}) and set aside as {}; a new one is in use: if this comes \
+         again, exchange the disk",
+        aside.display()
+    );
+    (Status::Warn, output)
 }

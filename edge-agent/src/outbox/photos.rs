@@ -38,8 +38,10 @@ pub(super) enum Loaded {
     Jpeg(Vec<u8>),
     /// Its time has ended: its key was destroyed.
     Aged,
-    /// Not there, or no longer what was written.
-    Lost,
+    /// Not there.
+    Missing,
+    /// No longer what was written.
+    Damaged,
 }
 
 /// What a sealed photo is bound to.
@@ -116,7 +118,7 @@ impl Photos {
     pub(super) fn load(&self, id: Uuid, kind: PhotoKind) -> io::Result<Loaded> {
         let sealed = match fs::read(self.path(id, kind)) {
             Ok(sealed) => sealed,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Lost),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Missing),
             Err(e) => return Err(e),
         };
         Ok(match self.keyring.unseal(&context(id, kind), &sealed) {
@@ -124,7 +126,7 @@ impl Photos {
             Err(SealingError::KeyGone { .. }) => Loaded::Aged,
             Err(error) => {
                 tracing::warn!(%id, kind = kind.name(), %error, "a photo can't be read");
-                Loaded::Lost
+                Loaded::Damaged
             }
         })
     }

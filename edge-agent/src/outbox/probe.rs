@@ -206,12 +206,14 @@ fn each(
 /// # Errors
 /// Where it can't answer.
 pub fn child(input: impl Read, mut output: impl Write) -> io::Result<bool> {
+    // A store that its agent has left must not be held, nor written, by what it started.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let request: Request = serde_json::from_reader(input.take(MAX_ANSWER_BYTES))?;
     let key = match (request.credential, request.key_file) {
         (Some(name), _) => SealingKey::Credential(name),
         (None, file) => SealingKey::File(file.unwrap_or_default()),
     };
-    let keyring = Keyring::open(&Sealing { key }, &request.keys).map_err(io::Error::other);
+    let keyring = Keyring::open_to_read(&Sealing { key }, &request.keys).map_err(io::Error::other);
     match request.task {
         Task::Check(place) => {
             let answer = match keyring.map(|keyring| check(&place, keyring)) {

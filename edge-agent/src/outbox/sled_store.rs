@@ -149,7 +149,8 @@ fn mend(generation: &Generation) -> Result<(), StoreError> {
         return Ok(());
     }
     let file = generation.folder().join("db");
-    write_again(&file).and_then(|()| fs::remove_file(&suspicion)).map_err(|e| io(&file, &e))
+    let written = if file.exists() { write_again(&file) } else { Ok(()) };
+    written.and_then(|()| fs::remove_file(&suspicion)).map_err(|e| io(&file, &e))
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
@@ -539,9 +540,13 @@ impl Store for SledStore {
         // very state is not covered.
         let _ = File::create(generation.suspicion());
         let file = generation.folder().join("db");
-        write_again(&file).map_err(|e| io(&file, &e))?;
+        // Where a store was set aside and the next could not be made, there is none.
+        let begin = !file.exists();
+        if !begin {
+            write_again(&file).map_err(|e| io(&file, &e))?;
+        }
         let _ = fs::remove_file(generation.suspicion());
-        self.set(Some(State::open_again(&generation, false)?));
+        self.set(Some(State::open_again(&generation, begin)?));
         Ok(())
     }
 

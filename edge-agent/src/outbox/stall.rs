@@ -9,8 +9,8 @@ use std::{
 
 use crate::health::{Component, Health, Status};
 
-/// Longest that the writer may be at one thing: a copy of a large store takes seconds.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Longest that the writer may be at one thing.
+const LIMIT: Duration = Duration::from_secs(20);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 

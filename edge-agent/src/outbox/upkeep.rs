@@ -85,6 +85,9 @@ impl Upkeep {
     }
 }
 
+/// One thing that is due.
+type Step = fn(&mut Writer) -> Result<(), OutboxError>;
+
 impl Writer {
     /// What the outbox says of itself, now.
     pub(super) fn entry<T: Data + Serialize + Send + 'static>(&self, data: T) -> Entry {
@@ -142,7 +145,7 @@ impl Writer {
         if let Err(error) = self.keyring.rotate_if_due() {
             tracing::warn!(%error, "the next data key could not be made");
         }
-        let steps: [(&str, fn(&mut Self) -> Result<(), OutboxError>); 5] = [
+        let steps: [(&str, Step); 5] = [
             ("purge", Self::purge_all),
             ("manifest", Self::hourly_manifest),
             ("links", Self::unlink),
@@ -188,11 +191,12 @@ impl Writer {
         self.upkeep.manifest_at = Instant::now() + MANIFEST_EVERY;
         let covered = self.store.fact(Fact::ManifestTo).map_err(|e| store_error(&e))?;
         let covered = covered.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
-        let request = ManifestRequest {
-            from: covered + 1,
-            to: self.store.position().last_sequence,
-            command_id: None,
-        };
+        let to = self.store.position().last_sequence;
+        // What is no longer known can't be signed for: it goes on behind that.
+        let known = self.store.chain_after(covered).map_err(|e| store_error(&e))?.is_some();
+        let begin = self.upkeep.unlinked_to.max(to.saturating_sub(MAX_LINKS));
+        let from = if known { covered } else { begin } + 1;
+        let request = ManifestRequest { from, to, command_id: None };
         if request.from > request.to {
             return Ok(());
         }

@@ -17,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use milepost_wire::{Ledger, PhotoKind, Source};
+use milepost_wire::{EvictionCause, Ledger, PhotoKind, Source};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -46,7 +46,7 @@ pub(super) enum Command {
     Delivered(Vec<u64>, Reply<()>),
     Hold(HoldRequest, Reply<Held>),
     Manifest(ManifestRequest, Reply<u64>),
-    PhotoLost(Uuid, PhotoKind, Reply<()>),
+    PhotoLost(Uuid, PhotoKind, EvictionCause, Reply<()>),
     Stop,
 }
 
@@ -146,8 +146,8 @@ impl Writer {
                     let result = self.manifest(&request, &mut group);
                     group.answer(reply, result);
                 }
-                Command::PhotoLost(id, kind, reply) => {
-                    let result = self.photo_lost(id, kind, &mut group);
+                Command::PhotoLost(id, kind, cause, reply) => {
+                    let result = self.photo_lost(id, kind, cause, &mut group);
                     group.answer(reply, result.map_err(|e| store_error(&e)));
                 }
                 Command::Stop => self.stopping = true,
@@ -221,6 +221,7 @@ impl Writer {
         let aside = self.store.replace()?;
         tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
         self.begin_epoch(why)?;
+        self.standing = super::open::quarantined(why, &aside);
         (self.salvage)(aside);
         Ok(())
     }
@@ -350,7 +351,7 @@ impl Command {
     fn refuse(self, error: &OutboxError) {
         match self {
             Self::Keep(_, reply) | Self::Manifest(_, reply) => drop(reply.send(Err(error.clone()))),
-            Self::Delivered(_, reply) | Self::PhotoLost(_, _, reply) => {
+            Self::Delivered(_, reply) | Self::PhotoLost(_, _, _, reply) => {
                 drop(reply.send(Err(error.clone())));
             }
             Self::Hold(_, reply) => drop(reply.send(Err(error.clone()))),

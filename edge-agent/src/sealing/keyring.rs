@@ -79,6 +79,19 @@ impl Keyring {
         Self::open_with(Kek::load(config, fresh)?, folder, clock)
     }
 
+    /// The keys that are there, to unseal with: nothing is made and nothing is swept.
+    ///
+    /// # Errors
+    /// [`SealingError::Kek`], [`SealingError::KekLost`], [`SealingError::Io`].
+    pub fn open_to_read(config: &config::Sealing, folder: &Path) -> Result<Self, SealingError> {
+        let kek = Kek::load(config, false)?;
+        let (ids, _) = key_file::list(folder)?;
+        let keys = ids.into_iter().filter_map(|id| Some((id, load(folder, id, &kek).ok()?)));
+        let state = RwLock::new(State { kek: kek.clone(), keys: keys.collect() });
+        let clock = Arc::new(super::ManualClock::default());
+        Ok(Self(Arc::new(Inner { folder: folder.into(), clock, state })))
+    }
+
     /// As [`Self::open`], with the key-encryption key and the clock given.
     ///
     /// # Errors

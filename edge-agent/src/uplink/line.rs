@@ -49,7 +49,7 @@ const EVENTS: usize = 64;
 const SESSION_EXPIRY_S: u32 = 24 * 3600;
 /// Kernel buffer for sending: small, so that a ping does not queue behind a photo for long.
 const SEND_BUFFER_BYTES: u32 = 32 * 1024;
-/// Largest packet that is read; a receipt is the only thing that comes.
+/// Largest packet that is read; only receipts and commands come.
 const MAX_INCOMING_BYTES: u32 = 128 * 1024;
 
 /// What every session of an agent shares.

@@ -112,6 +112,9 @@ pub enum EvictionCause {
     MaxAge,
     /// What lies on the disk is no longer what was written, and can not be read.
     Damaged,
+    /// It is not on the disk: after a power cut a record may be back that the server had given its
+    /// receipt for, and its photos are gone.
+    Missing,
 }
 
 /// The first record of every ledger: where it comes from.

@@ -127,7 +127,7 @@ pub enum Leaf {
     Status,
     /// `health`: event of [`Heartbeat`](crate::Heartbeat).
     Health,
-    /// `ledger`: event of [`Eviction`](crate::Eviction).
+    /// `ledger`: event of one of the types of [`LedgerEvent`](crate::LedgerEvent).
     Ledger,
     /// `commands`, from the server: [`Command`](crate::Command).
     Commands,

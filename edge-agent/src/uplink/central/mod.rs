@@ -246,7 +246,8 @@ impl Central {
         let by = (place.epoch == data.epoch).then_some(place.sequence);
         // What can't be read is given up photo by photo, anything else whole. A record that had been
         // sent and was given up: what has come of it is all.
-        let one = data.evicted == Evicted::Photos && data.cause == EvictionCause::Damaged;
+        let one = data.evicted == Evicted::Photos
+            && matches!(data.cause, EvictionCause::Damaged | EvictionCause::Missing);
         let photos = if one { 1 } else { usize::MAX };
         let ledger = self.ledger(root.source(), data.epoch);
         for (n, range) in data.sequences.iter().enumerate() {
