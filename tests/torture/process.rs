@@ -91,6 +91,11 @@ impl Child {
         false
     }
 
+    /// Whether its process is over.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(Some(_)))
+    }
+
     /// Ends it, whatever it does; what it said last is not taken.
     pub fn end(&mut self) {
         let _ = self.process.kill();

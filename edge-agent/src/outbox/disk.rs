@@ -13,6 +13,8 @@ use std::{
 
 /// Size of the ballast: room for a few hundred commits and an eviction.
 pub(super) const BALLAST_BYTES: u64 = 8 << 20;
+/// With less than this free the disk counts as full: sled writes half a megabyte at a time.
+const FULL_BYTES: u64 = 2 << 20;
 /// Free space above the floor that the ballast needs to be made anew, as a multiple of its size.
 const SPARE: u64 = 4;
 /// Written at once.
@@ -44,6 +46,11 @@ impl Disk {
     /// Bytes missing up to the floor; 0 where the system does not tell.
     pub(super) fn shortage(&self) -> u64 {
         self.free().map_or(0, |free| self.floor.saturating_sub(free))
+    }
+
+    /// Whether there is hardly room for one commit; not where the system does not tell.
+    pub(super) fn is_full(&self) -> bool {
+        self.free().is_ok_and(|free| free < FULL_BYTES)
     }
 
     /// Makes the ballast where it is missing and there is room for it. Real blocks, not a hole.

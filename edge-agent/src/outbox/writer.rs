@@ -182,7 +182,7 @@ impl Writer {
     /// A group on a store that works: after a failure it is opened again, or set aside.
     fn sound_group(&mut self) -> Result<Group, StoreError> {
         match self.group() {
-            Err(StoreError::Damaged(why)) => self.set_aside(&why)?,
+            Err(StoreError::Damaged(why)) if !self.disk.is_full() => self.set_aside(&why)?,
             // Not there since a failure.
             Err(_) => self.open_again()?,
             Ok(_) => {}
@@ -212,6 +212,10 @@ impl Writer {
 
     fn open_again(&mut self) -> Result<(), StoreError> {
         match self.store.reopen() {
+            // sled can't tell a store that it has no room to open from a damaged one.
+            Err(StoreError::Damaged(why)) if self.disk.is_full() => {
+                Err(StoreError::Failed(format!("{why} (the disk is full)")))
+            }
             Err(StoreError::Damaged(why)) => self.set_aside(&why),
             other => other,
         }
