@@ -28,6 +28,20 @@ kill "$sampler"
 
 # Outbox and uplink without a camera, on this folder's disk.
 target/release/outbox-bench --out "$out" > "$out/outbox.md"
+# What reaches the disk is counted on one that nobody else writes to.
+PATH=$PATH:/usr/sbin:/sbin
+mkdir -p "$out/disk"
+truncate -s 1G "$out/disk.img"
+mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$out/disk.img"
+if mount -o loop "$out/disk.img" "$out/disk" 2>/dev/null; then
+    trap 'umount "$out/disk"' EXIT
+    target/release/outbox-bench --out "$out/disk" --only wear >> "$out/outbox.md"
+    umount "$out/disk"
+    trap - EXIT
+else
+    echo "| written to the disk a read, kB | not measured: needs root and a loop device |" >> "$out/outbox.md"
+fi
+rm -f "$out/disk.img"
 
 /usr/bin/python3 - "$out" <<'PY'
 import json, pathlib, re, statistics, sys

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use harness::{broker::Broker, pole::server};
 use milepost::uplink::central::Summary;
 use serde_json::Value;
@@ -24,7 +24,7 @@ use serde_json::Value;
 use pole::{CLOSE_UP_BYTES, CONTEXT_BYTES, Options, Task};
 
 /// How long reads are kept as fast as it goes.
-const COMMIT_S: u64 = 5;
+const KEEP_S: u64 = 5;
 /// Keepers that share commits.
 const KEEPERS: u64 = 8;
 /// Backlogs that are drained.
@@ -45,13 +45,24 @@ struct Arguments {
     /// Folder on the disk that is measured.
     #[arg(long, default_value = ".cache/bench")]
     out: PathBuf,
-    /// Nobody else writes to that disk (a mount of its own, say): what reached it is counted as well, the
-    /// file system's journal and all.
-    #[arg(long)]
-    own_disk: bool,
+    /// Only these figures.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["keep", "drain", "steady"])]
+    only: Vec<Figures>,
     /// In a minute, with figures that mean little.
     #[arg(long)]
     quick: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Figures {
+    /// Reads kept.
+    Keep,
+    /// Backlogs drained.
+    Drain,
+    /// A steady rate.
+    Steady,
+    /// What reaches the disk at a steady rate; means something only on a disk that nobody else writes to.
+    Wear,
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,20 +86,29 @@ fn main() {
     let bench = Bench {
         broker: Broker::start(broker_folder.path(), ""),
         folder: folder.path().into(),
-        own_disk: arguments.own_disk,
         runtime: tokio::runtime::Runtime::new().expect("a runtime"),
     };
-    bench.commits(share);
-    bench.drain(BACKLOG / share, false);
-    bench.drain(BACKLOG_WITH_PHOTOS / share, true);
-    bench.steady(STEADY_S / share, true);
-    bench.steady(STEADY_S / share, false);
+    let wanted = |figures| arguments.only.contains(&figures);
+    if wanted(Figures::Keep) {
+        bench.keep(share);
+    }
+    if wanted(Figures::Drain) {
+        bench.drain(BACKLOG / share, false);
+        bench.drain(BACKLOG_WITH_PHOTOS / share, true);
+    }
+    if wanted(Figures::Steady) {
+        bench.steady(STEADY_S / share, true);
+        bench.steady(STEADY_S / share, false);
+    }
+    if wanted(Figures::Wear) {
+        bench.wear(STEADY_S / share, true);
+        bench.wear(STEADY_S / share, false);
+    }
 }
 
 struct Bench {
     broker: Broker,
     folder: PathBuf,
-    own_disk: bool,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -143,10 +163,10 @@ impl Bench {
         folder
     }
 
-    fn commits(&self, share: u64) {
-        let time = Duration::from_secs(COMMIT_S) / u32::try_from(share).unwrap_or(1);
+    fn keep(&self, share: u64) {
+        let time = Duration::from_secs(KEEP_S) / u32::try_from(share).unwrap_or(1);
         for (keepers, photos) in [(1, false), (KEEPERS, false), (1, true), (KEEPERS, true)] {
-            let directory = self.directory(&format!("commits-{keepers}-{photos}"));
+            let directory = self.directory(&format!("keep-{keepers}-{photos}"));
             let task = Task::Keep { keepers, seconds: time.as_secs_f64() };
             let measured = self.measure(&directory, photos, task);
             let figure = match keepers {
@@ -171,35 +191,34 @@ impl Bench {
         );
     }
 
-    fn steady(&self, seconds: u64, photos: bool) {
-        let directory = self.directory(&format!("steady-{photos}"));
+    /// Reads at a steady rate, each with its receipt; what was measured, and the state in words.
+    fn at_rate(&self, name: &str, seconds: u64, photos: bool) -> (Value, String) {
+        let directory = self.directory(&format!("{name}-{photos}"));
         let task = Task::Steady { reads: seconds * RATE, per_s: RATE };
         let measured = self.measure_with_server(&directory, photos, task);
+        (measured, format!("{RATE} reads/s, {}", with(photos)))
+    }
+
+    fn steady(&self, seconds: u64, photos: bool) {
+        let (measured, state) = self.at_rate("steady", seconds, photos);
         let of = |name: &str| number(&measured, name);
-        let state = format!("{RATE} reads/s, {}", with(photos));
         print_row(
             &format!("exposure to receipt at {state}, s, p50 / p95 / p99"),
             &format!("{:.3} / {:.3} / {:.3}", of("p50_s"), of("p95_s"), of("p99_s")),
         );
-        let (all, jpeg) = (of("written_per_read_bytes"), of("photos_per_read_bytes"));
-        print_row(
-            &format!("written to the disk a read, kept to receipt, at {state}, kB"),
-            &format!(
-                "{:.1} ({:.1} photo files, {:.1} the rest)",
-                all / 1e3,
-                jpeg / 1e3,
-                (all - jpeg) / 1e3
-            ),
-        );
-        if self.own_disk {
-            print_row(
-                &format!("what reached the disk of it a read, at {state}, kB"),
-                &format!("{:.1}", of("device_per_read_bytes") / 1e3),
-            );
-        }
         print_row(
             &format!("memory of outbox and uplink at {state}, MB"),
             &format!("{:.0}", of("rss_bytes") / 1e6),
+        );
+    }
+
+    fn wear(&self, seconds: u64, photos: bool) {
+        let (measured, state) = self.at_rate("wear", seconds, photos);
+        let of = |name: &str| number(&measured, name) / 1e3;
+        let (all, files) = (of("device_per_read_bytes"), of("photos_per_read_bytes"));
+        print_row(
+            &format!("written to the disk a read, kept and deleted, at {state}, kB"),
+            &format!("{all:.0} ({files:.0} photo files, {:.0} store and journal)", all - files),
         );
     }
 }
