@@ -24,8 +24,9 @@ check: ## format, lints, licences
 test: setup check ## everything that CI runs
 	@scripts/test.sh
 
-bench: setup ## ms a frame, frames/s, memory, time to acknowledgement: as a table
+bench: setup ## ms a frame, frames/s, memory, time to receipt, reads/s kept and drained, bytes written: as a table
 	@cargo build --quiet --release --package milepost
+	@cargo build --quiet --release --package milepost-tests --bin outbox-bench
 	@scripts/bench.sh
 
 torture: setup ## faults of disk, power, broker and link, hundreds of each, as a table: about an hour, root (ARGS="--rows kill --seed 7")

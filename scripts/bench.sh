@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What a frame costs, how fast a clip is replayed, how much memory that takes, and how long a read
-# takes from its exposure to the broker's acknowledgement. Quote ratios within one run: machines differ.
+# What a frame costs, how fast a clip is replayed, how much memory that takes, how long a read takes
+# from its exposure to the broker's acknowledgement and to the server's receipt, and what the outbox
+# and the uplink do. Quote ratios within one run: machines differ.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,8 +17,31 @@ taskset -c 0,1 "$milepost" replay "$clip" --json --threads 2 2>/dev/null | tail 
 
 # The live path, at the clip's own pace, through a real broker.
 rm -rf "$out/run"
+while sleep 1; do
+    (exec 3<>/dev/tcp/127.0.0.1/18480 && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && cat <&3) 2>/dev/null || true
+done > "$out/metrics.txt" &
+sampler=$!
+trap 'kill "$sampler" 2>/dev/null || true' EXIT
 RUN_DIR="$out/run" BROKER_PORT=18883 PAGE=127.0.0.1:18480 COUNT=20 WATCH_ARGS="--json --timeout-s 120" \
     RUST_LOG=info,milepost::uplink=debug scripts/run.sh > "$out/watch.jsonl" 2> "$out/run.log"
+kill "$sampler"
+
+# Outbox and uplink without a camera, on this folder's disk.
+target/release/outbox-bench --out "$out" > "$out/outbox.md"
+# What reaches the disk is counted on one that nobody else writes to.
+PATH=$PATH:/usr/sbin:/sbin
+mkdir -p "$out/disk"
+truncate -s 1G "$out/disk.img"
+mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$out/disk.img"
+if mount -o loop "$out/disk.img" "$out/disk" 2>/dev/null; then
+    trap 'umount "$out/disk"' EXIT
+    target/release/outbox-bench --out "$out/disk" --only wear >> "$out/outbox.md"
+    umount "$out/disk"
+    trap - EXIT
+else
+    echo "| written to the disk a read, kB | not measured: needs root and a loop device |" >> "$out/outbox.md"
+fi
+rm -f "$out/disk.img"
 
 /usr/bin/python3 - "$out" <<'PY'
 import json, pathlib, re, statistics, sys
@@ -38,6 +62,7 @@ for stamp, sequence in re.findall(r"^(\S+) .*acknowledged by the broker sequence
     if read:
         waits.append((when(stamp) - when(read["captured_at"])).total_seconds())
         after.append((when(stamp) - when(read["last_seen_at"])).total_seconds())
+resident = [int(n) for n in re.findall(r"^alpr_process_resident_bytes (\d+)", (out / "metrics.txt").read_text(), re.M)]
 def percentile(values, share):
     return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
 rows = [
@@ -48,12 +73,14 @@ rows = [
     ("replay on one core, frames/s", f"{one['frames_per_s']:.1f} ({one['frames_per_s'] / 30:.2f} × real time)"),
     ("replay on two cores, frames/s", f"{two['frames_per_s']:.1f} ({two['frames_per_s'] / 30:.2f} × real time)"),
     ("peak resident memory, MB", f"{one['peak_rss_bytes'] / 1e6:.0f}"),
+    ("peak resident memory of the agent on the live path, MB", f"{max(resident, default=0) / 1e6:.0f}"),
     ("best frame's exposure to acknowledgement, s, p50 / p95", f"{percentile(waits, .5):.2f} / {percentile(waits, .95):.2f}"),
     ("pass's last frame to acknowledgement, s, p50 / p95", f"{percentile(after, .5):.2f} / {percentile(after, .95):.2f}"),
 ]
 print("| figure | value |\n| --- | ---: |")
 for name, value in rows:
     print(f"| {name} | {value} |")
+print((out / "outbox.md").read_text(), end="")
 print(f"\n{len(waits)} reads timed.")
 PY
 

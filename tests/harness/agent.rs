@@ -122,6 +122,12 @@ impl Agent {
         wait_for("the agent's end", || self.process.0.try_wait().expect("its state").is_some());
         self.process.0.wait().expect("its state")
     }
+
+    /// `kill -9`, and waits for its end.
+    pub fn kill(&mut self) {
+        self.process.0.kill().expect("killed");
+        self.process.0.wait().expect("its state");
+    }
 }
 
 fn configuration(folder: &Path, broker: &Broker, page: &str, changes: &[(&str, &str)]) -> String {

@@ -92,29 +92,44 @@ pub fn pole_with(settings: config::Outbox, uplink: config::Uplink) -> Pole {
     Pole { outbox, health, stop, task }
 }
 
+/// A made-up read; its photos of the given sizes, close-up first, are bound to it by their hashes.
+#[must_use]
+pub fn read(
+    id: Uuid,
+    captured_at: jiff::Timestamp,
+    photo_bytes: Option<[usize; 2]>,
+    fill: u8,
+) -> Entry {
+    let mut read = examples::read().data;
+    (read.read_id, read.captured_at, read.boot_time) = (id, captured_at, None);
+    let Some([plate, context]) = photo_bytes else {
+        (read.evidence.plate, read.evidence.context) = (None, None);
+        read.evidence.withheld_reason = Some("none was taken".into());
+        return Entry::read(root().source(), read, Vec::new());
+    };
+    let photos: Vec<_> = [(PhotoKind::Plate, plate), (PhotoKind::Context, context)]
+        .map(|(kind, bytes)| Photo {
+            kind,
+            jpeg: [id.as_bytes().to_vec(), vec![fill; bytes]].concat(),
+        })
+        .into();
+    let info = |p: &Photo| PhotoInfo {
+        sha256: sha256_hex(&p.jpeg),
+        width_px: 1,
+        height_px: 1,
+        bytes: p.jpeg.len() as u64,
+    };
+    read.evidence.plate = Some(info(&photos[0]));
+    read.evidence.context = Some(info(&photos[1]));
+    Entry::read(root().source(), read, photos)
+}
+
 impl Pole {
     /// Keeps a read with photos of about the given size; its id.
     pub fn keep(&self, n: u32, photo_bytes: usize) -> Uuid {
         let id = Uuid::now_v7();
-        let mut read = examples::read().data;
-        (read.read_id, read.boot_time) = (id, None);
-        read.captured_at = jiff::Timestamp::now();
-        let photos: Vec<_> =
-            [(PhotoKind::Plate, photo_bytes / 10 + 1), (PhotoKind::Context, photo_bytes)]
-                .map(|(kind, bytes)| Photo {
-                    kind,
-                    jpeg: [id.as_bytes().to_vec(), vec![n as u8; bytes]].concat(),
-                })
-                .into();
-        let info = |p: &Photo| PhotoInfo {
-            sha256: sha256_hex(&p.jpeg),
-            width_px: 1,
-            height_px: 1,
-            bytes: p.jpeg.len() as u64,
-        };
-        read.evidence.plate = Some(info(&photos[0]));
-        read.evidence.context = Some(info(&photos[1]));
-        self.outbox.keep(Entry::read(root().source(), read, photos)).expect("kept");
+        let sizes = [photo_bytes / 10 + 1, photo_bytes];
+        self.outbox.keep(read(id, jiff::Timestamp::now(), Some(sizes), n as u8)).expect("kept");
         id
     }
 

@@ -23,8 +23,9 @@ use crate::{clock::Discipline, config::Config};
 /// The receipt's `typ` as a JWS.
 pub const RECEIPT_TYP: &str = "milepost-erase-receipt+jws";
 
-/// Names in the outbox's folder that are its store, its photos, their quarantined like and the keys.
-const OURS: [&str; 3] = ["store", purge::PHOTO_FOLDERS, "sealing"];
+/// Names in the outbox's folder that are its store, its photos, their quarantined like, the keys and the
+/// ballast.
+const OURS: [&str; 4] = ["store", purge::PHOTO_FOLDERS, "sealing", "ballast"];
 /// Stays, so that nobody else comes in meanwhile; empty.
 const LOCK: &str = "lock";
 /// Deepest folder below the outbox's.
