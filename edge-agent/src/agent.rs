@@ -235,9 +235,17 @@ fn keep(
     let _ = opened.send(outbox.clone());
     let mark = config.outbox.directory.join(CORRECTION_MARK);
     let mut corrections = Corrections::new(mark, clock::boot_id());
-    // Nothing that was read is given up while the process lives.
-    let keep =
-        |make: &dyn Fn() -> Entry| again(Component::Outbox, health, stop, || outbox.keep(make()));
+    // Nothing that was read is given up while the process lives, but for what can never be kept.
+    let keep = |make: &dyn Fn() -> Entry| {
+        let kept = again(Component::Outbox, health, stop, || match outbox.keep(make()) {
+            Err(error) if error.is_final() => {
+                tracing::error!(%error, "it can't be kept, and is given up");
+                Ok(None)
+            }
+            other => other.map(Some),
+        });
+        kept.flatten()
+    };
     for to_keep in to_keep {
         match to_keep {
             ToKeep::Pass(finished, origin) => {

@@ -34,6 +34,12 @@ pub(super) struct Group {
     /// Of these, given up because nobody can read them.
     pub(super) damaged: u64,
     deleted: HashSet<u64>,
+    /// Records that are written again: a group changes each of them once.
+    touched: HashSet<u64>,
+    /// The eviction of records in this group.
+    pub(super) eviction: Option<u64>,
+    /// Records given up for room in this group.
+    pub(super) room: u64,
 }
 
 impl Group {
@@ -50,6 +56,9 @@ impl Group {
             evictions: 0,
             damaged: 0,
             deleted: HashSet::new(),
+            touched: HashSet::new(),
+            eviction: None,
+            room: 0,
         }
     }
 
@@ -70,13 +79,23 @@ impl Group {
         self.deleted.len() as u64
     }
 
-    pub(super) fn deletes(&self, sequence: u64) -> bool {
-        self.deleted.contains(&sequence)
+    /// Whether it deletes a record, or writes it again, already.
+    pub(super) fn changes(&self, sequence: u64) -> bool {
+        self.deleted.contains(&sequence) || self.touched.contains(&sequence)
+    }
+
+    /// Writes a record again, once.
+    pub(super) fn put_again(&mut self, record: Record) {
+        if self.touched.insert(record.sequence) {
+            self.change.put.push(record);
+        }
     }
 
     /// Deletes a record with its photos, once.
     pub(super) fn drop_record(&mut self, record: &Record) {
         if self.deleted.insert(record.sequence) {
+            // The last word counts: what was to be written again of it is not.
+            self.change.put.retain(|put| put.sequence != record.sequence);
             self.drop_photos(record);
             self.change.delete.push((record.sequence, record.id));
         }

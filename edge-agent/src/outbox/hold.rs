@@ -51,13 +51,13 @@ impl Writer {
     ) -> Result<Held, OutboxError> {
         let HoldRequest { held, ids, by, reason, case_number, command_id } = request;
         let usage = if held { KeyUse::Hold } else { KeyUse::Data };
-        let (mut there, mut missing) = (Vec::new(), Vec::new());
+        let (mut there, mut missing, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for id in ids {
             let stored = match self.store.sequence_of(id).map_err(|e| store_error(&e))? {
                 Some(sequence) => self.store.at(sequence).map_err(|e| store_error(&e))?,
                 None => None,
             };
-            let record = stored.and_then(Stored::record).filter(|r| !group.deletes(r.sequence));
+            let record = stored.and_then(Stored::record).filter(|r| !group.changes(r.sequence));
             let Some(mut record) = record else {
                 missing.push(id);
                 continue;
@@ -69,13 +69,13 @@ impl Writer {
             for photo in &mut record.photos {
                 let failed = |e: io::Error| OutboxError::Store(e.to_string());
                 if let Loaded::Jpeg(jpeg) = self.photos.load(id, photo.kind).map_err(failed)? {
-                    let again = Photo { kind: photo.kind, jpeg };
-                    photo.bytes = self.photos.write(id, &again, usage).map_err(failed)?;
+                    let sealed = Photo { kind: photo.kind, jpeg };
+                    photo.bytes = self.photos.write(id, &sealed, usage).map_err(failed)?;
                     group.photos_written = true;
                 }
             }
             record.held = held;
-            group.change.put.push(record);
+            again.push(record);
         }
         if there.is_empty() {
             return Ok(Held { sequence: None, missing });
@@ -83,7 +83,9 @@ impl Writer {
         let end = SignedDuration::try_from(MAX_KEPT).ok();
         let until = end.filter(|_| held).and_then(|end| Timestamp::now().checked_add(end).ok());
         let entry = Hold { held, ids: there, until, by, reason, case_number, command_id };
+        // Held and said, or neither.
         let sequence = self.prepare(self.entry(entry), group)?;
+        again.into_iter().for_each(|record| group.put_again(record));
         Ok(Held { sequence: Some(sequence), missing })
     }
 }

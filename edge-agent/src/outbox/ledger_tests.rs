@@ -388,3 +388,33 @@ fn a_store_that_is_full_for_long_accounts_for_every_number_in_few_entries() {
     accounted.sort_unstable();
     assert_eq!(accounted, (1..=outbox.position().last_sequence).collect::<Vec<_>>());
 }
+
+#[test]
+fn limits_that_are_lowered_leave_a_sound_store_that_accounts_for_everything() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    for n in 0..150 {
+        outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 100)])).unwrap();
+    }
+    drop(outbox);
+    let limits =
+        config::Outbox { max_records: 100, max_photo_bytes: 5_000, ..settings(scratch.path()) };
+    let outbox = open_with(&limits, &Arc::default());
+    let epoch = outbox.position().epoch;
+    for n in 200..210 {
+        outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 100)])).unwrap();
+    }
+    let records = outbox.records(0, 1000).unwrap();
+    assert_eq!(outbox.len(), records.len() as u64);
+    assert!(outbox.len() <= 100, "{}", outbox.len());
+    let mut accounted: Vec<u64> = records.iter().map(|r| r.sequence).collect();
+    for event in ledger_events::<Eviction>(&outbox) {
+        if event.data.evicted == Evicted::Records {
+            accounted.extend(event.data.sequences.iter().flat_map(|r| r.from..=r.to));
+        }
+    }
+    accounted.sort_unstable();
+    assert_eq!(accounted, (1..=outbox.position().last_sequence).collect::<Vec<_>>());
+    drop(outbox);
+    assert_eq!(open(scratch.path()).position().epoch, epoch, "sound at the next start");
+}

@@ -10,13 +10,15 @@ use uuid::Uuid;
 
 use super::{
     group::Group,
-    store::{Kind, Record, StoreError, Stored},
+    store::{Kind, Loss, Record, StoreError, Stored},
     writer::Writer,
 };
 use crate::config;
 
 /// Share of a limit that one eviction gives up beyond it, so that evictions stay few among records.
 const SHARE: u64 = 100;
+/// Most records in one eviction.
+const MAX_LOT: usize = 4096;
 /// Records looked at in one step.
 const SCAN: usize = 256;
 
@@ -108,18 +110,17 @@ impl Writer {
             let held = Held {
                 records: (self.store.count() + group.added()).saturating_sub(group.removed()),
                 added: group.added(),
-                room: self.room,
+                room: self.room + group.room,
                 photo_bytes: self.photos.bytes().saturating_sub(group.freed_photo_bytes),
                 store_bytes: self.store.bytes(),
             };
             let shortage = self.disk.shortage().saturating_sub(group.freed_photo_bytes);
             let excess = self.limits.excess(held, shortage);
             let Some(excess) = excess.filter(|e| !done.contains(&(e.cause, e.evicted))) else {
-                self.room = self.room.saturating_sub(group.added());
                 return Ok(());
             };
             if excess.evicted == Evicted::Records && excess.cause != EvictionCause::MaxRecords {
-                self.room += excess.amount;
+                group.room += excess.amount;
             }
             done.push((excess.cause, excess.evicted));
             for kinds in ORDER {
@@ -158,7 +159,7 @@ impl Writer {
                 if gives
                     && !record.held
                     && kinds.contains(&record.kind)
-                    && !group.deletes(record.sequence)
+                    && !group.changes(record.sequence)
                 {
                     self.take(&mut lot, group, record, excess.evicted);
                 }
@@ -168,43 +169,45 @@ impl Writer {
     }
 
     fn take(&self, lot: &mut Lot, group: &mut Group, mut record: Record, evicted: Evicted) {
-        lot.sequences.push(record.sequence);
-        lot.photo_bytes += record.photo_bytes();
+        lot.add(record.sequence, record.photo_bytes());
         match evicted {
             Evicted::Records => group.drop_record(&record),
             Evicted::Photos => {
                 group.drop_photos(&record);
                 record.photos.clear();
-                group.change.put.push(record);
+                group.put_again(record);
             }
         }
     }
 
     /// Deletes records whose time on the pole has ended, or that can't be read; says whether there
     /// are more.
-    pub(super) fn purge(&mut self, group: &mut Group) -> Result<bool, StoreError> {
+    /// `whole`: all of them are looked at, else only the oldest: keys end in the order of the records,
+    /// but for those that were sealed again.
+    pub(super) fn purge(&mut self, group: &mut Group, whole: bool) -> Result<bool, StoreError> {
         let (mut aged, mut damaged) = (Lot::default(), Lot::default());
-        let mut first = self.purge_from;
-        let mut more = false;
+        let (mut first, mut more) = (0, false);
         'scan: loop {
             let page = self.store.stored(first, SCAN)?;
             let Some(end) = page.last() else { break };
             first = end.sequence() + 1;
             let mut any = false;
             for stored in page {
-                let Stored::Unreadable { sequence, id, key_gone } = stored else { continue };
+                let Stored::Unreadable { sequence, id, loss } = stored else { continue };
                 any = true;
-                let lot = if key_gone { &mut aged } else { &mut damaged };
+                let lot = match loss {
+                    Loss::Aged => &mut aged,
+                    Loss::Damaged => &mut damaged,
+                    // It may be read again.
+                    Loss::OutOfReach => continue,
+                };
                 if lot.is_full() {
                     more = true;
                     break 'scan;
                 }
-                lot.sequences.push(sequence);
-                lot.photo_bytes += group.drop_unreadable(&self.photos, sequence, id);
+                lot.add(sequence, group.drop_unreadable(&self.photos, sequence, id));
             }
-            // Keys end in the order of the records: behind a readable page there is nothing aged,
-            // and what is damaged is met when the page comes first.
-            if !any {
+            if !any && !whole {
                 break;
             }
         }
@@ -223,13 +226,14 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let sequence = self.store.sequence_of(id)?;
         let stored = sequence.map(|sequence| self.store.at(sequence)).transpose()?.flatten();
-        let record = stored.and_then(Stored::record).filter(|r| !group.deletes(r.sequence));
+        let record = stored.and_then(Stored::record).filter(|r| !group.changes(r.sequence));
         let Some(mut record) = record else { return Ok(()) };
         let Some(place) = record.photos.iter().position(|p| p.kind == kind) else { return Ok(()) };
         let lost = record.photos.swap_remove(place);
-        let lot = Lot { sequences: vec![record.sequence], photo_bytes: lost.bytes };
+        let mut lot = Lot::default();
+        lot.add(record.sequence, lost.bytes);
         group.remove_photos.push((id, kind));
-        group.change.put.push(record);
+        group.put_again(record);
         self.enter(lot, group, cause, Evicted::Photos).map(drop)
     }
 
@@ -241,7 +245,7 @@ impl Writer {
         cause: EvictionCause,
         evicted: Evicted,
     ) -> Result<bool, StoreError> {
-        let Lot { sequences, photo_bytes } = lot;
+        let Lot { sequences, photo_bytes, .. } = lot;
         if sequences.is_empty() {
             return Ok(false);
         }
@@ -276,7 +280,7 @@ impl Writer {
         let sequence =
             self.prepare(self.entry(data), group).map_err(|e| StoreError::Failed(e.to_string()))?;
         if evicted == Evicted::Records {
-            self.last_eviction = Some(sequence);
+            group.eviction = Some(sequence);
         }
         Ok(true)
     }
@@ -284,13 +288,18 @@ impl Writer {
     /// Takes the eviction before, which waits still, into this one: else a full store would end up
     /// full of evictions.
     fn fold(&self, new: Eviction, group: &mut Group) -> Result<Eviction, StoreError> {
-        let before = match self.last_eviction.filter(|s| !group.deletes(*s)) {
+        let before = match self.last_eviction.filter(|s| !group.changes(*s)) {
             Some(sequence) => self.store.at(sequence)?.and_then(Stored::record),
             None => None,
         };
         let Some((record, old)) = before.and_then(|r| eviction(&r).map(|e| (r, e))) else {
             return Ok(new);
         };
+        if old.sequences.len() != old.chain_sha256.len()
+            || new.sequences.len() != new.chain_sha256.len()
+        {
+            return Ok(new);
+        }
         let own = SequenceRange { from: record.sequence, to: record.sequence };
         let Some(own_chain) = self.store.chain_after(record.sequence)? else { return Ok(new) };
         let ours = old.sequences.iter().copied().zip(old.chain_sha256.iter().copied());
@@ -336,12 +345,22 @@ fn join(mut parts: Vec<(SequenceRange, Chain)>) -> Vec<(SequenceRange, Chain)> {
 struct Lot {
     /// Going up.
     sequences: Vec<u64>,
+    /// Stretches without a gap among them.
+    ranges: usize,
     photo_bytes: u64,
 }
 
 impl Lot {
+    fn add(&mut self, sequence: u64, photo_bytes: u64) {
+        let follows = self.sequences.last().is_some_and(|last| last + 1 == sequence);
+        self.ranges += usize::from(!follows);
+        self.sequences.push(sequence);
+        self.photo_bytes += photo_bytes;
+    }
+
+    /// Whether no more goes into one entry, or one commit.
     fn is_full(&self) -> bool {
-        SequenceRange::cover(&self.sequences).len() >= MAX_EVICTED_RANGES
+        self.ranges >= MAX_EVICTED_RANGES || self.sequences.len() >= MAX_LOT
     }
 }
 

@@ -205,6 +205,14 @@ pub enum OutboxError {
     Closed,
 }
 
+impl OutboxError {
+    /// Whether trying again with the same entry can't succeed.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::Photos(_) | Self::Body(_))
+    }
+}
+
 /// What an outbox is opened with.
 #[derive(Debug, Clone)]
 pub struct Setup {

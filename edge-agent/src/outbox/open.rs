@@ -133,7 +133,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         health: setup.health,
         upkeep: Upkeep::new(setup.signer),
         epoch: position.epoch,
-        purge_from: 0,
+        trouble: None,
         changed: changed_tx,
         standing: standing(&found),
         salvage: Box::new(salvage),
@@ -151,7 +151,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     let before = before.filter(|_| damage.is_some());
     writer.started(damage.as_deref(), before).map_err(|e| OutboxError::Store(e.to_string()))?;
     // Before anything is read of it: what is past its time is told first.
-    if let Err(error) = writer.purge_all() {
+    if let Err(error) = writer.purge_all(true) {
         tracing::warn!(%error, "purge failed; tried again");
     }
     if let Some(aside) = aside {

@@ -29,8 +29,8 @@ use crate::{
 pub const VERB: &str = "store-probe";
 /// Longest that going through a small store may take.
 const LIMIT: Duration = Duration::from_secs(6);
-/// More for each byte of it: 20 MB a second.
-const NS_PER_BYTE: u64 = 50;
+/// More for each byte of it: 5 MB a second, as it may have to be written over itself.
+const NS_PER_BYTE: u64 = 200;
 /// How often the child is looked after.
 const POLL: Duration = Duration::from_millis(5);
 /// Longest answer that is read.

@@ -30,7 +30,7 @@ use uuid::Uuid;
 use super::{
     generation::Generation,
     mark::{self, Mark},
-    store::{Change, Fact, Record, Store, StoreError, Stored},
+    store::{Change, Fact, Loss, Record, Store, StoreError, Stored},
 };
 use crate::sealing::{KeyUse, Keyring, SealingError};
 
@@ -67,6 +67,8 @@ pub struct SledStore {
     /// `None` while it could not be opened again after a failure.
     state: RwLock<Option<State>>,
     mark: Mark,
+    /// The last position known: it is asked for while the store is opened again, too.
+    known: Mutex<LedgerPosition>,
     generation: Mutex<Generation>,
     keyring: Keyring,
 }
@@ -215,6 +217,10 @@ impl State {
         *self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn position(&self) -> LedgerPosition {
+        LedgerPosition { epoch: self.epoch, last_sequence: self.numbers().last }
+    }
+
     fn set_numbers(&self, numbers: Numbers) {
         *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = numbers;
     }
@@ -282,8 +288,10 @@ impl SledStore {
         mark: Mark,
         begin: bool,
     ) -> Result<Self, StoreError> {
-        let state = RwLock::new(Some(State::open_again(&generation, begin)?));
-        Ok(Self { state, mark, generation: Mutex::new(generation), keyring })
+        let state = State::open_again(&generation, begin)?;
+        let known = Mutex::new(state.position());
+        let state = RwLock::new(Some(state));
+        Ok(Self { state, mark, known, generation: Mutex::new(generation), keyring })
     }
 
     /// Goes through everything: that the records, their ids, the chain and the position agree. Says
@@ -336,6 +344,8 @@ impl SledStore {
     }
 
     fn set(&self, state: Option<State>) -> Option<State> {
+        let position = self.position();
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = position;
         let mut slot = self.state.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *slot, state)
     }
@@ -344,12 +354,15 @@ impl SledStore {
         self.generation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sealed(&self, epoch: Uuid, record: &Record) -> Result<Vec<u8>, StoreError> {
+    fn sealed(&self, state: &State, record: &Record) -> Result<Vec<u8>, StoreError> {
         let usage = if record.held { KeyUse::Hold } else { KeyUse::Data };
-        let sealed = self
-            .keyring
-            .seal_for(usage, &context(epoch, record.sequence), &record.encode()?)
-            .map_err(|e| StoreError::Failed(e.to_string()))?;
+        let (context, plain) = (context(state.epoch, record.sequence), record.encode()?);
+        let before = state.get(key(b'r', record.sequence))?;
+        let sealed = match before.as_deref().and_then(|b| b.get(ID_BYTES..)) {
+            Some(before) => self.keyring.seal_like(before, usage, &context, &plain),
+            None => self.keyring.seal_for(usage, &context, &plain),
+        };
+        let sealed = sealed.map_err(|e| StoreError::Failed(e.to_string()))?;
         Ok([record.id.as_bytes(), &sealed[..]].concat())
     }
 
@@ -371,13 +384,15 @@ impl SledStore {
             .split_at_checked(ID_BYTES)
             .ok_or_else(|| StoreError::Damaged(format!("record {sequence}: too short")))?;
         let id = Uuid::from_slice(id).map_err(|e| StoreError::Damaged(e.to_string()))?;
-        let unreadable = |key_gone| Stored::Unreadable { sequence, id, key_gone };
+        let unreadable = |loss| Stored::Unreadable { sequence, id, loss };
         Ok(match self.keyring.unseal(&context(epoch, sequence), sealed) {
             Ok(plain) => Record::decode(sequence, &plain)
                 .ok()
                 .filter(|r| r.id == id)
-                .map_or(unreadable(false), Stored::Record),
-            Err(error) => unreadable(matches!(error, SealingError::KeyGone { .. })),
+                .map_or(unreadable(Loss::Damaged), Stored::Record),
+            Err(SealingError::KeyGone { .. }) => unreadable(Loss::Aged),
+            Err(SealingError::Damaged(_)) => unreadable(Loss::Damaged),
+            Err(_) => unreadable(Loss::OutOfReach),
         })
     }
 }
@@ -413,7 +428,7 @@ impl Store for SledStore {
                 batch.remove(&id_key(*id));
             }
             for record in &change.put {
-                batch.insert(&key(b'r', record.sequence), self.sealed(state.epoch, record)?);
+                batch.insert(&key(b'r', record.sequence), self.sealed(state, record)?);
                 batch.insert(&id_key(record.id), &record.sequence.to_be_bytes());
                 if record.sequence > before.last {
                     count += 1;
@@ -489,12 +504,8 @@ impl Store for SledStore {
     }
 
     fn position(&self) -> LedgerPosition {
-        let position = |state: &State| LedgerPosition {
-            epoch: state.epoch,
-            last_sequence: state.numbers().last,
-        };
-        let nothing = LedgerPosition { epoch: Uuid::nil(), last_sequence: 0 };
-        self.read(|state| Ok(position(state))).unwrap_or(nothing)
+        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read(|state| Ok(state.position())).unwrap_or(known)
     }
 
     fn count(&self) -> u64 {
@@ -524,7 +535,10 @@ impl Store for SledStore {
             sync_folder(&fresh.folder)?;
             Ok(fresh)
         })?;
-        next.select().map_err(failed)?;
+        // Where that fails the pointer may have moved all the same: it is gone on with what is new.
+        if let Err(error) = next.select() {
+            tracing::warn!(%error, "the new store is in use, but may not be found at the next start");
+        }
         drop(self.set(Some(fresh)));
         let old = std::mem::replace(&mut *self.generation(), next);
         if let Err(error) = old.remove() {
@@ -557,9 +571,13 @@ impl Store for SledStore {
         let aside = generation.quarantine(Timestamp::now()).map_err(failed)?;
         let next = generation.next();
         next.remove().map_err(failed)?;
-        self.set(Some(State::open_again(&next, true)?));
-        next.select().map_err(failed)?;
+        let state = State::open_again(&next, true)?;
+        if let Err(error) = next.select() {
+            tracing::warn!(%error, "the new store is in use, but may not be found at the next start");
+        }
         *generation = next;
+        drop(generation);
+        self.set(Some(state));
         Ok(aside)
     }
 }

@@ -109,9 +109,20 @@ pub enum Stored {
         sequence: u64,
         /// Its event's id.
         id: Uuid,
-        /// Its data key was destroyed, as its time had ended; else it is damaged.
-        key_gone: bool,
+        /// Why.
+        loss: Loss,
     },
+}
+
+/// Why a record can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Its time had ended: its data key was destroyed.
+    Aged,
+    /// It is no longer what was written.
+    Damaged,
+    /// Its data key can't be used now, and may be again: it is kept.
+    OutOfReach,
 }
 
 impl Stored {

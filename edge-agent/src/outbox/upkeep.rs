@@ -25,6 +25,8 @@ use crate::{clock, identity::Identity};
 const EVERY: Duration = Duration::from_secs(10);
 /// How often it signs for what was added to the ledger.
 const MANIFEST_EVERY: Duration = Duration::from_secs(3600);
+/// How often every record is looked at for its age; in between only the oldest.
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
 /// A store smaller than this is not worth copying.
 const COMPACT_BYTES: u64 = 64 << 20;
 /// The first time after a start: a pole that starts often signs all the same.
@@ -61,7 +63,11 @@ pub struct Signer {
 pub(super) struct Upkeep {
     next: Instant,
     manifest_at: Instant,
+    /// When every record is looked at for its age.
+    purge_at: Instant,
     unlinked_to: u64,
+    /// Size of the store after the last compaction.
+    compacted_to: u64,
     /// What signs; `None` where nothing does.
     signer: Option<Signer>,
     /// What is wrong with it.
@@ -74,7 +80,9 @@ impl Upkeep {
         Self {
             next: now,
             manifest_at: now + FIRST_MANIFEST,
+            purge_at: now + PURGE_EVERY,
             unlinked_to: 0,
+            compacted_to: 0,
             signer,
             complaint: None,
         }
@@ -134,7 +142,7 @@ impl Writer {
             self.put(&mut group, self.entry(data))?;
             self.store.commit(&group.change)?;
         }
-        (self.epoch, self.purge_from) = (self.store.position().epoch, 0);
+        self.epoch = self.store.position().epoch;
         self.upkeep.unlinked_to = 0;
         Ok(())
     }
@@ -142,16 +150,29 @@ impl Writer {
     /// Everything that is due. What fails is logged and due again.
     pub(super) fn keep_up(&mut self) {
         self.upkeep.next = Instant::now() + EVERY;
+        if let Err(error) = self.sound_group() {
+            self.failed(&error);
+            return;
+        }
         if let Err(error) = self.keyring.rotate_if_due() {
             tracing::warn!(%error, "the next data key could not be made");
         }
         let steps: [(&str, Step); 5] = [
-            ("purge", Self::purge_all),
+            ("purge", |w| {
+                let whole = w.upkeep.purge_at <= Instant::now();
+                if whole {
+                    w.upkeep.purge_at = Instant::now() + PURGE_EVERY;
+                }
+                w.purge_all(whole)
+            }),
             ("manifest", Self::hourly_manifest),
             ("links", Self::unlink),
             ("ballast", |w| w.disk.take_ballast().map_err(|e| OutboxError::Store(e.to_string()))),
             ("compaction", |w| {
-                if w.store.compact(COMPACT_BYTES).map_err(|e| store_error(&e))? {
+                // What could not be made smaller once is left until it has grown.
+                let least = COMPACT_BYTES.max(2 * w.upkeep.compacted_to);
+                if w.store.compact(least).map_err(|e| store_error(&e))? {
+                    w.upkeep.compacted_to = w.store.bytes();
                     tracing::info!("the drained store was replaced by a small one");
                 }
                 Ok(())
@@ -170,10 +191,10 @@ impl Writer {
     }
 
     /// Gives up everything that nobody can read any more.
-    pub(super) fn purge_all(&mut self) -> Result<(), OutboxError> {
+    pub(super) fn purge_all(&mut self, whole: bool) -> Result<(), OutboxError> {
         loop {
             let mut group = self.group().map_err(|e| store_error(&e))?;
-            let more = self.purge(&mut group).map_err(|e| store_error(&e))?;
+            let more = self.purge(&mut group, whole).map_err(|e| store_error(&e))?;
             if group.is_empty() {
                 return Ok(());
             }

@@ -60,8 +60,8 @@ pub(super) struct Writer {
     pub(super) health: Arc<Health>,
     pub(super) upkeep: Upkeep,
     pub(super) epoch: Uuid,
-    /// Nothing before this sequence is to be purged.
-    pub(super) purge_from: u64,
+    /// Why the last try failed; health says so until one succeeds.
+    pub(super) trouble: Option<StoreError>,
     pub(super) changed: watch::Sender<u64>,
     /// What the component says while all is well.
     pub(super) standing: (Status, String),
@@ -180,7 +180,7 @@ impl Writer {
     }
 
     /// A group on a store that works: after a failure it is opened again, or set aside.
-    fn sound_group(&mut self) -> Result<Group, StoreError> {
+    pub(super) fn sound_group(&mut self) -> Result<Group, StoreError> {
         match self.group() {
             Err(StoreError::Damaged(why)) if !self.disk.is_full() => self.set_aside(&why)?,
             // Not there since a failure.
@@ -194,12 +194,25 @@ impl Writer {
     }
 
     /// Notes a failure, makes room and opens the store again for the next try.
-    fn failed(&mut self, error: &StoreError) -> OutboxError {
+    pub(super) fn failed(&mut self, error: &StoreError) -> OutboxError {
         tracing::error!(%error, "outbox commit failed");
         self.make_room();
-        if let Err(error) = self.open_again() {
+        // Damage that a store shows to every commit is not mended by opening it again.
+        let again = matches!(
+            (error, &self.trouble),
+            (StoreError::Damaged(_), Some(StoreError::Damaged(_)))
+        );
+        // Writing a large store over itself takes its time.
+        self.busy.end();
+        let opened = match error {
+            StoreError::Damaged(why) if again && !self.disk.is_full() => self.set_aside(why),
+            _ => self.open_again(),
+        };
+        self.busy.begin();
+        if let Err(error) = opened {
             tracing::error!(%error, "the store could not be opened again; tried again");
         }
+        self.trouble = Some(error.clone());
         self.report(Some(error));
         store_error(error)
     }
@@ -297,6 +310,9 @@ impl Writer {
             }
         }
         self.health.metrics.outbox_evictions.inc_by(group.evictions);
+        self.trouble = None;
+        self.last_eviction = group.eviction.or(self.last_eviction);
+        self.room = (self.room + group.room).saturating_sub(group.added());
         if group.damaged > 0 {
             self.damaged += group.damaged;
             let output = format!(
@@ -314,6 +330,7 @@ impl Writer {
     pub(super) fn report(&self, error: Option<&StoreError>) {
         let (records, photo_bytes) = (self.store.count(), self.photos.bytes());
         let store_bytes = self.store.bytes();
+        let error = error.or(self.trouble.as_ref());
         let metrics = &self.health.metrics;
         metrics.outbox_records.set(records.cast_signed());
         metrics.outbox_photo_bytes.set(photo_bytes.cast_signed());

@@ -191,6 +191,28 @@ impl Keyring {
         blob::seal(&key.cipher, key.label.id, context, plain)
     }
 
+    /// Seals again what replaces `before`: under the same key where that is of this use, so that its
+    /// time on the pole does not begin anew.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_like(
+        &self,
+        before: &[u8],
+        key_use: KeyUse,
+        context: &[u8],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, SealingError> {
+        let same = blob::key_of(before).and_then(|id| self.find(id)).ok();
+        match same.filter(|key| key.label.key_use == key_use) {
+            Some(key) => {
+                key.sealed.fetch_add(1, Ordering::Relaxed);
+                blob::seal(&key.cipher, key.label.id, context, plain)
+            }
+            None => self.seal_for(key_use, context, plain),
+        }
+    }
+
     /// Unseals what was sealed in the same context.
     ///
     /// # Errors
