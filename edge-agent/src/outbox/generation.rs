@@ -18,6 +18,8 @@ const POINTER: &str = "store.current";
 const PREFIX: &str = "store-";
 /// What stands in the name of one that was set aside.
 const QUARANTINED: &str = ".damaged-";
+/// In the folder of one that was gone through.
+const SALVAGED: &str = "salvaged";
 /// So many that were set aside are kept to be looked at.
 const MAX_QUARANTINED: usize = 2;
 
@@ -110,6 +112,18 @@ impl Generation {
         let others = all(&self.place)?.into_iter().map(|n| Self::numbered(&self.place, n));
         others.filter(|other| other != self).try_for_each(|other| other.remove())
     }
+}
+
+/// Stores that were set aside and not gone through to the end, oldest first.
+pub(super) fn unsalvaged(place: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = quarantined(place)?;
+    paths.retain(|path| !path.join(SALVAGED).exists());
+    Ok(paths)
+}
+
+/// Notes that what can be read of it has come over.
+pub(super) fn salvaged(aside: &Path) -> io::Result<()> {
+    File::create(aside.join(SALVAGED)).map(drop)
 }
 
 /// Stores that were set aside, oldest first.

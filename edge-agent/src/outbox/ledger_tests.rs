@@ -221,6 +221,14 @@ fn what_can_be_read_of_a_damaged_store_comes_over_with_its_ids_and_photos() {
     }
     let last = outbox.position().last_sequence;
     assert_eq!(outbox.store.chain_after(last).unwrap(), Some(chain_over(&outbox)));
+    drop(outbox);
+    assert_eq!(ledger_events::<Salvage>(&open(scratch.path())).len(), 1, "once is enough");
+    // As if the process had been cut off in the middle of it.
+    let mut folders = fs::read_dir(scratch.path()).unwrap().map(|f| f.unwrap().path());
+    let aside = folders.find(|p| p.to_string_lossy().contains("damaged")).unwrap();
+    fs::remove_file(aside.join("salvaged")).unwrap();
+    let outbox = open(scratch.path());
+    until("the salvage again", || ledger_events::<Salvage>(&outbox).len() == 2);
 }
 
 #[test]

@@ -306,7 +306,8 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError::Store`]: they are all still there or all gone.
     pub fn delivered(&self, sequences: Vec<u64>) -> Result<(), OutboxError> {
-        self.ask(|reply| writer::Command::Delivered(sequences, reply))
+        let epoch = self.position().epoch;
+        self.ask(|reply| writer::Command::Delivered(epoch, sequences, reply))
     }
 
     /// Puts records on hold (or ends it): they outlive the configured age and the limits, up to two

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{
     MAX_WAITING, Outbox, OutboxError, Setup, Shared,
     disk::{BALLAST_BYTES, Disk},
-    generation::Generation,
+    generation::{self, Generation},
     mark,
     photos::Photos,
     probe::Probe,
@@ -96,7 +96,9 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     let store = SledStore::open(&directory, keyring.clone(), begin).map_err(fault)?;
     let store: Arc<dyn Store> = Arc::new(store);
     let photos = Photos::open(&directory.join("photos"), keyring.clone()).map_err(folder)?;
-    if matches!(found, Found::Sound) {
+    // Its photos may belong to records that still come over.
+    let asides = generation::unsalvaged(&directory).map_err(folder)?;
+    if asides.is_empty() {
         let orphans = collect(&photos, &*store).map_err(folder)?;
         photos.sync().map_err(folder)?;
         tracing::info!(
@@ -144,9 +146,14 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         stopping: false,
         _lock: lock,
     };
-    let (damage, aside) = match found {
-        Found::Sound => (None, None),
-        Found::Quarantined { why, aside } => (Some(why), Some(aside)),
+    let other = before.filter(|before| before.epoch != position.epoch);
+    let damage = match found {
+        Found::Quarantined { why, .. } => Some(why),
+        // The start that set it aside did not come to its end.
+        Found::Sound if position.last_sequence == 0 && other.is_some() => {
+            Some("it was set aside at an earlier start".to_owned())
+        }
+        Found::Sound => None,
     };
     let before = before.filter(|_| damage.is_some());
     writer.started(damage.as_deref(), before).map_err(|e| OutboxError::Store(e.to_string()))?;
@@ -154,9 +161,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     if let Err(error) = writer.purge_all(true) {
         tracing::warn!(%error, "purge failed; tried again");
     }
-    if let Some(aside) = aside {
-        (writer.salvage)(aside);
-    }
+    asides.into_iter().for_each(|aside| (writer.salvage)(aside));
     writer.busy.watch(writer.health.clone()).map_err(folder)?;
     let thread = thread::Builder::new()
         .name("outbox".into())

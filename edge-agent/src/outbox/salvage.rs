@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use milepost_wire::{Header, LedgerPosition, Salvage, Source, event};
 use uuid::Uuid;
 
-use super::{Entry, Keeping, probe::Probe, store::Record, writer::Command};
+use super::{Entry, Keeping, generation, probe::Probe, store::Record, writer::Command};
 
 /// What a salvage needs.
 #[derive(Clone)]
@@ -51,6 +51,13 @@ impl Salvager {
             }
             !self.stop.load(Ordering::Relaxed)
         });
+        if self.stop.load(Ordering::Relaxed) {
+            // Taken up again at the next start.
+            return;
+        }
+        if let Err(error) = generation::salvaged(aside) {
+            tracing::warn!(%error, "the salvage could not be noted; it is done again at the next start");
+        }
         tracing::warn!(?found, aside = %aside.display(), "salvage of the damaged store has ended");
         let (id, now) = (Uuid::now_v7(), Timestamp::now());
         self.keep(Entry::ledger(id, self.source.clone(), now, found));

@@ -43,7 +43,8 @@ const MAX_GROUP: usize = 64;
 
 pub(super) enum Command {
     Keep(Entry, Reply<u64>),
-    Delivered(Vec<u64>, Reply<()>),
+    /// Of the ledger of this epoch.
+    Delivered(Uuid, Vec<u64>, Reply<()>),
     Hold(HoldRequest, Reply<Held>),
     Manifest(ManifestRequest, Reply<u64>),
     PhotoLost(Uuid, PhotoKind, EvictionCause, Reply<()>),
@@ -134,7 +135,11 @@ impl Writer {
                     }
                     group.answer(reply, result);
                 }
-                Command::Delivered(sequences, reply) => {
+                // A number of a ledger that was replaced is another record's now.
+                Command::Delivered(epoch, _, reply) if epoch != self.epoch => {
+                    group.answer(reply, Ok(()));
+                }
+                Command::Delivered(_, sequences, reply) => {
                     let result = self.delete(&sequences, &mut group);
                     group.answer(reply, result.map_err(|e| store_error(&e)));
                 }
@@ -372,7 +377,7 @@ impl Command {
     fn refuse(self, error: &OutboxError) {
         match self {
             Self::Keep(_, reply) | Self::Manifest(_, reply) => drop(reply.send(Err(error.clone()))),
-            Self::Delivered(_, reply) | Self::PhotoLost(_, _, _, reply) => {
+            Self::Delivered(_, _, reply) | Self::PhotoLost(_, _, _, reply) => {
                 drop(reply.send(Err(error.clone())));
             }
             Self::Hold(_, reply) => drop(reply.send(Err(error.clone()))),
