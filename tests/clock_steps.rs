@@ -94,8 +94,9 @@ fn ids_order_and_liveness_survive_every_step_and_each_is_on_the_ledger_with_corr
         events.iter().filter(move |seen| seen["kind"] == kind).map(|seen| &seen["event"])
     };
     let in_ledger = || {
-        let kinds = ["read", "unread_pass", "clock_step", "time_correction", "eviction", "other"];
-        kinds.into_iter().flat_map(of)
+        let captures = ["read", "unread_pass", "other"];
+        let said = milepost_wire::ledger::LEDGER_TYPES.iter().map(|(name, _)| *name);
+        captures.into_iter().chain(said).flat_map(of)
     };
 
     // Ids and order.

@@ -45,7 +45,7 @@ const LOOK_AT_FILES: Duration = Duration::from_secs(5);
 /// Bytes that a publish has beyond its payload and topic: headers, ids, properties.
 const PACKET_OVERHEAD: usize = 128;
 /// For the orderly goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// How a session ended.
 pub(super) enum End {
