@@ -65,6 +65,13 @@ pub(super) fn read(place: &Path) -> Option<LedgerPosition> {
     (bytes(position) == there).then_some(position)
 }
 
+/// Whether one was written and is something else now. Nothing or zeros are what a power cut leaves
+/// of one that never reached the disk.
+pub(super) fn is_damaged(place: &Path) -> bool {
+    let there = fs::read(place.join(FILE)).unwrap_or_default();
+    there.iter().any(|byte| *byte != 0) && read(place).is_none()
+}
+
 /// Whether there ever was one.
 pub(super) fn is_there(place: &Path) -> bool {
     place.join(FILE).exists()
@@ -81,14 +88,18 @@ mod tests {
         let position = LedgerPosition { epoch: Uuid::now_v7(), last_sequence: 7 };
         Mark::open(place.path()).write(position);
         assert_eq!(read(place.path()), Some(position));
+        assert!(!is_damaged(place.path()));
         let file = place.path().join(FILE);
         for bit in 0..BYTES * 8 {
             let mut bytes = fs::read(&file).unwrap();
             bytes[bit / 8] ^= 1 << (bit % 8);
             fs::write(&file, &bytes).unwrap();
             assert_eq!(read(place.path()), None);
+            assert!(is_damaged(place.path()));
             bytes[bit / 8] ^= 1 << (bit % 8);
             fs::write(&file, &bytes).unwrap();
         }
+        fs::write(&file, [0; BYTES]).unwrap();
+        assert!(!is_damaged(place.path()), "zeros are what a power cut leaves");
     }
 }

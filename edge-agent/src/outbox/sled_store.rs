@@ -261,6 +261,10 @@ impl SledStore {
         mend(&generation)?;
         let store = Self::open_generation(generation.clone(), keyring, Mark::open(place), begin)?;
         let now = store.position();
+        if !begin && mark::is_damaged(place) {
+            let why = "its mark is damaged, so whether it has gone back can't be told";
+            return Err(StoreError::Damaged(why.into()));
+        }
         if let Some(before) = mark::read(place).filter(|before| before.epoch == now.epoch)
             && before.last_sequence > now.last_sequence
         {
@@ -391,7 +395,9 @@ impl SledStore {
                 .filter(|r| r.id == id)
                 .map_or(unreadable(Loss::Damaged), Stored::Record),
             Err(SealingError::KeyGone { .. }) => unreadable(Loss::Aged),
-            Err(SealingError::Damaged(_)) => unreadable(Loss::Damaged),
+            Err(SealingError::Damaged(_) | SealingError::KeyDamaged { .. }) => {
+                unreadable(Loss::Damaged)
+            }
             Err(_) => unreadable(Loss::OutOfReach),
         })
     }

@@ -203,7 +203,7 @@ pub(super) fn read(folder: &Path, id: KeyId) -> Result<Option<KeyFile>, SealingE
         Ok(bytes) => match KeyFile::from_bytes(&bytes) {
             Some(file) if file.label.id == id => Ok(Some(file)),
             Some(_) => Err(unusable("its file holds another key: it was renamed or copied")),
-            None => Err(unusable("its file is damaged")),
+            None => Err(SealingError::KeyDamaged { key: id }),
         },
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(unusable(&e.to_string())),

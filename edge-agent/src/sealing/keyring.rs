@@ -144,7 +144,9 @@ impl Keyring {
         let unknown = ids.into_iter().filter(|id| !state.keys.contains_key(id));
         unknown
             .filter_map(|id| Some(load(&self.0.folder, id, &state.kek).err()?.of(id)))
-            .filter(|error| matches!(error, SealingError::KeyUnusable { .. }))
+            .filter(|error| {
+                matches!(error, SealingError::KeyUnusable { .. } | SealingError::KeyDamaged { .. })
+            })
             .collect()
     }
 
@@ -217,7 +219,7 @@ impl Keyring {
     ///
     /// # Errors
     /// [`SealingError::KeyGone`] where its key was destroyed, [`SealingError::KeyUnusable`],
-    /// [`SealingError::Damaged`].
+    /// [`SealingError::KeyDamaged`], [`SealingError::Damaged`].
     pub fn unseal(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealingError> {
         let id = blob::key_of(sealed)?;
         let key = self.find(id)?;
@@ -416,7 +418,7 @@ impl Refused {
             Self::OtherKek => {
                 "it was made with another key-encryption key: restore that one, or finish `milepost rekey`"
             }
-            Self::Damaged => "its file is damaged",
+            Self::Damaged => return SealingError::KeyDamaged { key },
             Self::Error(error) => return error,
         };
         SealingError::KeyUnusable { key, why: why.into() }

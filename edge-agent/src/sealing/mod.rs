@@ -203,6 +203,12 @@ pub enum SealingError {
         /// Which.
         key: KeyId,
     },
+    /// The data key's file is damaged.
+    #[error("data key {key}: its file is damaged: what was sealed with it can't be read")]
+    KeyDamaged {
+        /// Which.
+        key: KeyId,
+    },
     /// The data key's file is there and can't be used.
     #[error("data key {key}: {why}")]
     KeyUnusable {
