@@ -17,6 +17,7 @@ pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod durable;
 pub mod evidence;
 pub mod geometry;
 pub mod health;

@@ -6,11 +6,13 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
+
+use crate::durable;
 
 /// Names the folder in use.
 const POINTER: &str = "store.current";
@@ -69,13 +71,7 @@ impl Generation {
 
     /// Sets it aside under another name, durably; where it is now.
     pub(super) fn quarantine(&self, at: Timestamp) -> io::Result<PathBuf> {
-        let stamp = at.strftime("%Y%m%dT%H%M%S%3fZ");
-        // The clock may stand still or go back: a number makes the name new.
-        let names = (1..).map(|n| format!("{}{QUARANTINED}{stamp}-{n}", self.name));
-        let fresh = names.map(|name| self.place.join(name)).find(|path| !path.exists());
-        let aside = fresh.unwrap_or_default();
-        fs::rename(self.folder(), &aside)?;
-        File::open(&self.place)?.sync_all()?;
+        let aside = set_aside(&self.folder(), at)?;
         let mut all = quarantined(&self.place)?;
         let extra = all.len().saturating_sub(MAX_QUARANTINED);
         for path in all.drain(..extra).filter(|path| *path != aside) {
@@ -86,17 +82,11 @@ impl Generation {
 
     /// Makes it the one in use, durably.
     pub(super) fn select(&self) -> io::Result<()> {
-        let (pointer, unfinished) =
-            (self.place.join(POINTER), self.place.join(format!("{POINTER}.tmp")));
-        let text = format!("{}\n", self.name);
+        let (pointer, text) = (self.place.join(POINTER), format!("{}\n", self.name));
         if fs::read_to_string(&pointer).is_ok_and(|there| there == text) {
             return Ok(());
         }
-        let mut file = File::create(&unfinished)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &pointer)?;
-        File::open(&self.place)?.sync_all()
+        durable::write(&pointer, text.as_bytes())
     }
 
     /// Deletes it; one that is not there is no error.
@@ -112,6 +102,21 @@ impl Generation {
         let others = all(&self.place)?.into_iter().map(|n| Self::numbered(&self.place, n));
         others.filter(|other| other != self).try_for_each(|other| other.remove())
     }
+}
+
+/// Gives what is damaged another name, durably; the name.
+pub(super) fn set_aside(path: &Path, at: Timestamp) -> io::Result<PathBuf> {
+    let stamp = at.strftime("%Y%m%dT%H%M%S%3fZ");
+    let named = |n: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!("{QUARANTINED}{stamp}-{n}"));
+        PathBuf::from(name)
+    };
+    // The clock may stand still or go back: a number makes the name new.
+    let aside = (1..).map(named).find(|path| !path.exists()).unwrap_or_default();
+    fs::rename(path, &aside)?;
+    durable::sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(aside)
 }
 
 /// Stores that were set aside and not gone through to the end, oldest first.

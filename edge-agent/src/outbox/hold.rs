@@ -6,13 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use milepost_wire::Hold;
 use uuid::Uuid;
 
-use super::{
-    OutboxError, Photo,
-    group::Group,
-    photos::Loaded,
-    store::Stored,
-    writer::{Writer, store_error},
-};
+use super::{OutboxError, Photo, group::Group, photos::Loaded, store::Stored, writer::Writer};
 use crate::sealing::{KeyUse, MAX_KEPT};
 
 /// Which records to put on hold, and who asks.
@@ -53,8 +47,8 @@ impl Writer {
         let usage = if held { KeyUse::Hold } else { KeyUse::Data };
         let (mut there, mut missing, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for id in ids {
-            let stored = match self.store.sequence_of(id).map_err(|e| store_error(&e))? {
-                Some(sequence) => self.store.at(sequence).map_err(|e| store_error(&e))?,
+            let stored = match self.store.sequence_of(id)? {
+                Some(sequence) => self.store.at(sequence)?,
                 None => None,
             };
             let record = stored.and_then(Stored::record).filter(|r| !group.changes(r.sequence));

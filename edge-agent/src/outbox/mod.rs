@@ -205,6 +205,12 @@ pub enum OutboxError {
     Closed,
 }
 
+impl From<StoreError> for OutboxError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
 impl OutboxError {
     /// Whether trying again with the same entry can't succeed.
     #[must_use]
@@ -336,10 +342,7 @@ impl Outbox {
     pub fn records(&self, first: u64, limit: usize) -> Result<Vec<Record>, OutboxError> {
         let (mut records, mut first) = (Vec::new(), first);
         while records.len() < limit {
-            let page = self
-                .store
-                .stored(first, limit - records.len())
-                .map_err(|e| OutboxError::Store(e.to_string()))?;
+            let page = self.store.stored(first, limit - records.len())?;
             let Some(end) = page.last() else { break };
             first = end.sequence().saturating_add(1);
             records.extend(page.into_iter().filter_map(Stored::record));
@@ -358,10 +361,7 @@ impl Outbox {
     ) -> Result<Vec<Record>, OutboxError> {
         let (mut records, (first, mut last)) = (Vec::new(), sequences.into_inner());
         while records.len() < limit && first <= last {
-            let page = self
-                .store
-                .newest(first..=last, limit - records.len())
-                .map_err(|e| OutboxError::Store(e.to_string()))?;
+            let page = self.store.newest(first..=last, limit - records.len())?;
             let Some(end) = page.last() else { break };
             last = end.sequence().saturating_sub(1);
             records.extend(page.into_iter().filter_map(Stored::record));
@@ -374,7 +374,7 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError::Store`].
     pub fn record(&self, sequence: u64) -> Result<Option<Record>, OutboxError> {
-        let stored = self.store.at(sequence).map_err(|e| OutboxError::Store(e.to_string()))?;
+        let stored = self.store.at(sequence)?;
         Ok(stored.and_then(Stored::record))
     }
 
@@ -383,7 +383,7 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError::Store`].
     pub fn sequence_of(&self, id: Uuid) -> Result<Option<u64>, OutboxError> {
-        self.store.sequence_of(id).map_err(|e| OutboxError::Store(e.to_string()))
+        Ok(self.store.sequence_of(id)?)
     }
 
     /// A record's photo; `None` where it is not there (any more). One that should be there and can't

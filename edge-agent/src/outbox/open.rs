@@ -5,9 +5,8 @@
 //! begins at once, and what can still be read of the old one comes over while the agent works.
 
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
+    fs::{self, File, TryLockError},
     io,
-    os::unix::fs::DirBuilderExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool, mpsc},
@@ -35,16 +34,13 @@ use super::{
 };
 use crate::{
     config::SealingKey,
+    durable,
     health::{Component, Status},
     sealing::{Keyring, SealingError},
 };
 
 /// Folder of the data keys, within the outbox's.
 pub(super) const KEYS: &str = "sealing";
-
-pub(super) fn make_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
 
 pub(super) fn open(setup: Setup) -> Result<Outbox, OutboxError> {
     let health = setup.health.clone();
@@ -68,7 +64,7 @@ enum Found {
 fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     let directory = setup.config.directory.clone();
     let folder = |e: io::Error| OutboxError::Folder { path: directory.clone(), why: e.to_string() };
-    make_folder(&directory).map_err(folder)?;
+    durable::make_folder(&directory).map_err(folder)?;
     let lock = File::create(directory.join("lock")).map_err(folder)?;
     match lock.try_lock() {
         Ok(()) => {}
@@ -156,7 +152,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         Found::Sound => None,
     };
     let before = before.filter(|_| damage.is_some());
-    writer.started(damage.as_deref(), before).map_err(|e| OutboxError::Store(e.to_string()))?;
+    writer.started(damage.as_deref(), before)?;
     // Before anything is read of it: what is past its time is told first.
     if let Err(error) = writer.purge_all(true) {
         tracing::warn!(%error, "purge failed; tried again");
@@ -188,10 +184,7 @@ fn keys(setup: &Setup) -> Result<(Keyring, Option<String>), OutboxError> {
         (Err(error), _) => return Err(failed(error.to_string())),
     };
     for path in [&folder, file] {
-        let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ");
-        let mut aside = path.clone().into_os_string();
-        aside.push(format!(".damaged-{stamp}"));
-        match fs::rename(path, &aside) {
+        match generation::set_aside(path, Timestamp::now()) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e.to_string())),
             _ => {}
         }

@@ -5,9 +5,7 @@
 //! record without its file is one whose photo was evicted.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -16,12 +14,13 @@ use milepost_wire::PhotoKind;
 use uuid::Uuid;
 
 use super::Photo;
-use crate::sealing::{KeyUse, Keyring, SealingError};
+use crate::{
+    durable,
+    sealing::{KeyUse, Keyring, SealingError},
+};
 
 /// Ending of a whole photo.
 const WHOLE: &str = "sealed";
-/// Ending of a file that is not yet whole.
-const UNFINISHED: &str = "tmp";
 
 /// The folder of the photos.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ fn context(id: Uuid, kind: PhotoKind) -> Vec<u8> {
 
 impl Photos {
     pub(super) fn open(folder: &Path, keyring: Keyring) -> io::Result<Self> {
-        super::open::make_folder(folder)?;
+        durable::make_folder(folder)?;
         let photos = Self { folder: folder.into(), keyring, bytes: AtomicU64::new(0) };
         photos.recount()?;
         Ok(photos)
@@ -88,21 +87,8 @@ impl Photos {
             .seal_for(usage, &context(id, photo.kind), &photo.jpeg)
             .map_err(io::Error::other)?;
         let path = self.path(id, photo.kind);
-        let unfinished = path.with_extension(UNFINISHED);
         let before = fs::metadata(&path).map_or(0, |m| m.len());
-        let written = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)
-            .and_then(|mut file| file.write_all(&sealed).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&unfinished, &path));
-        if let Err(error) = written {
-            // The space is needed; what can't be deleted now is deleted at the next open.
-            let _ = fs::remove_file(&unfinished);
-            return Err(error);
-        }
+        durable::replace(&path, &sealed)?;
         let size = sealed.len() as u64;
         self.bytes.fetch_add(size, Ordering::Relaxed);
         self.bytes.fetch_sub(before, Ordering::Relaxed);
@@ -111,7 +97,7 @@ impl Photos {
 
     /// Makes the names of all that was written durable.
     pub(super) fn sync(&self) -> io::Result<()> {
-        File::open(&self.folder)?.sync_all()
+        durable::sync_folder(&self.folder)
     }
 
     /// What is in one's file.

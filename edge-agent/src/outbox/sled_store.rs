@@ -32,7 +32,10 @@ use super::{
     mark::{self, Mark},
     store::{Change, Fact, Loss, Record, Store, StoreError, Stored},
 };
-use crate::sealing::{KeyUse, Keyring, SealingError};
+use crate::{
+    durable,
+    sealing::{KeyUse, Keyring, SealingError},
+};
 
 /// sled's cache. Its default of 1 GB is more than the whole agent may have.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -144,19 +147,20 @@ fn write_again(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Makes a store sound again that a failed commit left behind.
-fn mend(generation: &Generation) -> Result<(), StoreError> {
-    let suspicion = generation.suspicion();
-    if !suspicion.exists() {
-        return Ok(());
-    }
+/// Makes a store sound again that a failed commit left behind; says whether there is one. Where it was
+/// set aside and the next could not be made, there is none.
+fn mend(generation: &Generation) -> Result<bool, StoreError> {
     let file = generation.folder().join("db");
-    let written = if file.exists() { write_again(&file) } else { Ok(()) };
-    written.and_then(|()| fs::remove_file(&suspicion)).map_err(|e| io(&file, &e))
+    let there = file.exists();
+    let written = if there { write_again(&file) } else { Ok(()) };
+    match written.and_then(|()| fs::remove_file(generation.suspicion())) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io(&file, &e)),
+        _ => Ok(there),
+    }
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder).and_then(|d| d.sync_all()).map_err(|e| io(folder, &e))
+    durable::sync_folder(folder).map_err(|e| io(folder, &e))
 }
 
 impl State {
@@ -258,7 +262,9 @@ impl SledStore {
     /// [`StoreError::Damaged`] where its content is not what was written; else the disk.
     pub fn open(place: &Path, keyring: Keyring, begin: bool) -> Result<Self, StoreError> {
         let generation = Generation::current(place).map_err(|e| io(place, &e))?;
-        mend(&generation)?;
+        if generation.suspicion().exists() {
+            mend(&generation)?;
+        }
         let store = Self::open_generation(generation.clone(), keyring, Mark::open(place), begin)?;
         let now = store.position();
         if !begin && mark::is_damaged(place) {
@@ -559,14 +565,8 @@ impl Store for SledStore {
         // On a disk that is full or broken it may not come to be; then only a restart in this
         // very state is not covered.
         let _ = File::create(generation.suspicion());
-        let file = generation.folder().join("db");
-        // Where a store was set aside and the next could not be made, there is none.
-        let begin = !file.exists();
-        if !begin {
-            write_again(&file).map_err(|e| io(&file, &e))?;
-        }
-        let _ = fs::remove_file(generation.suspicion());
-        self.set(Some(State::open_again(&generation, begin)?));
+        let there = mend(&generation)?;
+        self.set(Some(State::open_again(&generation, !there)?));
         Ok(())
     }
 

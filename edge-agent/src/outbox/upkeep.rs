@@ -17,7 +17,7 @@ use super::{
     Entry, OutboxError,
     group::Group,
     store::{Fact, StoreError},
-    writer::{Writer, store_error},
+    writer::Writer,
 };
 use crate::{clock, identity::Identity};
 
@@ -162,6 +162,7 @@ impl Writer {
                 let whole = w.upkeep.purge_at <= Instant::now();
                 if whole {
                     w.upkeep.purge_at = Instant::now() + PURGE_EVERY;
+                    w.recount();
                 }
                 w.purge_all(whole)
             }),
@@ -171,7 +172,7 @@ impl Writer {
             ("compaction", |w| {
                 // What could not be made smaller once is left until it has grown.
                 let least = COMPACT_BYTES.max(2 * w.upkeep.compacted_to);
-                if w.store.compact(least).map_err(|e| store_error(&e))? {
+                if w.store.compact(least)? {
                     w.upkeep.compacted_to = w.store.bytes();
                     tracing::info!("the drained store was replaced by a small one");
                 }
@@ -183,25 +184,35 @@ impl Writer {
                 tracing::warn!(what, %error, "upkeep failed; tried again");
             }
         }
-        if let Err(error) = self.photos.recount() {
-            tracing::warn!(%error, "photos could not be counted");
-        }
         self.oldest();
         self.report(None);
     }
 
     /// Gives up everything that nobody can read any more.
     pub(super) fn purge_all(&mut self, whole: bool) -> Result<(), OutboxError> {
+        let mut purged = false;
         loop {
-            let mut group = self.group().map_err(|e| store_error(&e))?;
-            let more = self.purge(&mut group, whole).map_err(|e| store_error(&e))?;
+            let mut group = self.group()?;
+            let more = self.purge(&mut group, whole)?;
             if group.is_empty() {
-                return Ok(());
+                break;
             }
             self.carry_out(group);
+            purged = true;
             if !more {
-                return Ok(());
+                break;
             }
+        }
+        if purged {
+            // The retention watchdog deletes the photos of what is purged, as well.
+            self.recount();
+        }
+        Ok(())
+    }
+
+    fn recount(&self) {
+        if let Err(error) = self.photos.recount() {
+            tracing::warn!(%error, "photos could not be counted");
         }
     }
 
@@ -210,18 +221,18 @@ impl Writer {
             return Ok(());
         }
         self.upkeep.manifest_at = Instant::now() + MANIFEST_EVERY;
-        let covered = self.store.fact(Fact::ManifestTo).map_err(|e| store_error(&e))?;
+        let covered = self.store.fact(Fact::ManifestTo)?;
         let covered = covered.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
         let to = self.store.position().last_sequence;
         // What is no longer known can't be signed for: it goes on behind that.
-        let known = self.store.chain_after(covered).map_err(|e| store_error(&e))?.is_some();
+        let known = self.store.chain_after(covered)?.is_some();
         let begin = self.upkeep.unlinked_to.max(to.saturating_sub(MAX_LINKS));
         let from = if known { covered } else { begin } + 1;
         let request = ManifestRequest { from, to, command_id: None };
         if request.from > request.to {
             return Ok(());
         }
-        let mut group = self.group().map_err(|e| store_error(&e))?;
+        let mut group = self.group()?;
         let made = self.manifest(&request, &mut group);
         self.upkeep.complaint =
             made.as_ref().err().map(|e| format!("the ledger can't be signed for: {e}"));
@@ -244,7 +255,7 @@ impl Writer {
             return Err(OutboxError::Stretch(format!("{from} to {to} is not within 1 to {last}")));
         }
         let link = |sequence| {
-            let chain = self.store.chain_after(sequence).map_err(|e| store_error(&e))?;
+            let chain = self.store.chain_after(sequence)?;
             chain.ok_or_else(|| {
                 let why = "it begins before what the pole still knows: ask for a later one";
                 OutboxError::Stretch(format!("{from} to {to}: {why}"))
@@ -271,7 +282,7 @@ impl Writer {
     /// Deletes the links that are neither among the last ones nor needed for a record that is there.
     fn unlink(&mut self) -> Result<(), OutboxError> {
         let last = self.store.position().last_sequence;
-        let oldest = self.store.stored(0, 1).map_err(|e| store_error(&e))?;
+        let oldest = self.store.stored(0, 1)?;
         let oldest = oldest.first().map_or(last, |s| s.sequence());
         let from = self.upkeep.unlinked_to;
         let below = last.saturating_sub(MAX_LINKS).min(oldest.saturating_sub(1));
@@ -279,7 +290,7 @@ impl Writer {
             return Ok(());
         }
         let below = below.min(from + LINKS_STEP);
-        let mut group = self.group().map_err(|e| store_error(&e))?;
+        let mut group = self.group()?;
         group.change.unlink_below = below;
         self.carry_out(group);
         self.upkeep.unlinked_to = below;

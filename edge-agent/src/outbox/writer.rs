@@ -141,7 +141,7 @@ impl Writer {
                 }
                 Command::Delivered(_, sequences, reply) => {
                     let result = self.delete(&sequences, &mut group);
-                    group.answer(reply, result.map_err(|e| store_error(&e)));
+                    group.answer(reply, result.map_err(OutboxError::from));
                 }
                 Command::Hold(request, reply) => {
                     let result = self.hold(request, &mut group);
@@ -153,7 +153,7 @@ impl Writer {
                 }
                 Command::PhotoLost(id, kind, cause, reply) => {
                     let result = self.photo_lost(id, kind, cause, &mut group);
-                    group.answer(reply, result.map_err(|e| store_error(&e)));
+                    group.answer(reply, result.map_err(OutboxError::from));
                 }
                 Command::Stop => self.stopping = true,
             }
@@ -219,7 +219,7 @@ impl Writer {
         }
         self.trouble = Some(error.clone());
         self.report(Some(error));
-        store_error(error)
+        error.clone().into()
     }
 
     fn make_room(&self) {
@@ -253,7 +253,7 @@ impl Writer {
         let Entry { id, kind, captured_at, body, photos } = entry;
         let known = match group.ids.get(&id) {
             Some(&sequence) => Some(sequence),
-            None => self.store.sequence_of(id).map_err(|e| store_error(&e))?,
+            None => self.store.sequence_of(id)?,
         };
         if let Some(sequence) = known {
             return Ok(sequence);
@@ -273,8 +273,7 @@ impl Writer {
         let sequence = group.next.sequence;
         let body = body(group.next).map_err(|e| OutboxError::Body(e.to_string()))?;
         let record = Record { sequence, id, kind, captured_at, photos, held: false, body };
-        let bytes =
-            record.encode().map_err(|e| store_error(&e))?.len() + ID_BYTES + blob::OVERHEAD_BYTES;
+        let bytes = record.encode()?.len() + ID_BYTES + blob::OVERHEAD_BYTES;
         if bytes > MAX_RECORD_BYTES {
             return Err(OutboxError::TooLarge { bytes });
         }
@@ -398,8 +397,4 @@ fn check_photos(photos: &[super::Photo]) -> Result<(), OutboxError> {
         }
         None => Ok(()),
     }
-}
-
-pub(super) fn store_error(error: &StoreError) -> OutboxError {
-    OutboxError::Store(error.to_string())
 }

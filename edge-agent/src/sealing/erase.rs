@@ -17,8 +17,8 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyId, Protection, files, key_file, purge};
-use crate::{clock::Discipline, config::Config};
+use super::{KeyId, Protection, key_file, purge};
+use crate::{clock::Discipline, config::Config, durable};
 
 /// The receipt's `typ` as a JWS.
 pub const RECEIPT_TYP: &str = "milepost-erase-receipt+jws";
@@ -174,12 +174,12 @@ impl Receipt {
                 .extension()
                 .filter(|e| *e == key_file::ENDING)
                 .and_then(|_| path.file_stem()?.to_str()?.parse::<KeyId>().ok());
-            match files::destroy(&path) {
+            match durable::destroy(&path) {
                 Ok(()) => self.keys_destroyed.extend(key.map(|key| key.to_string())),
                 Err(error) => self.note(&path, &error),
             }
         }
-        if let Err(error) = files::sync_folder(folder) {
+        if let Err(error) = durable::sync_folder(folder) {
             self.note(folder, &error);
         }
     }
@@ -194,8 +194,8 @@ impl Receipt {
             }
             Protection::KeyFile(path) => {
                 let there = path.exists();
-                let destroyed = files::destroy(path)
-                    .and_then(|()| files::sync_folder(path.parent().unwrap_or(Path::new("."))));
+                let destroyed = durable::destroy(path)
+                    .and_then(|()| durable::sync_folder(path.parent().unwrap_or(Path::new("."))));
                 self.key_encryption_key = match &destroyed {
                     Ok(()) if there => format!("key file {}: destroyed", path.display()),
                     Ok(()) => format!("key file {}: was not there", path.display()),
@@ -229,7 +229,7 @@ impl Receipt {
             }
         }
         self.left.sort();
-        if let Err(error) = files::sync_folder(directory) {
+        if let Err(error) = durable::sync_folder(directory) {
             self.note(directory, &error);
         }
     }

@@ -21,11 +21,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{
-    SealingError, files,
+    SealingError,
     key_file::{PAYLOAD_BYTES, WRAPPED_BYTES},
 };
 use crate::{
     config::{Sealing, SealingKey},
+    durable,
     health::Status,
 };
 
@@ -196,7 +197,7 @@ fn from_credential(name: &str, folder: Option<&Path>) -> Result<Key, Trouble> {
         )));
     };
     let path = folder.join(name);
-    let bytes = Zeroizing::new(files::read(&path).map_err(|e| {
+    let bytes = Zeroizing::new(durable::read(&path).map_err(|e| {
         format!(
             "{}: {e}: put LoadCredentialEncrypted={name}:/etc/milepost/{name}.cred into the unit",
             path.display()
@@ -206,7 +207,7 @@ fn from_credential(name: &str, folder: Option<&Path>) -> Result<Key, Trouble> {
 }
 
 fn from_file(path: &Path, may_make: bool) -> Result<Key, Trouble> {
-    let bytes = match files::read(path) {
+    let bytes = match durable::read(path) {
         Ok(bytes) => Zeroizing::new(bytes),
         Err(e) if e.kind() == io::ErrorKind::NotFound && may_make => return Ok(make(path)?),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -227,8 +228,8 @@ fn make(path: &Path) -> Result<Key, String> {
     let mut key = Zeroizing::new([0; KEK_BYTES]);
     rand::fill(key.as_mut_slice()).map_err(|_| "no random numbers to be had")?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    files::make_folder(folder)
-        .and_then(|()| files::write(path, key.as_slice()))
+    durable::make_folder(folder)
+        .and_then(|()| durable::write(path, key.as_slice()))
         .map_err(|e| format!("can't be made: {e}"))?;
     tracing::warn!(path = %path.display(), "made a key file for sealing: whoever has it can read the data");
     Ok(key)

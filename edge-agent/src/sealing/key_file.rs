@@ -22,9 +22,10 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::{
-    Clock, KeyId, KeyUse, PoleTime, SealingError, files,
+    Clock, KeyId, KeyUse, PoleTime, SealingError,
     kek::{CHECK_BYTES, Kek},
 };
+use crate::durable;
 
 /// Length of a data key (AES-256).
 pub const KEY_BYTES: usize = 32;
@@ -186,7 +187,7 @@ impl KeyFile {
 
     /// Durable when this returns.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
-        files::write(&path(folder, self.label.id), &self.to_bytes())
+        durable::write(&path(folder, self.label.id), &self.to_bytes())
     }
 }
 
@@ -199,7 +200,7 @@ pub(super) fn path(folder: &Path, id: KeyId) -> PathBuf {
 pub(super) fn read(folder: &Path, id: KeyId) -> Result<Option<KeyFile>, SealingError> {
     let path = path(folder, id);
     let unusable = |why: &str| SealingError::KeyUnusable { key: id, why: why.into() };
-    match files::read(&path) {
+    match durable::read(&path) {
         Ok(bytes) => match KeyFile::from_bytes(&bytes) {
             Some(file) if file.label.id == id => Ok(Some(file)),
             Some(_) => Err(unusable("its file holds another key: it was renamed or copied")),
@@ -238,9 +239,9 @@ pub(super) fn destroy(folder: &Path, keys: &[KeyId]) -> Result<(), SealingError>
     }
     for id in keys {
         let path = path(folder, *id);
-        files::destroy(&path).map_err(SealingError::io(&path))?;
+        durable::destroy(&path).map_err(SealingError::io(&path))?;
     }
-    files::sync_folder(folder).map_err(SealingError::io(folder))
+    durable::sync_folder(folder).map_err(SealingError::io(folder))
 }
 
 /// Destroys the files of all keys that have reached their age; says which. Needs no key-encryption
@@ -268,8 +269,8 @@ pub(super) fn sweep(folder: &Path) -> Result<(), SealingError> {
         let path = entry.map_err(&failed)?.path();
         let of_key =
             path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| s.parse::<KeyId>().is_ok());
-        if of_key && path.extension().is_some_and(|e| e == files::UNFINISHED) {
-            files::destroy(&path).map_err(&failed)?;
+        if of_key && path.extension().is_some_and(|e| e == durable::UNFINISHED) {
+            durable::destroy(&path).map_err(&failed)?;
         }
     }
     Ok(())

@@ -24,10 +24,10 @@ use jiff::Timestamp;
 
 use super::{
     Clock, KEY_GRACE, Kek, KeyId, KeyUse, MAX_MESSAGES_PER_KEY, PoleClock, PoleTime, Protection,
-    SealingError, blob, files,
+    SealingError, blob,
     key_file::{self, DataKey, KeyFile, Label, NoKey},
 };
-use crate::config;
+use crate::{config, durable};
 
 /// What can be told of a data key.
 pub type KeyInfo = Label;
@@ -73,7 +73,7 @@ impl Keyring {
     /// [`SealingError::Kek`], [`SealingError::WrongKek`], [`SealingError::Io`]. Single key files that
     /// can't be used are no error here: see [`Self::unusable`].
     pub fn open(config: &config::Sealing, folder: &Path) -> Result<Self, SealingError> {
-        files::make_folder(folder).map_err(SealingError::io(folder))?;
+        durable::make_folder(folder).map_err(SealingError::io(folder))?;
         let clock = Arc::new(PoleClock::open(folder)?);
         let fresh = key_file::list(folder)?.0.is_empty();
         Self::open_with(Kek::load(config, fresh)?, folder, clock)
@@ -97,7 +97,7 @@ impl Keyring {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(kek: Kek, folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, SealingError> {
-        files::make_folder(folder).map_err(SealingError::io(folder))?;
+        durable::make_folder(folder).map_err(SealingError::io(folder))?;
         key_file::sweep(folder)?;
         let (ids, _) = key_file::list(folder)?;
         let mut keys = HashMap::new();

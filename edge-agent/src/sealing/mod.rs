@@ -23,7 +23,6 @@
 
 pub mod blob;
 pub mod erase;
-mod files;
 pub mod kek;
 pub mod key_file;
 pub mod keyring;

@@ -31,8 +31,8 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_KEPT, SealingError, files, key_file};
-use crate::clock::Discipline;
+use super::{MAX_KEPT, SealingError, key_file};
+use crate::{clock::Discipline, durable};
 
 /// The longest time switched off that the wall clock is believed about. A longer gap is a clock fault
 /// (1970, 2038) and does not count.
@@ -384,13 +384,13 @@ fn lock(folder: &Path) -> Result<File, SealingError> {
 fn store(folder: &Path, memory: &Memory) -> Result<(), SealingError> {
     let path = folder.join(MEMORY);
     let text = serde_json::to_vec(memory).unwrap_or_default();
-    files::write(&path, &text).map_err(SealingError::io(&path))
+    durable::write(&path, &text).map_err(SealingError::io(&path))
 }
 
 /// What is remembered after this reading; where nothing is, from the newest key on.
 fn load(folder: &Path, reading: &Reading) -> Result<Memory, SealingError> {
     let path = folder.join(MEMORY);
-    let stored = match files::read(&path) {
+    let stored = match durable::read(&path) {
         Ok(bytes) => serde_json::from_slice::<Memory>(&bytes).map_err(|e| e.to_string()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err("it is missing".into()),
         Err(e) => return Err(SealingError::io(&path)(e)),

@@ -16,7 +16,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Clock, KeyId, SealingError, blob, files, key_file};
+use super::{Clock, KeyId, SealingError, blob, key_file};
+use crate::durable;
 
 /// Begins the name of each folder of photos: the one in use, and those set aside.
 pub const PHOTO_FOLDERS: &str = "photos";
@@ -99,7 +100,7 @@ impl Purger {
             }
         }
         if purged.photos > before {
-            files::sync_folder(folder).map_err(SealingError::io(folder))?;
+            durable::sync_folder(folder).map_err(SealingError::io(folder))?;
         }
         Ok(())
     }

@@ -14,11 +14,12 @@ use std::{
 };
 
 use super::{
-    PoleClock, Protection, SealingError, files, memory,
+    PoleClock, Protection, SealingError, memory,
     purge::{Purged, Purger},
 };
 use crate::{
     config::Config,
+    durable,
     health::{Component, Health, Status},
 };
 
@@ -115,7 +116,7 @@ impl Watch {
         let clock = match &mut self.clock {
             Some(clock) => clock,
             none => {
-                files::make_folder(&self.keys).map_err(SealingError::io(&self.keys))?;
+                durable::make_folder(&self.keys).map_err(SealingError::io(&self.keys))?;
                 none.insert(PoleClock::open(&self.keys)?)
             }
         };
