@@ -6,12 +6,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
-    process::{Command, Stdio},
 };
 
 use harness::{
-    agent::{Agent, Process, clip, wait_for},
+    agent::{Agent, clip, wait_for, watch},
     broker::Broker,
     clock::Clock,
     rtsp::{Serve, Server},
@@ -24,18 +22,7 @@ use serde_json::Value;
 fn ids_order_and_liveness_survive_every_step_and_each_is_on_the_ledger_with_corrections_after() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path(), "");
-    let server = broker.files("server");
-    let out = folder.path().join("watch.jsonl");
-    let _watch = Process(
-        Command::new(harness::milepost())
-            .args(["watch", "--json", "--receipts", "--broker", &broker.address().to_string()])
-            .args([Path::new("--ca"), &server.ca, Path::new("--cert"), &server.certificate])
-            .args([Path::new("--key"), &server.key])
-            .stdout(fs::File::create(&out).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
+    let (_watch, out) = watch(folder.path(), &broker, &["--receipts"]);
     let camera = Server::start(Serve { clip: Some(clip()), ..Serve::default() });
     let source = format!("source = \"rtsp\"\nurl = \"{}\"", camera.url());
     let path = format!("path = \"{}\"\n", clip().display());

@@ -14,21 +14,20 @@ use std::{
 };
 
 use harness::{
-    broker::{Broker, ROOT},
-    pole::FIRST_ENTRIES,
+    broker::Broker,
+    pole::{FIRST_ENTRIES, pole_of, read, root, settings},
 };
 use jiff::{SignedDuration, Timestamp};
 use milepost::{
     config,
     health::{Component, Health, Status},
-    outbox::{Entry, Outbox, Photo, Setup},
+    outbox::{Outbox, Setup},
     uplink::{
-        self,
-        central::{Seen, Summary, sha256_hex},
+        central::{Seen, Summary},
         viewer::{self, Notice},
     },
 };
-use milepost_wire::{PhotoInfo, PhotoKind, Root, examples};
+use milepost_wire::PhotoKind;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::sleep,
@@ -46,48 +45,21 @@ const LIVE_LIMIT: Duration = Duration::from_secs(10);
 /// Threads that fill the outbox; they share its commits.
 const FILLERS: u32 = 32;
 
-fn root() -> Root {
-    Root::new(ROOT[0], ROOT[1], ROOT[2]).unwrap()
-}
-
 fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
 
 fn open(folder: &Path, health: &Arc<Health>) -> Outbox {
-    let settings = config::Outbox {
-        directory: folder.join("outbox"),
-        max_records: 1_000_000,
-        max_photo_bytes: 4 << 30,
-        max_bytes: 1 << 40,
-        min_free_bytes: 0,
-    };
-    Outbox::open(Setup::plain(settings, root().source(), health.clone())).unwrap()
+    let limits =
+        config::Outbox { max_records: 1_000_000, max_photo_bytes: 4 << 30, ..settings(folder) };
+    Outbox::open(Setup::plain(limits, root().source(), health.clone())).unwrap()
 }
 
 /// Keeps a read of so long ago, with photos of so many bytes.
 fn keep(outbox: &Outbox, age: Duration, photos: &[(PhotoKind, usize)]) -> Uuid {
     let id = Uuid::now_v7();
-    let mut read = examples::read().data;
-    (read.read_id, read.boot_time) = (id, None);
-    read.captured_at = Timestamp::now() - SignedDuration::try_from(age).unwrap();
-    (read.evidence.plate, read.evidence.context) = (None, None);
-    let mut kept = Vec::new();
-    for &(kind, bytes) in photos {
-        let jpeg = [id.as_bytes().to_vec(), vec![7; bytes]].concat();
-        let info = PhotoInfo {
-            sha256: sha256_hex(&jpeg),
-            width_px: 1,
-            height_px: 1,
-            bytes: jpeg.len() as u64,
-        };
-        match kind {
-            PhotoKind::Plate => read.evidence.plate = Some(info),
-            PhotoKind::Context => read.evidence.context = Some(info),
-        }
-        kept.push(Photo { kind, jpeg });
-    }
-    outbox.keep(Entry::read(root().source(), read, kept)).unwrap();
+    let at = Timestamp::now() - SignedDuration::try_from(age).unwrap();
+    outbox.keep(read(id, at, photos, 7)).unwrap();
     id
 }
 
@@ -161,29 +133,6 @@ async fn until(what: &str, limit: Duration, holds: impl Fn() -> bool) {
     }
 }
 
-struct Pole {
-    outbox: Outbox,
-    health: Arc<Health>,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-}
-
-fn send(outbox: &Outbox, health: &Arc<Health>, uplink: config::Uplink) -> Pole {
-    let [agency, site, camera] = ROOT.map(String::from);
-    let site = config::Site {
-        agency,
-        site,
-        camera,
-        latitude_deg: 0.0,
-        longitude_deg: 0.0,
-        heading_deg: 0.0,
-    };
-    let stop = CancellationToken::new();
-    let run = uplink::run(uplink, site, outbox.clone(), health.clone(), stop.clone());
-    let task = tokio::spawn(async move { run.await.unwrap() });
-    Pole { outbox: outbox.clone(), health: health.clone(), stop, task }
-}
-
 fn resident_mib() -> f64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: f64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
@@ -216,7 +165,7 @@ async fn a_new_read_is_there_at_once_while_days_of_reads_drain_in_order() {
     // Some minutes of reads are live still when the line comes back.
     let fresh: Vec<_> = (0..40).map(|_| keep(&outbox, Duration::from_secs(60), &[])).collect();
     let uplink = config::Uplink { resend_after: Duration::from_secs(600), ..broker.uplink() };
-    let (start, pole) = (Instant::now(), send(&outbox, &health, uplink));
+    let (start, pole) = (Instant::now(), pole_of(outbox.clone(), health.clone(), uplink));
     let (mut live, mut most, mut drained) = (Vec::new(), before, None);
     let photos = [(PhotoKind::Plate, 8_000), (PhotoKind::Context, 100_000)];
     while drained.is_none() || live.len() < 10 {
@@ -230,8 +179,7 @@ async fn a_new_read_is_there_at_once_while_days_of_reads_drain_in_order() {
         assert!(start.elapsed() < LIMIT + Duration::from_millis(20) * waiting as u32, "{backlog}");
     }
     until("the outbox is empty", LIMIT, || pole.outbox.is_empty()).await;
-    pole.stop.cancel();
-    pole.task.await.unwrap();
+    pole.stop().await;
 
     let log = std::mem::take(&mut *server.log.lock().unwrap());
     let mut delays: Vec<Duration> =
@@ -283,7 +231,7 @@ async fn a_used_up_cap_of_context_photos_holds_back_no_read_and_is_named() {
     for _ in 0..30 {
         keep(&outbox, Duration::ZERO, &photos);
     }
-    let pole = send(&outbox, &health, uplink);
+    let pole = pole_of(outbox.clone(), health.clone(), uplink);
     until("every read", LIMIT, || server.log.lock().unwrap().reads.len() == 30).await;
     let metrics = &pole.health.metrics;
     until("what is held back is counted", LIMIT, || {
@@ -302,8 +250,7 @@ async fn a_used_up_cap_of_context_photos_holds_back_no_read_and_is_named() {
     sleep(Duration::from_secs(3)).await;
     assert_eq!(server.log.lock().unwrap().twice, 0);
     assert_eq!(metrics.uplink_resent.get(), 0);
-    pole.stop.cancel();
-    pole.task.await.unwrap();
+    pole.stop().await;
     server.stop.cancel();
     server.task.await.unwrap();
 }
@@ -348,7 +295,7 @@ async fn on_a_slow_line_a_new_read_does_not_wait_for_the_backlogs_photos() {
         resend_after: Duration::from_secs(600),
         ..broker.uplink()
     };
-    let pole = send(&outbox, &health, uplink);
+    let pole = pole_of(outbox.clone(), health.clone(), uplink);
     let mut delays = Vec::new();
     for _ in 0..10 {
         sleep(Duration::from_secs(1)).await;
@@ -361,8 +308,7 @@ async fn on_a_slow_line_a_new_read_does_not_wait_for_the_backlogs_photos() {
     println!("on a slow line, kept to received: {delays:?}");
     assert!(pole.outbox.len() > 10, "there was a backlog all the time");
     assert!(*delays.iter().max().unwrap() < LIVE_LIMIT);
-    pole.stop.cancel();
-    pole.task.await.unwrap();
+    pole.stop().await;
     server.stop.cancel();
     server.task.await.unwrap();
 }

@@ -3,17 +3,10 @@
 //! way; the local endpoint says how it is and shows no plate; a stop ends in order.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, thread, time::Duration};
 
 use harness::{
-    agent::{Agent, Process, wait_for},
+    agent::{Agent, wait_for, watch},
     broker::Broker,
 };
 use serde_json::Value;
@@ -25,18 +18,7 @@ const READS: usize = 20;
 fn every_read_of_the_clip_arrives_once_with_its_photos_though_the_broker_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut broker = Broker::start(folder.path(), "");
-    let server = broker.files("server");
-    let out = folder.path().join("watch.jsonl");
-    let _watch = Process(
-        Command::new(harness::milepost())
-            .args(["watch", "--json", "--receipts", "--broker", &broker.address().to_string()])
-            .args([Path::new("--ca"), &server.ca, Path::new("--cert"), &server.certificate])
-            .args([Path::new("--key"), &server.key])
-            .stdout(fs::File::create(&out).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
+    let (_watch, out) = watch(folder.path(), &broker, &["--receipts"]);
     // As fast as it goes: on a loaded machine no frame is dropped, so the count is certain.
     let changes = [
         ("# realtime = true", "realtime = false"),

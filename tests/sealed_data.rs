@@ -10,13 +10,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::Arc,
 };
 
 use aho_corasick::AhoCorasick;
 use harness::{
-    agent::{Agent, Process, clip, wait_for},
+    agent::{Agent, clip, wait_for, watch},
     broker::Broker,
     pole::{root, settings},
 };
@@ -156,18 +156,7 @@ enum End {
 fn a_used_and_locked_data_directory_shows_no_plate(end: End) {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path(), "");
-    let server = broker.files("server");
-    let watched = folder.path().join("watch.jsonl");
-    let watch = Process(
-        Command::new(harness::milepost())
-            .args(["watch", "--json", "--broker", &broker.address().to_string()])
-            .args([Path::new("--ca"), &server.ca, Path::new("--cert"), &server.certificate])
-            .args([Path::new("--key"), &server.key])
-            .stdout(fs::File::create(&watched).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
+    let (watch, watched) = watch(folder.path(), &broker, &[]);
     // Everything that it and its libraries have to say.
     let talk = [("RUST_LOG", PathBuf::from("trace"))];
     let changes = [("# realtime = true", "realtime = false")];

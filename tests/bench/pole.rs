@@ -19,6 +19,7 @@ use milepost::{
     config,
     outbox::{Outbox, Setup},
 };
+use milepost_wire::PhotoKind;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -113,8 +114,9 @@ impl Options {
     }
 
     fn keep(&self, outbox: &Outbox, id: Uuid, captured_at: Timestamp) {
-        let sizes = self.photos.then_some([CLOSE_UP_BYTES, CONTEXT_BYTES]);
-        outbox.keep(read(id, captured_at, sizes, 0)).expect("kept");
+        let photos = [(PhotoKind::Plate, CLOSE_UP_BYTES), (PhotoKind::Context, CONTEXT_BYTES)];
+        let photos = if self.photos { &photos[..] } else { &[] };
+        outbox.keep(read(id, captured_at, photos, 0)).expect("kept");
     }
 
     fn outbox(&self) -> Outbox {

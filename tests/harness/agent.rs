@@ -6,7 +6,7 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -37,6 +37,23 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A central server's part as a process: `milepost watch --json` with these arguments, and the file
+/// that it writes.
+#[must_use]
+pub fn watch(folder: &Path, broker: &Broker, arguments: &[&str]) -> (Process, PathBuf) {
+    let (server, out) = (broker.files("server"), folder.join("watch.jsonl"));
+    let process = Command::new(crate::milepost())
+        .args(["watch", "--json", "--broker", &broker.address().to_string()])
+        .args([Path::new("--ca"), &server.ca, Path::new("--cert"), &server.certificate])
+        .args([Path::new("--key"), &server.key])
+        .args(arguments)
+        .stdout(fs::File::create(&out).expect("a file"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("milepost watch starts");
+    (Process(process), out)
 }
 
 /// Waits until `there`.

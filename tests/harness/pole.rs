@@ -77,6 +77,12 @@ pub fn pole_with(settings: config::Outbox, uplink: config::Uplink) -> Pole {
         key_file: uplink.key_file.clone(),
     };
     let outbox = Outbox::open(Setup { signer: Some(signer), ..plain }).expect("an outbox");
+    pole_of(outbox, health, uplink)
+}
+
+/// Starts the uplink of an outbox that is open already.
+#[must_use]
+pub fn pole_of(outbox: Outbox, health: Arc<Health>, uplink: config::Uplink) -> Pole {
     let [agency, site, camera] = ROOT.map(String::from);
     let site = config::Site {
         agency,
@@ -92,44 +98,46 @@ pub fn pole_with(settings: config::Outbox, uplink: config::Uplink) -> Pole {
     Pole { outbox, health, stop, task }
 }
 
-/// A made-up read; its photos of the given sizes, close-up first, are bound to it by their hashes.
+/// A made-up read; its photos, of the given sizes beyond its id, are bound to it by their hashes.
 #[must_use]
 pub fn read(
     id: Uuid,
     captured_at: jiff::Timestamp,
-    photo_bytes: Option<[usize; 2]>,
+    photos: &[(PhotoKind, usize)],
     fill: u8,
 ) -> Entry {
     let mut read = examples::read().data;
+    // No boot's clock speaks for it: its age is by the wall clock.
     (read.read_id, read.captured_at, read.boot_time) = (id, captured_at, None);
-    let Some([plate, context]) = photo_bytes else {
-        (read.evidence.plate, read.evidence.context) = (None, None);
+    (read.evidence.plate, read.evidence.context) = (None, None);
+    if photos.is_empty() {
         read.evidence.withheld_reason = Some("none was taken".into());
-        return Entry::read(root().source(), read, Vec::new());
-    };
-    let photos: Vec<_> = [(PhotoKind::Plate, plate), (PhotoKind::Context, context)]
-        .map(|(kind, bytes)| Photo {
-            kind,
-            jpeg: [id.as_bytes().to_vec(), vec![fill; bytes]].concat(),
-        })
-        .into();
-    let info = |p: &Photo| PhotoInfo {
-        sha256: sha256_hex(&p.jpeg),
-        width_px: 1,
-        height_px: 1,
-        bytes: p.jpeg.len() as u64,
-    };
-    read.evidence.plate = Some(info(&photos[0]));
-    read.evidence.context = Some(info(&photos[1]));
-    Entry::read(root().source(), read, photos)
+    }
+    let mut taken = Vec::with_capacity(photos.len());
+    for &(kind, bytes) in photos {
+        let filled = vec![fill.wrapping_add(kind as u8); bytes];
+        let jpeg = [&id.as_bytes()[..], &filled].concat();
+        let info = PhotoInfo {
+            sha256: sha256_hex(&jpeg),
+            width_px: 1,
+            height_px: 1,
+            bytes: jpeg.len() as u64,
+        };
+        match kind {
+            PhotoKind::Plate => read.evidence.plate = Some(info),
+            PhotoKind::Context => read.evidence.context = Some(info),
+        }
+        taken.push(Photo { kind, jpeg });
+    }
+    Entry::read(root().source(), read, taken)
 }
 
 impl Pole {
     /// Keeps a read with photos of about the given size; its id.
     pub fn keep(&self, n: u32, photo_bytes: usize) -> Uuid {
         let id = Uuid::now_v7();
-        let sizes = [photo_bytes / 10 + 1, photo_bytes];
-        self.outbox.keep(read(id, jiff::Timestamp::now(), Some(sizes), n as u8)).expect("kept");
+        let photos = [(PhotoKind::Plate, photo_bytes / 10 + 1), (PhotoKind::Context, photo_bytes)];
+        self.outbox.keep(read(id, jiff::Timestamp::now(), &photos, n as u8)).expect("kept");
         id
     }
 

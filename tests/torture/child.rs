@@ -24,7 +24,7 @@ use milepost::{
     outbox::{Entry, Kind, Outbox, OutboxError, Record, Setup},
     uplink::central::sha256_hex,
 };
-use milepost_wire::{Event, Evicted, Eviction, PhotoInfo, PhotoKind, Read, examples};
+use milepost_wire::{Event, Evicted, Eviction, PhotoKind, Read};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use uuid::Uuid;
 
@@ -335,32 +335,9 @@ fn deliver(outbox: &Outbox, stay: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// A made-up read with two photos of about the given size, bound to it by their hashes; without any
-/// where that is 0.
+/// A made-up read with two photos of about the given size; without any where that is 0.
 pub fn read(id: Uuid, captured_at: jiff::Timestamp, photo_bytes: usize) -> Entry {
-    let mut read = examples::read().data;
-    // No boot's clock speaks for it: its age is by the wall clock.
-    (read.read_id, read.boot_time, read.captured_at) = (id, None, captured_at);
-    if photo_bytes == 0 {
-        (read.evidence.plate, read.evidence.context) = (None, None);
-        read.evidence.withheld_reason = Some("none was taken".into());
-        return Entry::read(root().source(), read, Vec::new());
-    }
-    let photos: Vec<_> =
-        [(PhotoKind::Plate, photo_bytes / 8 + 1), (PhotoKind::Context, photo_bytes)]
-            .map(|(kind, bytes)| {
-                let mut jpeg = vec![kind as u8 + 1; bytes];
-                jpeg.extend_from_slice(id.as_bytes());
-                milepost::outbox::Photo { kind, jpeg }
-            })
-            .into();
-    let info = |p: &milepost::outbox::Photo| PhotoInfo {
-        sha256: sha256_hex(&p.jpeg),
-        width_px: 1,
-        height_px: 1,
-        bytes: p.jpeg.len() as u64,
-    };
-    read.evidence.plate = Some(info(&photos[0]));
-    read.evidence.context = Some(info(&photos[1]));
-    Entry::read(root().source(), read, photos)
+    let photos = [(PhotoKind::Plate, photo_bytes / 8 + 1), (PhotoKind::Context, photo_bytes)];
+    let photos = if photo_bytes == 0 { &[] } else { &photos[..] };
+    harness::pole::read(id, captured_at, photos, 1)
 }

@@ -99,6 +99,15 @@ impl Disk {
         result
     }
 
+    /// Unmounts it and mounts it again.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn remount(&mut self) -> Result<(), String> {
+        self.unmount()?;
+        self.mount()
+    }
+
     /// The power cut: from now on nothing of this mount reaches the disk.
     ///
     /// # Errors
@@ -218,9 +227,7 @@ impl ThinDisk {
     /// # Errors
     /// What the system said.
     pub fn remount(&mut self) -> Result<(), String> {
-        let disk = self.disk.as_mut().ok_or("it is gone")?;
-        disk.unmount()?;
-        disk.mount()
+        self.disk.as_mut().ok_or("it is gone")?.remount()
     }
 
     fn resize(&self, size: &str) -> Result<(), String> {

@@ -171,6 +171,18 @@ fn recovers(
     seen.worst_recovery = seen.worst_recovery.max(start.elapsed());
 }
 
+fn begin_anew(
+    child: &mut Child,
+    options: &Options,
+    log: &Path,
+    remount: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
+    child.end();
+    remount()?;
+    *child = Child::start(options, log);
+    Ok(())
+}
+
 fn keeps(child: &Child, model: &mut Model) -> Result<(), String> {
     let mut why = "it said nothing".to_owned();
     // A line from before the mending may be first; a second record settles it.
@@ -209,13 +221,8 @@ fn full(
         under_fault(&mut child, model, ms(choices, 1500), seen);
         drop(file);
         fs::remove_file(&filler).map_err(|e| e.to_string())?;
-        recovers(&mut child, model, seen, |child| {
-            child.end();
-            disk.unmount()?;
-            disk.mount()?;
-            *child = Child::start(&options, &log);
-            Ok(())
-        });
+        let remount = || disk.remount();
+        recovers(&mut child, model, seen, |child| begin_anew(child, &options, &log, remount));
         if !seen.wrong.is_empty() {
             break;
         }
@@ -241,12 +248,8 @@ fn writes(
         disk.starve(choices.random_range(0..400))?;
         under_fault(&mut child, model, ms(choices, 1500), seen);
         disk.mend()?;
-        recovers(&mut child, model, seen, |child| {
-            child.end();
-            disk.remount()?;
-            *child = Child::start(&options, &log);
-            Ok(())
-        });
+        let remount = || disk.remount();
+        recovers(&mut child, model, seen, |child| begin_anew(child, &options, &log, remount));
         if !seen.wrong.is_empty() {
             break;
         }
@@ -279,8 +282,7 @@ fn everything(
         under_fault(&mut child, model, ms(choices, 1000), seen);
         child.kill(model);
         model.disturbed = false;
-        disk.unmount()?;
-        disk.mount()?;
+        disk.remount()?;
         let mut child = Child::start(&options, &log);
         recovers(&mut child, model, seen, |_| Err("nothing to begin anew".into()));
         child.kill(model);

@@ -8,7 +8,7 @@ use crate::{
     child::Options,
     context::{Context, RowName},
     line::Line,
-    model::Model,
+    model::{Model, Totals},
     process::{Child, HUNG, Next, look},
     table::Row,
 };
@@ -27,7 +27,7 @@ const CONTROL: u32 = 20;
 /// The row.
 pub fn row(context: &Context) -> Row {
     let mut row = Row::new(RowName::Kill.fault());
-    let (mut acknowledged, mut lost, mut checks, mut open_ms) = (0, 0, 0, 0);
+    let mut totals = Totals::default();
     for (unit, kills) in context.units(RowName::Kill, if context.quick { EACH_QUICK } else { EACH })
     {
         let mut choices = context.choices(RowName::Kill, unit);
@@ -39,21 +39,14 @@ pub fn row(context: &Context) -> Row {
         }
         look(&options, &folder.join("child.log"), &mut model);
         row.runs += kills;
-        acknowledged += model.acknowledged;
-        lost += model.tally.lost;
-        checks += model.checks;
-        open_ms = open_ms.max(model.worst_open_ms);
+        totals.add(&model);
         let held = model.tally.total() == 0;
         let kept = context.close(&folder, held);
         if !held {
             row.fail(format!("{:?}; {kept}; {}", model.tally, context.again(RowName::Kill, unit)));
         }
     }
-    row.held = vec![
-        format!("{acknowledged} acknowledged, {lost} lost"),
-        format!("{checks} looks at records, numbers, ids, photos and orphans"),
-    ];
-    row.worst = vec![format!("open {open_ms} ms")];
+    (row.held, row.worst) = (totals.held(), totals.worst());
     control(context, &mut row);
     row
 }

@@ -53,6 +53,39 @@ impl Tally {
     }
 }
 
+/// What many outboxes came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    acknowledged: u64,
+    lost: u64,
+    checks: u64,
+    open_ms: u64,
+}
+
+impl Totals {
+    /// Counts one outbox in.
+    pub fn add(&mut self, model: &Model) {
+        self.acknowledged += model.acknowledged;
+        self.lost += model.tally.lost;
+        self.checks += model.checks;
+        self.open_ms = self.open_ms.max(model.worst_open_ms);
+    }
+
+    /// What was counted, in words.
+    pub fn held(&self) -> Vec<String> {
+        let Self { acknowledged, lost, checks, .. } = self;
+        vec![
+            format!("{acknowledged} acknowledged, {lost} lost"),
+            format!("{checks} looks at records, numbers, ids, photos and orphans"),
+        ]
+    }
+
+    /// The longest time, in words.
+    pub fn worst(&self) -> Vec<String> {
+        vec![format!("open {} ms", self.open_ms)]
+    }
+}
+
 /// One record that is there.
 #[derive(Debug)]
 struct Found {

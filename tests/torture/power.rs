@@ -16,7 +16,7 @@ use crate::{
     disk::Disk,
     kill::run_until,
     line::Line,
-    model::Model,
+    model::{Model, Totals},
     process::{Child, HUNG, look},
     table::Row,
 };
@@ -43,7 +43,7 @@ pub fn row(context: &Context) -> Row {
         row.not_done = Some("no mount namespace of our own (needs root and unshare)".into());
         return row;
     }
-    let (mut acknowledged, mut lost, mut checks, mut open_ms) = (0, 0, 0, 0);
+    let mut totals = Totals::default();
     for (unit, cuts) in context.units(RowName::Power, if context.quick { EACH_QUICK } else { EACH })
     {
         let mut choices = context.choices(RowName::Power, unit);
@@ -67,10 +67,7 @@ pub fn row(context: &Context) -> Row {
             }
         }
         look(&options, &log, &mut model);
-        acknowledged += model.acknowledged;
-        lost += model.tally.lost;
-        checks += model.checks;
-        open_ms = open_ms.max(model.worst_open_ms);
+        totals.add(&model);
         let slow = Duration::from_millis(model.worst_open_ms) > OPEN_LIMIT;
         let held = model.tally.total() == 0 && !slow && broken.is_none();
         drop(disk);
@@ -85,11 +82,7 @@ pub fn row(context: &Context) -> Row {
             ));
         }
     }
-    row.held = vec![
-        format!("{acknowledged} acknowledged, {lost} lost"),
-        format!("{checks} looks at records, numbers, ids, photos and orphans"),
-    ];
-    row.worst = vec![format!("open {open_ms} ms")];
+    (row.held, row.worst) = (totals.held(), totals.worst());
     control(context, &mut row);
     row
 }
@@ -130,8 +123,7 @@ fn once(
     run_until(&child, model, Instant::now() + Duration::from_millis(20));
     child.kill(model);
     model.disturbed = false;
-    disk.unmount()?;
-    disk.mount()
+    disk.remount()
 }
 
 fn control(context: &Context, row: &mut Row) {
