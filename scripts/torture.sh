@@ -10,7 +10,6 @@ cd "$(dirname "$0")/.."
 profile=${PROFILE:-release}
 flags=()
 [ "$profile" = debug ] || flags=(--profile "$profile")
-cargo build --quiet --package milepost-tests --bin torture "${flags[@]}"
+cargo build --quiet --package milepost --package milepost-tests --bin milepost --bin torture "${flags[@]}"
 mkdir -p .cache/torture
-cargo build --quiet --package milepost "${flags[@]}"
 "target/$profile/torture" "$@" | tee .cache/torture/table.md

@@ -305,6 +305,7 @@ fn setup(config: &Config, source: wire::Source, health: Arc<Health>) -> Setup {
         }),
         // The program as it runs, even where its file has been replaced by an update.
         program: Some("/proc/self/exe".into()),
+        clock: None,
         source,
         health,
     }

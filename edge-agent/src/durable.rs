@@ -7,11 +7,16 @@ use std::{
     fs::{self, DirBuilder, File},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use jiff::Timestamp;
 
 /// Ending of a file that is not yet whole.
 pub(crate) const UNFINISHED: &str = "tmp";
+
+/// What stands in the name of what was damaged and set aside.
+pub(crate) const ASIDE: &str = ".damaged-";
 
 /// Larger files than this are none of ours.
 pub(crate) const MAX_BYTES: u64 = 4096;
@@ -81,6 +86,41 @@ pub(crate) fn destroy(path: &Path) -> io::Result<()> {
             _ => Ok(()),
         },
     }
+}
+
+/// Gives what is damaged another name, durably; the name.
+pub(crate) fn set_aside(path: &Path, at: Timestamp) -> io::Result<PathBuf> {
+    let stamp = at.strftime("%Y%m%dT%H%M%S%3fZ");
+    let named = |n: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!("{ASIDE}{stamp}-{n}"));
+        PathBuf::from(name)
+    };
+    // The clock may stand still or go back: a number makes the name new.
+    let aside = (1..).map(named).find(|path| !path.exists()).unwrap_or_default();
+    fs::rename(path, &aside)?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(aside)
+}
+
+/// Folders that were set aside under this name, oldest first.
+pub(crate) fn asides(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let (Some(place), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+    else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(place)? {
+        let entry = entry?;
+        let rest = entry.file_name();
+        let aside = rest.to_str().and_then(|n| n.strip_prefix(name)?.split_once(ASIDE));
+        // Not a link to somewhere else.
+        if aside.is_some() && entry.file_type()?.is_dir() {
+            found.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
 fn overwrite(path: &Path) -> io::Result<()> {

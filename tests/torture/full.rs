@@ -34,6 +34,9 @@ const MEET: Duration = Duration::from_secs(10);
 /// Health must say so this soon after the first refusal.
 const WORD: Duration = Duration::from_millis(500);
 
+/// How long a process that panics may take to be gone.
+const ENDING: Duration = Duration::from_secs(3);
+
 /// What is done to the disk of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -137,7 +140,7 @@ fn under_fault(child: &mut Child, model: &mut Model, wait: Duration, seen: &mut 
             false
         });
         // A pole that has ended has said it by that: a panic of sled's ends the process.
-        if !said && !child.has_ended() {
+        if !said && !child.ends(ENDING) {
             seen.wrong
                 .push(format!("{refused} refused and health said nothing; {}", child.doing()));
         }

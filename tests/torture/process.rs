@@ -91,9 +91,15 @@ impl Child {
         false
     }
 
-    /// Whether its process is over.
-    pub fn has_ended(&mut self) -> bool {
-        matches!(self.process.try_wait(), Ok(Some(_)))
+    /// Whether its process is over, or is within the time: one that panics takes a moment.
+    pub fn ends(&mut self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        loop {
+            match self.process.try_wait() {
+                Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(20)),
+                ended => return matches!(ended, Ok(Some(_))),
+            }
+        }
     }
 
     /// Ends it, whatever it does; what it said last is not taken.

@@ -18,8 +18,6 @@ use crate::durable;
 const POINTER: &str = "store.current";
 /// What the folders' names begin with.
 const PREFIX: &str = "store-";
-/// What stands in the name of one that was set aside.
-const QUARANTINED: &str = ".damaged-";
 /// In the folder of one that was gone through.
 const SALVAGED: &str = "salvaged";
 /// So many that were set aside are kept to be looked at.
@@ -71,7 +69,7 @@ impl Generation {
 
     /// Sets it aside under another name, durably; where it is now.
     pub(super) fn quarantine(&self, at: Timestamp) -> io::Result<PathBuf> {
-        let aside = set_aside(&self.folder(), at)?;
+        let aside = durable::set_aside(&self.folder(), at)?;
         let mut all = quarantined(&self.place)?;
         let extra = all.len().saturating_sub(MAX_QUARANTINED);
         for path in all.drain(..extra).filter(|path| *path != aside) {
@@ -104,25 +102,10 @@ impl Generation {
     }
 }
 
-/// Gives what is damaged another name, durably; the name.
-pub(super) fn set_aside(path: &Path, at: Timestamp) -> io::Result<PathBuf> {
-    let stamp = at.strftime("%Y%m%dT%H%M%S%3fZ");
-    let named = |n: u32| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!("{QUARANTINED}{stamp}-{n}"));
-        PathBuf::from(name)
-    };
-    // The clock may stand still or go back: a number makes the name new.
-    let aside = (1..).map(named).find(|path| !path.exists()).unwrap_or_default();
-    fs::rename(path, &aside)?;
-    durable::sync_folder(path.parent().unwrap_or(Path::new(".")))?;
-    Ok(aside)
-}
-
 /// Stores that were set aside and not gone through to the end, oldest first.
 pub(super) fn unsalvaged(place: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = quarantined(place)?;
-    paths.retain(|path| !path.join(SALVAGED).exists());
+    paths.retain(|path| !is_salvaged(path));
     Ok(paths)
 }
 
@@ -131,19 +114,14 @@ pub(super) fn salvaged(aside: &Path) -> io::Result<()> {
     File::create(aside.join(SALVAGED)).map(drop)
 }
 
+/// Whether what can be read of a store that was set aside has come over.
+pub(super) fn is_salvaged(aside: &Path) -> bool {
+    aside.join(SALVAGED).exists()
+}
+
 /// Stores that were set aside, oldest first.
-fn quarantined(place: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(place)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(PREFIX) && name.contains(QUARANTINED) {
-            found.push((entry.metadata()?.modified()?, entry.path()));
-        }
-    }
-    found.sort();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
+pub(super) fn quarantined(place: &Path) -> io::Result<Vec<PathBuf>> {
+    durable::asides(&place.join(PREFIX))
 }
 
 fn parse(name: &str) -> Option<u64> {

@@ -40,6 +40,8 @@ pub(super) struct Group {
     pub(super) eviction: Option<u64>,
     /// Records given up for room in this group.
     pub(super) room: u64,
+    /// After this group, no read before this one has photos that could be given up.
+    pub(super) photos_from: Option<u64>,
 }
 
 impl Group {
@@ -59,6 +61,7 @@ impl Group {
             touched: HashSet::new(),
             eviction: None,
             room: 0,
+            photos_from: None,
         }
     }
 

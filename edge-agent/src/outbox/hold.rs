@@ -80,6 +80,10 @@ impl Writer {
         // Held and said, or neither.
         let sequence = self.prepare(self.entry(entry), group)?;
         again.into_iter().for_each(|record| group.put_again(record));
+        if !held {
+            // Their photos may be given up again, however old they are.
+            group.photos_from = Some(0);
+        }
         Ok(Held { sequence: Some(sequence), missing })
     }
 }

@@ -4,8 +4,8 @@
 use std::{fs, path::Path, process::Command, time::Instant};
 
 use milepost_wire::{
-    Chain, Epoch, EpochCause, Evicted, Eviction, EvictionCause, Header, Manifest, ManifestClaims,
-    Restart, RestartCause, Salvage, SequenceRange,
+    Chain, Epoch, EpochCause, Evicted, Eviction, EvictionCause, Manifest, ManifestClaims, Restart,
+    RestartCause, SequenceRange,
 };
 
 use super::{
@@ -17,18 +17,18 @@ use crate::{
     sealing::{KeyUse, Keyring},
 };
 
-fn ledger_events<T: Data>(outbox: &Outbox) -> Vec<Event<T>> {
+pub(super) fn ledger_events<T: Data>(outbox: &Outbox) -> Vec<Event<T>> {
     let records = outbox.records(0, 10_000).unwrap();
     records.iter().filter_map(|r| Event::from_json(&r.body).ok()).collect()
 }
 
 /// The chain over every body in order, by nothing but the contract.
-fn chain_over(outbox: &Outbox) -> Chain {
+pub(super) fn chain_over(outbox: &Outbox) -> Chain {
     let start = Chain::start(outbox.position().epoch);
     outbox.records(0, 10_000).unwrap().iter().fold(start, |chain, r| chain.then(&r.body))
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed().as_secs() < 60, "never came: {what}");
@@ -37,7 +37,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// As another process has it.
-fn keyring(place: &Path) -> Keyring {
+pub(super) fn keyring(place: &Path) -> Keyring {
     let sealing = config::Sealing { key: config::SealingKey::File(place.join("sealing.key")) };
     Keyring::open(&sealing, &place.join("sealing")).unwrap()
 }
@@ -175,63 +175,6 @@ fn what_is_past_its_time_is_purged_on_the_ledger_and_what_is_on_hold_stays() {
 }
 
 #[test]
-fn what_can_be_read_of_a_damaged_store_comes_over_with_its_ids_and_photos() {
-    let scratch = tempfile::tempdir().unwrap();
-    let outbox = open(scratch.path());
-    let read = || {
-        let mut read = milepost_wire::examples::read().data;
-        read.read_id = Uuid::now_v7();
-        read
-    };
-    let photo = || vec![Photo { kind: PhotoKind::Plate, jpeg: vec![7; 8] }];
-    let kept: Vec<_> = (0..5).map(|_| read()).collect();
-    for read in &kept {
-        outbox.keep(Entry::read(source(), read.clone(), photo())).unwrap();
-    }
-    let before = outbox.position();
-    drop(outbox);
-    drop(open(scratch.path()));
-    // Its count is wrong: the rest is as it was.
-    {
-        let db = loop {
-            match sled::open(scratch.path().join("store-1")) {
-                Ok(db) => break db,
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
-            }
-        };
-        db.insert(b"mcount", &77u64.to_be_bytes()).unwrap();
-        db.flush().unwrap();
-    }
-    until("sled's lock", || {
-        let opened = SledStore::open(scratch.path(), keyring(scratch.path()), false);
-        !matches!(opened, Err(StoreError::InUse))
-    });
-    let outbox = open(scratch.path());
-    until("the salvage", || !ledger_events::<Salvage>(&outbox).is_empty());
-    let salvage = ledger_events::<Salvage>(&outbox).remove(0).data;
-    assert_eq!((salvage.complete, salvage.failed, salvage.photos), (true, 0, 5));
-    assert_eq!(salvage.previous.unwrap().epoch, before.epoch);
-    for read in kept {
-        let sequence = outbox.sequence_of(read.read_id).unwrap().expect("it came over");
-        let record = outbox.record(sequence).unwrap().unwrap();
-        let ledger = Header::from_json(&record.body).unwrap().ledger().unwrap();
-        assert_eq!((ledger.sequence, ledger.epoch), (sequence, outbox.position().epoch));
-        assert_eq!(Event::<Read>::from_json(&record.body).unwrap().data, read);
-        assert_eq!(outbox.photo(read.read_id, PhotoKind::Plate).unwrap(), Some(vec![7; 8]));
-    }
-    let last = outbox.position().last_sequence;
-    assert_eq!(outbox.store.chain_after(last).unwrap(), Some(chain_over(&outbox)));
-    drop(outbox);
-    assert_eq!(ledger_events::<Salvage>(&open(scratch.path())).len(), 1, "once is enough");
-    // As if the process had been cut off in the middle of it.
-    let mut folders = fs::read_dir(scratch.path()).unwrap().map(|f| f.unwrap().path());
-    let aside = folders.find(|p| p.to_string_lossy().contains("damaged")).unwrap();
-    fs::remove_file(aside.join("salvaged")).unwrap();
-    let outbox = open(scratch.path());
-    until("the salvage again", || ledger_events::<Salvage>(&outbox).len() == 2);
-}
-
-#[test]
 fn a_drained_store_is_copied_into_a_small_one_and_nothing_of_it_is_lost() {
     let scratch = tempfile::tempdir().unwrap();
     let outbox = open(scratch.path());
@@ -296,86 +239,31 @@ fn no_byte_on_the_disk_shows_what_was_kept() {
 }
 
 #[test]
-fn a_photo_that_is_damaged_or_gone_is_given_up_on_the_ledger_and_its_record_stays() {
+fn photos_that_a_hold_kept_are_given_up_once_it_has_ended() {
     let scratch = tempfile::tempdir().unwrap();
-    let outbox = open(scratch.path());
-    for n in 1..=2 {
-        outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 8), (PhotoKind::Context, 8)])).unwrap();
-    }
-    let file = |n: u128, kind: &str| {
-        scratch.path().join("photos").join(format!("{}-{kind}.sealed", Uuid::from_u128(n)))
+    let limits = config::Outbox { max_photo_bytes: 10_000, ..settings(scratch.path()) };
+    let outbox = open_with(&limits, &Arc::default());
+    let photos = |n: u128| {
+        let sequence = outbox.sequence_of(Uuid::from_u128(n)).unwrap().unwrap();
+        outbox.record(sequence).unwrap().unwrap().photos.len()
     };
-    fs::write(file(1, "plate"), b"noise").unwrap();
-    fs::remove_file(file(2, "context")).unwrap();
-    for (n, kind, cause) in [
-        (1, PhotoKind::Plate, EvictionCause::Damaged),
-        (2, PhotoKind::Context, EvictionCause::Missing),
-    ] {
-        let id = Uuid::from_u128(n);
-        assert_eq!(outbox.photo(id, kind).unwrap(), None);
-        let sequence = outbox.sequence_of(id).unwrap().unwrap();
-        let record = outbox.record(sequence).unwrap().unwrap();
-        assert_eq!(record.photos.len(), 1, "the other photo stays");
-        let said = ledger_events::<Eviction>(&outbox).pop().unwrap().data;
-        assert_eq!((said.evicted, said.cause), (Evicted::Photos, cause));
-        assert_eq!(said.sequences, [SequenceRange { from: sequence, to: sequence }]);
-    }
-    assert!(!file(1, "plate").exists());
-    assert_eq!(outbox.photo(Uuid::from_u128(3), PhotoKind::Plate).unwrap(), None);
-    assert_eq!(ledger_events::<Eviction>(&outbox).len(), 2, "what nobody kept is no loss");
-}
-
-#[test]
-fn a_store_that_has_gone_back_or_lost_everything_is_never_gone_on_with() {
-    for lose_all in [false, true] {
-        let scratch = tempfile::tempdir().unwrap();
-        let outbox = open(scratch.path());
-        outbox.keep(entry(1, 10, &[])).unwrap();
-        drop(outbox);
-        let (store, before) = (scratch.path().join("store-1"), scratch.path().join("before"));
-        let copied = Command::new("cp").arg("-r").args([&store, &before]).status().unwrap();
-        assert!(copied.success());
-        let outbox = open(scratch.path());
-        outbox.keep(entry(2, 10, &[])).unwrap();
-        let position = outbox.position();
-        drop(outbox);
-        fs::remove_dir_all(&store).unwrap();
-        if !lose_all {
-            fs::rename(&before, &store).unwrap();
+    let keep = |from: u128, to: u128| {
+        for n in from..=to {
+            outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 900)])).unwrap();
         }
-        let outbox = open(scratch.path());
-        let epoch = ledger_events::<Epoch>(&outbox).remove(0).data;
-        assert_eq!((epoch.cause, epoch.previous), (EpochCause::StoreDamaged, Some(position)));
-        assert_ne!(outbox.position().epoch, position.epoch);
-    }
-}
-
-#[test]
-fn keys_that_are_lost_do_not_stop_the_pole_and_it_says_so() {
-    let key_file = |place: &Path| {
-        let mut files = fs::read_dir(place.join("sealing")).unwrap().map(|f| f.unwrap().path());
-        files.find(|path| path.extension().is_some_and(|e| e == "key")).unwrap()
     };
-    for data_key in [false, true] {
-        let scratch = tempfile::tempdir().unwrap();
-        let outbox = open(scratch.path());
-        outbox.keep(entry(1, 10, &[])).unwrap();
-        drop(outbox);
-        if data_key {
-            let file = key_file(scratch.path());
-            let mut bytes = fs::read(&file).unwrap();
-            bytes[40..].fill(7);
-            fs::write(file, bytes).unwrap();
-        } else {
-            fs::write(scratch.path().join("sealing.key"), b"short").unwrap();
-        }
-        let health: Arc<Health> = Arc::default();
-        let outbox = open_with(&settings(scratch.path()), &health);
-        outbox.keep(entry(2, 10, &[])).unwrap();
-        let said = health.checks()[&crate::health::Component::Outbox].output.clone();
-        assert!(said.contains("the store was damaged"), "{said}");
-        assert_eq!(ledger_events::<Epoch>(&outbox)[0].data.cause, EpochCause::StoreDamaged);
-    }
+    keep(1, 5);
+    let hold = |held| {
+        let (by, reason) = ("somebody".into(), "a case".into());
+        let (ids, command_id) = (vec![Uuid::from_u128(2)], Uuid::now_v7());
+        outbox.hold(HoldRequest { held, ids, by, reason, case_number: None, command_id }).unwrap()
+    };
+    hold(true);
+    keep(6, 40);
+    assert_eq!((photos(1), photos(2), photos(20), photos(40)), (0, 1, 0, 1));
+    hold(false);
+    keep(41, 42);
+    assert_eq!((photos(2), photos(42)), (0, 1), "the oldest goes first");
 }
 
 #[test]

@@ -106,13 +106,14 @@ impl Writer {
     /// is not given up in it.
     pub(super) fn keep_limits(&mut self, group: &mut Group) -> Result<(), StoreError> {
         let mut done: Vec<(EvictionCause, Evicted)> = Vec::new();
+        self.give_up_asides(group);
         loop {
             let held = Held {
                 records: (self.store.count() + group.added()).saturating_sub(group.removed()),
                 added: group.added(),
                 room: self.room + group.room,
                 photo_bytes: self.photos.bytes().saturating_sub(group.freed_photo_bytes),
-                store_bytes: self.store.bytes(),
+                store_bytes: self.store.bytes() + self.asides.bytes(),
             };
             let shortage = self.disk.shortage().saturating_sub(group.freed_photo_bytes);
             let excess = self.limits.excess(held, shortage);
@@ -131,6 +132,25 @@ impl Writer {
         }
     }
 
+    /// What was set aside goes before anything that is to be sent.
+    fn give_up_asides(&mut self, group: &Group) {
+        loop {
+            let photos = self.photos.bytes().saturating_sub(group.freed_photo_bytes);
+            let all = photos + self.store.bytes() + self.asides.bytes();
+            if all <= self.limits.bytes && self.disk.shortage() == 0 {
+                return;
+            }
+            match self.asides.give_up() {
+                Ok(Some(path)) => tracing::warn!(path = %path.display(), "deleted for room"),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "what was set aside could not be deleted");
+                    return;
+                }
+            }
+        }
+    }
+
     /// Gives up as much as `excess` asks for of these kinds; says whether there was anything.
     fn give_up(
         &mut self,
@@ -139,7 +159,10 @@ impl Writer {
         kinds: &[Kind],
     ) -> Result<bool, StoreError> {
         let mut lot = Lot::default();
-        let mut first = 0;
+        let photos_only = excess.evicted == Evicted::Photos && kinds == ORDER[0];
+        let begin = if photos_only { group.photos_from.unwrap_or(self.photos_from) } else { 0 };
+        // Where the next one may begin.
+        let (mut first, mut seen, mut passed_over) = (begin, begin, None);
         'scan: loop {
             let page = self.store.stored(first, SCAN)?;
             let Some(end) = page.last() else { break };
@@ -152,18 +175,23 @@ impl Writer {
                 if enough || lot.is_full() {
                     break 'scan;
                 }
+                seen = record.sequence;
                 // What says what was given up must reach the server.
                 let says = record.kind == Kind::Ledger && eviction(&record).is_some();
                 let gives =
                     !says && (excess.evicted == Evicted::Records || !record.photos.is_empty());
-                if gives
-                    && !record.held
-                    && kinds.contains(&record.kind)
-                    && !group.changes(record.sequence)
-                {
+                if !gives || record.held || !kinds.contains(&record.kind) {
+                    continue;
+                }
+                if group.changes(record.sequence) {
+                    passed_over = passed_over.or(Some(record.sequence));
+                } else {
                     self.take(&mut lot, group, record, excess.evicted);
                 }
             }
+        }
+        if photos_only {
+            group.photos_from = Some(passed_over.unwrap_or(seen));
         }
         self.enter(lot, group, excess.cause, excess.evicted)
     }

@@ -16,6 +16,7 @@
 //! How it fails: a full or broken disk makes `keep` an error (the sequence is not used up) and the
 //! component `fail`; the caller may try again with the same id, which is kept once.
 
+mod asides;
 mod disk;
 mod generation;
 mod group;
@@ -32,6 +33,8 @@ mod store;
 mod upkeep;
 mod writer;
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod ledger_tests;
 #[cfg(test)]
@@ -57,7 +60,11 @@ use serde::Serialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{config, health::Health};
+use crate::{
+    config,
+    health::Health,
+    sealing::{Clock, KeyId},
+};
 
 pub use hold::{Held, HoldRequest};
 pub use sled_store::SledStore;
@@ -113,8 +120,16 @@ pub struct Entry {
 pub enum Keeping {
     /// To be written.
     New(Vec<Photo>),
-    /// Files that are there already.
-    There(Vec<PhotoRef>),
+    /// It was kept before, in a store that was replaced: files that are there already, and what its
+    /// time on the pole ends by.
+    Again {
+        /// The files.
+        photos: Vec<PhotoRef>,
+        /// On hold.
+        held: bool,
+        /// What it was sealed with.
+        key: Option<KeyId>,
+    },
 }
 
 impl fmt::Debug for Entry {
@@ -231,6 +246,8 @@ pub struct Setup {
     /// The agent's own program, to open the store in a process of its own first; without it the
     /// store is opened at once, and a panic of sled's is caught only where panics unwind.
     pub program: Option<PathBuf>,
+    /// What ages are measured with; `None`: the machine's clocks ([`crate::sealing::PoleClock`]).
+    pub clock: Option<Arc<dyn Clock>>,
     /// Stands in the records that the outbox itself makes.
     pub source: Source,
     /// Where it says how it is.
@@ -244,7 +261,7 @@ impl Setup {
     pub fn plain(config: config::Outbox, source: Source, health: Arc<Health>) -> Self {
         let sealing =
             config::Sealing { key: config::SealingKey::File(config.directory.join("sealing.key")) };
-        Self { config, sealing, signer: None, program: None, source, health }
+        Self { config, sealing, signer: None, program: None, clock: None, source, health }
     }
 }
 
@@ -286,6 +303,20 @@ impl Outbox {
     /// aside and reported as a warning of the component, and a new epoch begins.
     pub fn open(setup: Setup) -> Result<Self, OutboxError> {
         open::open(setup)
+    }
+
+    /// Reads of the store; damage that is met is told to the writer, which mends or replaces it.
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, OutboxError> {
+        work(&*self.store).map_err(|error| {
+            if let StoreError::Damaged(why) = &error {
+                // One word is enough: where the writer is behind, it has others to come.
+                let _ = self.shared.writer.try_send(writer::Command::MetDamage(why.clone()));
+            }
+            error.into()
+        })
     }
 
     fn ask<T>(
@@ -342,7 +373,7 @@ impl Outbox {
     pub fn records(&self, first: u64, limit: usize) -> Result<Vec<Record>, OutboxError> {
         let (mut records, mut first) = (Vec::new(), first);
         while records.len() < limit {
-            let page = self.store.stored(first, limit - records.len())?;
+            let page = self.read(|store| store.stored(first, limit - records.len()))?;
             let Some(end) = page.last() else { break };
             first = end.sequence().saturating_add(1);
             records.extend(page.into_iter().filter_map(Stored::record));
@@ -361,7 +392,7 @@ impl Outbox {
     ) -> Result<Vec<Record>, OutboxError> {
         let (mut records, (first, mut last)) = (Vec::new(), sequences.into_inner());
         while records.len() < limit && first <= last {
-            let page = self.store.newest(first..=last, limit - records.len())?;
+            let page = self.read(|store| store.newest(first..=last, limit - records.len()))?;
             let Some(end) = page.last() else { break };
             last = end.sequence().saturating_sub(1);
             records.extend(page.into_iter().filter_map(Stored::record));
@@ -374,7 +405,7 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError::Store`].
     pub fn record(&self, sequence: u64) -> Result<Option<Record>, OutboxError> {
-        let stored = self.store.at(sequence)?;
+        let stored = self.read(|store| store.at(sequence))?;
         Ok(stored.and_then(Stored::record))
     }
 
@@ -383,7 +414,7 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError::Store`].
     pub fn sequence_of(&self, id: Uuid) -> Result<Option<u64>, OutboxError> {
-        Ok(self.store.sequence_of(id)?)
+        self.read(|store| store.sequence_of(id))
     }
 
     /// A record's photo; `None` where it is not there (any more). One that should be there and can't

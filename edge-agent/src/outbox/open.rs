@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::{
     MAX_WAITING, Outbox, OutboxError, Setup, Shared,
+    asides::Asides,
     disk::{BALLAST_BYTES, Disk},
     generation::{self, Generation},
     mark,
@@ -36,7 +37,7 @@ use crate::{
     config::SealingKey,
     durable,
     health::{Component, Status},
-    sealing::{Keyring, SealingError},
+    sealing::{Keyring, PHOTO_FOLDERS, PoleClock, SealingError},
 };
 
 /// Folder of the data keys, within the outbox's.
@@ -91,7 +92,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     let before = mark::read(&directory);
     let store = SledStore::open(&directory, keyring.clone(), begin).map_err(fault)?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let photos = Photos::open(&directory.join("photos"), keyring.clone()).map_err(folder)?;
+    let photos = Photos::open(&directory.join(PHOTO_FOLDERS), keyring.clone()).map_err(folder)?;
     // Its photos may belong to records that still come over.
     let asides = generation::unsalvaged(&directory).map_err(folder)?;
     if asides.is_empty() {
@@ -121,23 +122,27 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
             tracing::error!(%error, "the damaged store can't be salvaged");
         }
     };
+    let now = keyring.clock().now();
     let mut writer = Writer {
         store: store.clone(),
         photos: photos.clone(),
         keyring,
         disk,
+        asides: Asides::new(&directory),
         limits: (&setup.config).into(),
         source: setup.source,
         health: setup.health,
-        upkeep: Upkeep::new(setup.signer),
+        upkeep: Upkeep::new(setup.signer, now),
         epoch: position.epoch,
         trouble: None,
+        met: false,
         changed: changed_tx,
         standing: standing(&found),
         salvage: Box::new(salvage),
         busy: Busy::default(),
         last_eviction: None,
         room: 0,
+        photos_from: 0,
         damaged: 0,
         stopping: false,
         _lock: lock,
@@ -173,7 +178,10 @@ fn keys(setup: &Setup) -> Result<(Keyring, Option<String>), OutboxError> {
     let place = &setup.config.directory;
     let folder = place.join(KEYS);
     let failed = |why: String| OutboxError::Folder { path: folder.clone(), why };
-    let open = || Keyring::open(&setup.sealing, &folder);
+    let open = || match &setup.clock {
+        Some(clock) => Keyring::open_by(&setup.sealing, &folder, clock.clone()),
+        None => Keyring::open(&setup.sealing, &folder),
+    };
     let (why, file) = match (open(), &setup.sealing.key) {
         (Ok(keyring), _) => return Ok((keyring, None)),
         (
@@ -183,8 +191,12 @@ fn keys(setup: &Setup) -> Result<(Keyring, Option<String>), OutboxError> {
         // A credential may be had again.
         (Err(error), _) => return Err(failed(error.to_string())),
     };
-    for path in [&folder, file] {
-        match generation::set_aside(path, Timestamp::now()) {
+    // The photos wait beside the keys, should the key file come back; both age as before.
+    for path in [file, &place.join(PHOTO_FOLDERS), &folder] {
+        match durable::set_aside(path, Timestamp::now()) {
+            Ok(aside) if path == &folder => {
+                PoleClock::carry_over(&aside, &folder).map_err(|e| failed(e.to_string()))?;
+            }
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e.to_string())),
             _ => {}
         }

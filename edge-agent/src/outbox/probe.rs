@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{Sealing, SealingKey},
-    sealing::Keyring,
+    sealing::{KeyId, Keyring},
 };
 
 /// The hidden verb.
@@ -158,21 +158,25 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<std::process::E
     }
 }
 
-/// Records as the child writes them: sequence (8 bytes), length (4 bytes), both big-endian, record.
+/// Records as the child writes them: sequence (8 bytes), data key (8 bytes, zeros where there is none),
+/// length (4 bytes), numbers big-endian, record.
 fn receive(out: ChildStdout, mut take: impl FnMut(Record) -> bool) -> bool {
     let mut out = BufReader::new(out);
     loop {
-        let mut head = [0; 12];
+        let mut head = [0; 20];
         match out.read_exact(&mut head) {
             Ok(()) => {}
             Err(e) => return e.kind() == io::ErrorKind::UnexpectedEof,
         }
-        let (sequence, length) = head.split_at(8);
+        let (sequence, rest) = head.split_at(8);
+        let (key, length) = rest.split_at(KeyId::BYTES);
         let sequence = u64::from_be_bytes(sequence.try_into().unwrap_or_default());
+        let key = key.try_into().ok().and_then(KeyId::from_bytes);
         let length = u32::from_be_bytes(length.try_into().unwrap_or_default()) as usize;
         let mut bytes = vec![0; length.min(MAX_RECORD_BYTES)];
         let record = out.read_exact(&mut bytes).ok();
         let record = record.and_then(|()| Record::decode(sequence, &bytes).ok());
+        let record = record.map(|record| Record { key, ..record });
         if !record.is_some_and(&mut take) {
             return false;
         }
@@ -234,6 +238,7 @@ pub fn child(input: impl Read, mut output: impl Write) -> io::Result<bool> {
                 let bytes = record.encode().map_err(io::Error::other)?;
                 let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
                 output.write_all(&record.sequence.to_be_bytes())?;
+                output.write_all(&record.key.map_or([0; KeyId::BYTES], KeyId::to_bytes))?;
                 output.write_all(&length.to_be_bytes())?;
                 output.write_all(&bytes)?;
                 Ok(true)

@@ -70,9 +70,11 @@ impl Salvager {
     }
 }
 
-/// The record with its place in the new ledger; its photos are where they were.
+/// The record with its place in the new ledger. Its photos are where they were, it stays on hold, and
+/// its time on the pole does not begin anew.
 fn again(record: Record) -> Entry {
-    let Record { sequence: _, id, kind, captured_at, photos, held: _, body } = record;
+    let Record { sequence: _, id, kind, captured_at, photos, held, key, body } = record;
     let body = move |ledger| event::in_ledger(&body, ledger);
-    Entry { id, kind, captured_at, body: Box::new(body), photos: Keeping::There(photos) }
+    let photos = Keeping::Again { photos, held, key };
+    Entry { id, kind, captured_at, body: Box::new(body), photos }
 }

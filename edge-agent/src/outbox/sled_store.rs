@@ -364,14 +364,10 @@ impl SledStore {
         self.generation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sealed(&self, state: &State, record: &Record) -> Result<Vec<u8>, StoreError> {
+    fn sealed(&self, epoch: Uuid, record: &Record) -> Result<Vec<u8>, StoreError> {
         let usage = if record.held { KeyUse::Hold } else { KeyUse::Data };
-        let (context, plain) = (context(state.epoch, record.sequence), record.encode()?);
-        let before = state.get(key(b'r', record.sequence))?;
-        let sealed = match before.as_deref().and_then(|b| b.get(ID_BYTES..)) {
-            Some(before) => self.keyring.seal_like(before, usage, &context, &plain),
-            None => self.keyring.seal_for(usage, &context, &plain),
-        };
+        let (context, plain) = (context(epoch, record.sequence), record.encode()?);
+        let sealed = self.keyring.seal_under(record.key, usage, &context, &plain);
         let sealed = sealed.map_err(|e| StoreError::Failed(e.to_string()))?;
         Ok([record.id.as_bytes(), &sealed[..]].concat())
     }
@@ -399,6 +395,7 @@ impl SledStore {
             Ok(plain) => Record::decode(sequence, &plain)
                 .ok()
                 .filter(|r| r.id == id)
+                .map(|record| Record { key: Keyring::key_of(sealed).ok(), ..record })
                 .map_or(unreadable(Loss::Damaged), Stored::Record),
             Err(SealingError::KeyGone { .. }) => unreadable(Loss::Aged),
             Err(SealingError::Damaged(_) | SealingError::KeyDamaged { .. }) => {
@@ -440,7 +437,7 @@ impl Store for SledStore {
                 batch.remove(&id_key(*id));
             }
             for record in &change.put {
-                batch.insert(&key(b'r', record.sequence), self.sealed(state, record)?);
+                batch.insert(&key(b'r', record.sequence), self.sealed(state.epoch, record)?);
                 batch.insert(&id_key(record.id), &record.sequence.to_be_bytes());
                 if record.sequence > before.last {
                     count += 1;

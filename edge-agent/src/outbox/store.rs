@@ -7,6 +7,8 @@ use milepost_wire::{Chain, LedgerPosition, PhotoKind};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::sealing::KeyId;
+
 /// Shape of a stored record; a store with another is not ours to guess at.
 const FORMAT: u8 = 1;
 
@@ -46,6 +48,8 @@ pub struct Record {
     pub photos: Vec<PhotoRef>,
     /// The server has put it on hold: it outlives the configured age and the store's limits.
     pub held: bool,
+    /// The data key that it was sealed with: what it ages by. `None`: not sealed yet.
+    pub key: Option<KeyId>,
     /// Its event without `historical`.
     pub body: Vec<u8>,
 }
@@ -67,12 +71,12 @@ impl Record {
         self.photos.iter().map(|p| p.bytes).sum()
     }
 
-    /// Format, length of the head (2 bytes, big-endian), head as JSON, body.
+    /// Format, length of the head (2 bytes, big-endian), head as JSON, body. Not the key.
     ///
     /// # Errors
     /// Only where the head can't be JSON or is longer than 65 535 bytes.
     pub fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        let Self { sequence: _, id, kind, captured_at, photos, held, body } = self;
+        let Self { sequence: _, id, kind, captured_at, photos, held, key: _, body } = self;
         let (photos, captured_at) = (photos.clone(), *captured_at);
         let head = Head { id: *id, kind: *kind, captured_at, photos, held: *held };
         let head = serde_json::to_vec(&head).map_err(|e| StoreError::Failed(e.to_string()))?;
@@ -80,7 +84,7 @@ impl Record {
         Ok([&[FORMAT][..], &length.to_be_bytes(), &head, body].concat())
     }
 
-    /// The inverse of [`Self::encode`].
+    /// The inverse of [`Self::encode`]; the key is not known.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] for anything that `encode` did not write.
@@ -94,7 +98,7 @@ impl Record {
         let (head, body) = rest.split_at_checked(length).ok_or_else(|| damaged("too short"))?;
         let Head { id, kind, captured_at, photos, held } =
             serde_json::from_slice(head).map_err(|e| damaged(&e.to_string()))?;
-        Ok(Self { sequence, id, kind, captured_at, photos, held, body: body.into() })
+        Ok(Self { sequence, id, kind, captured_at, photos, held, key: None, body: body.into() })
     }
 }
 
@@ -300,6 +304,7 @@ mod tests {
                 captured_at: Timestamp::UNIX_EPOCH,
                 photos: photo.then_some(PhotoRef { kind: PhotoKind::Plate, bytes: 3 }).into_iter().collect(),
                 held: photo,
+                key: None,
                 body,
             };
             prop_assert_eq!(Record::decode(7, &record.encode().unwrap()), Ok(record));

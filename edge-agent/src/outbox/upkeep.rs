@@ -19,7 +19,7 @@ use super::{
     store::{Fact, StoreError},
     writer::Writer,
 };
-use crate::{clock, identity::Identity};
+use crate::{clock, identity::Identity, sealing::PoleTime};
 
 /// How often the writer looks after its store.
 const EVERY: Duration = Duration::from_secs(10);
@@ -62,9 +62,9 @@ pub struct Signer {
 /// When what is due.
 pub(super) struct Upkeep {
     next: Instant,
-    manifest_at: Instant,
+    manifest_at: PoleTime,
     /// When every record is looked at for its age.
-    purge_at: Instant,
+    purge_at: PoleTime,
     unlinked_to: u64,
     /// Size of the store after the last compaction.
     compacted_to: u64,
@@ -75,10 +75,9 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(signer: Option<Signer>) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(signer: Option<Signer>, now: PoleTime) -> Self {
         Self {
-            next: now,
+            next: Instant::now(),
             manifest_at: now + FIRST_MANIFEST,
             purge_at: now + PURGE_EVERY,
             unlinked_to: 0,
@@ -159,9 +158,10 @@ impl Writer {
         }
         let steps: [(&str, Step); 5] = [
             ("purge", |w| {
-                let whole = w.upkeep.purge_at <= Instant::now();
+                let now = w.keyring.clock().now();
+                let whole = w.upkeep.purge_at <= now;
                 if whole {
-                    w.upkeep.purge_at = Instant::now() + PURGE_EVERY;
+                    w.upkeep.purge_at = now + PURGE_EVERY;
                     w.recount();
                 }
                 w.purge_all(whole)
@@ -185,7 +185,14 @@ impl Writer {
             }
         }
         self.oldest();
+        self.count_asides();
         self.report(None);
+    }
+
+    pub(super) fn count_asides(&mut self) {
+        if let Err(error) = self.asides.recount() {
+            tracing::warn!(%error, "what was set aside could not be counted");
+        }
     }
 
     /// Gives up everything that nobody can read any more.
@@ -217,10 +224,11 @@ impl Writer {
     }
 
     fn hourly_manifest(&mut self) -> Result<(), OutboxError> {
-        if self.upkeep.manifest_at > Instant::now() || self.upkeep.signer.is_none() {
+        let now = self.keyring.clock().now();
+        if self.upkeep.manifest_at > now || self.upkeep.signer.is_none() {
             return Ok(());
         }
-        self.upkeep.manifest_at = Instant::now() + MANIFEST_EVERY;
+        self.upkeep.manifest_at = now + MANIFEST_EVERY;
         let covered = self.store.fact(Fact::ManifestTo)?;
         let covered = covered.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
         let to = self.store.position().last_sequence;

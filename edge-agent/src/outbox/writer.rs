@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use super::{
     Entry, Keeping, MAX_PHOTO_BYTES, MAX_PHOTOS, MAX_RECORD_BYTES, OutboxError,
+    asides::Asides,
     disk::Disk,
     group::{Group, Reply},
     hold::{Held, HoldRequest},
@@ -48,6 +49,8 @@ pub(super) enum Command {
     Hold(HoldRequest, Reply<Held>),
     Manifest(ManifestRequest, Reply<u64>),
     PhotoLost(Uuid, PhotoKind, EvictionCause, Reply<()>),
+    /// A reader met damage of the store itself.
+    MetDamage(String),
     Stop,
 }
 
@@ -56,6 +59,7 @@ pub(super) struct Writer {
     pub(super) photos: Arc<Photos>,
     pub(super) keyring: Keyring,
     pub(super) disk: Disk,
+    pub(super) asides: Asides,
     pub(super) limits: Limits,
     pub(super) source: Source,
     pub(super) health: Arc<Health>,
@@ -63,6 +67,8 @@ pub(super) struct Writer {
     pub(super) epoch: Uuid,
     /// Why the last try failed; health says so until one succeeds.
     pub(super) trouble: Option<StoreError>,
+    /// A reader met damage in this store before.
+    pub(super) met: bool,
     pub(super) changed: watch::Sender<u64>,
     /// What the component says while all is well.
     pub(super) standing: (Status, String),
@@ -73,6 +79,8 @@ pub(super) struct Writer {
     pub(super) last_eviction: Option<u64>,
     /// Records given up for room that have not been used up by new ones.
     pub(super) room: u64,
+    /// No read before this one has photos that could be given up.
+    pub(super) photos_from: u64,
     /// Records and photos given up since the start because they could not be read.
     pub(super) damaged: u64,
     pub(super) stopping: bool,
@@ -125,7 +133,7 @@ impl Writer {
             }
         };
         // A photo that could not be written is refused alone; the rest of the group goes on.
-        let mut refused = None;
+        let (mut refused, mut met) = (None, None);
         for command in commands {
             match command {
                 Command::Keep(entry, reply) => {
@@ -155,10 +163,14 @@ impl Writer {
                     let result = self.photo_lost(id, kind, cause, &mut group);
                     group.answer(reply, result.map_err(OutboxError::from));
                 }
+                Command::MetDamage(why) => met = Some(StoreError::Damaged(why)),
                 Command::Stop => self.stopping = true,
             }
         }
         self.carry_out(group);
+        if let Some(error) = met {
+            self.met_damage(&error);
+        }
         if let Some(error) = refused {
             self.make_room();
             self.report(Some(&error));
@@ -222,6 +234,18 @@ impl Writer {
         error.clone().into()
     }
 
+    /// A reader met damage: the store is opened again, and at the second time set aside.
+    fn met_damage(&mut self, error: &StoreError) {
+        if std::mem::replace(&mut self.met, true) {
+            self.trouble = Some(error.clone());
+        }
+        self.failed(error);
+        // What the outcome is goes to the health page now, not with the next record.
+        if let Ok(group) = self.sound_group() {
+            self.carry_out(group);
+        }
+    }
+
     fn make_room(&self) {
         if self.disk.drop_ballast() {
             tracing::warn!("the ballast was let go of to make room");
@@ -242,9 +266,11 @@ impl Writer {
     fn set_aside(&mut self, why: &str) -> Result<(), StoreError> {
         let aside = self.store.replace()?;
         tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
+        (self.met, self.photos_from) = (false, 0);
         self.begin_epoch(why)?;
         self.standing = super::open::quarantined(why, &aside);
         (self.salvage)(aside);
+        self.count_asides();
         Ok(())
     }
 
@@ -258,7 +284,7 @@ impl Writer {
         if let Some(sequence) = known {
             return Ok(sequence);
         }
-        let (new, photos) = match photos {
+        let (new, photos, held, key) = match photos {
             Keeping::New(photos) => {
                 check_photos(&photos)?;
                 let refer = |p: &super::Photo| {
@@ -266,13 +292,13 @@ impl Writer {
                     PhotoRef { kind: p.kind, bytes }
                 };
                 let references = photos.iter().map(refer).collect();
-                (photos, references)
+                (photos, references, false, None)
             }
-            Keeping::There(references) => (Vec::new(), references),
+            Keeping::Again { photos, held, key } => (Vec::new(), photos, held, key),
         };
         let sequence = group.next.sequence;
         let body = body(group.next).map_err(|e| OutboxError::Body(e.to_string()))?;
-        let record = Record { sequence, id, kind, captured_at, photos, held: false, body };
+        let record = Record { sequence, id, kind, captured_at, photos, held, key, body };
         let bytes = record.encode()?.len() + ID_BYTES + blob::OVERHEAD_BYTES;
         if bytes > MAX_RECORD_BYTES {
             return Err(OutboxError::TooLarge { bytes });
@@ -316,6 +342,7 @@ impl Writer {
         self.health.metrics.outbox_evictions.inc_by(group.evictions);
         self.trouble = None;
         self.last_eviction = group.eviction.or(self.last_eviction);
+        self.photos_from = group.photos_from.unwrap_or(self.photos_from);
         self.room = (self.room + group.room).saturating_sub(group.added());
         if group.damaged > 0 {
             self.damaged += group.damaged;
@@ -380,7 +407,7 @@ impl Command {
                 drop(reply.send(Err(error.clone())));
             }
             Self::Hold(_, reply) => drop(reply.send(Err(error.clone()))),
-            Self::Stop => {}
+            Self::MetDamage(_) | Self::Stop => {}
         }
     }
 }

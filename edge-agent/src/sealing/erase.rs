@@ -136,7 +136,12 @@ pub fn erase(config: &Config, order: &Order, _lock: &File) -> Receipt {
             "what the agent wrote before it sealed, or others copied, is not covered".into(),
         ],
     };
-    receipt.keys(&config.sealing_folder());
+    let keys = config.sealing_folder();
+    receipt.keys(&keys);
+    match durable::asides(&keys) {
+        Ok(asides) => asides.iter().for_each(|aside| receipt.keys(aside)),
+        Err(error) => receipt.note(&keys, &error),
+    }
     receipt.kek(&Protection::from(&config.sealing));
     receipt.data(&config.outbox.directory);
     receipt

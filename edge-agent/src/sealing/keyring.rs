@@ -74,7 +74,19 @@ impl Keyring {
     /// can't be used are no error here: see [`Self::unusable`].
     pub fn open(config: &config::Sealing, folder: &Path) -> Result<Self, SealingError> {
         durable::make_folder(folder).map_err(SealingError::io(folder))?;
-        let clock = Arc::new(PoleClock::open(folder)?);
+        Self::open_by(config, folder, Arc::new(PoleClock::open(folder)?))
+    }
+
+    /// As [`Self::open`], with the clock given.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_by(
+        config: &config::Sealing,
+        folder: &Path,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SealingError> {
+        durable::make_folder(folder).map_err(SealingError::io(folder))?;
         let fresh = key_file::list(folder)?.0.is_empty();
         Self::open_with(Kek::load(config, fresh)?, folder, clock)
     }
@@ -193,19 +205,19 @@ impl Keyring {
         blob::seal(&key.cipher, key.label.id, context, plain)
     }
 
-    /// Seals again what replaces `before`: under the same key where that is of this use, so that its
-    /// time on the pole does not begin anew.
+    /// Seals again what was sealed `under` a key: under the same where that is there and of this use,
+    /// so that its time on the pole does not begin anew.
     ///
     /// # Errors
     /// As [`Self::seal`].
-    pub fn seal_like(
+    pub fn seal_under(
         &self,
-        before: &[u8],
+        under: Option<KeyId>,
         key_use: KeyUse,
         context: &[u8],
         plain: &[u8],
     ) -> Result<Vec<u8>, SealingError> {
-        let same = blob::key_of(before).and_then(|id| self.find(id)).ok();
+        let same = under.and_then(|id| self.find(id).ok());
         match same.filter(|key| key.label.key_use == key_use) {
             Some(key) => {
                 key.sealed.fetch_add(1, Ordering::Relaxed);

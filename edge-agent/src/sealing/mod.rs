@@ -46,7 +46,7 @@ use std::{
 pub use kek::{Kek, Protection};
 pub use keyring::{KeyInfo, Keyring};
 pub use pole_time::{Clock, ManualClock, PoleClock, PoleTime};
-pub use purge::{Purged, Purger};
+pub use purge::{PHOTO_FOLDERS, Purged, Purger};
 pub use watchdog::Watchdog;
 
 /// How long a data key seals before the next one is made. What is destroyed by age is destroyed in

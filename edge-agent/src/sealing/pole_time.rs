@@ -318,6 +318,16 @@ impl PoleClock {
         Ok(Self { folder: folder.into(), memory: Mutex::new(memory) })
     }
 
+    /// Goes on in a new folder where the old one was set aside, so that what is in it ages on.
+    ///
+    /// # Errors
+    /// Where the old one can't be read or the new one not be written.
+    pub fn carry_over(from: &Path, to: &Path) -> Result<(), SealingError> {
+        let memory = load(from, &read())?;
+        durable::make_folder(to).map_err(SealingError::io(to))?;
+        store(to, &memory)
+    }
+
     /// Reads the machine's clocks and remembers; once a minute by the watchdog.
     ///
     /// # Errors

@@ -63,14 +63,22 @@ impl Purger {
             keys: key_file::destroy_aged(&self.keys, clock, self.max_age)?,
             ..Purged::default()
         };
-        let (left, _) = key_file::list(&self.keys)?;
+        // Keys that were set aside age on.
+        for aside in durable::asides(&self.keys).map_err(SealingError::io(&self.keys))? {
+            purged.keys.extend(key_file::destroy_aged(&aside, clock, self.max_age)?);
+            if key_file::list(&aside)?.0.is_empty() {
+                fs::remove_dir_all(&aside).map_err(SealingError::io(&aside))?;
+            }
+        }
+        let left = self.left()?;
         let gone = |seen: &Vec<KeyId>| seen.iter().any(|id| left.binary_search(id).is_err());
         if !purged.keys.is_empty() || self.seen.as_ref().is_none_or(gone) {
             for folder in photo_folders(&self.outbox)? {
                 self.unreadable(&folder, &mut purged)?;
             }
         }
-        let labels = left.iter().filter_map(|id| key_file::read(&self.keys, *id).ok().flatten());
+        let (ours, _) = key_file::list(&self.keys)?;
+        let labels = ours.iter().filter_map(|id| key_file::read(&self.keys, *id).ok().flatten());
         let ages = labels
             .filter(|file| file.label.key_use == super::KeyUse::Data)
             .map(|file| clock.age(file.label.made).as_secs());
@@ -80,11 +88,22 @@ impl Purger {
         Ok(purged)
     }
 
-    /// Deletes the photos of a folder whose key is gone.
+    /// Every key that is left, those that were set aside as well, in order.
+    fn left(&self) -> Result<Vec<KeyId>, SealingError> {
+        let (mut left, _) = key_file::list(&self.keys)?;
+        for aside in durable::asides(&self.keys).map_err(SealingError::io(&self.keys))? {
+            left.extend(key_file::list(&aside)?.0);
+        }
+        left.sort_unstable();
+        Ok(left)
+    }
+
+    /// Deletes the photos of a folder whose key is gone, and the folder where it was set aside and is
+    /// empty.
     fn unreadable(&self, folder: &Path, purged: &mut Purged) -> Result<(), SealingError> {
         // Photos first, then keys: a key's file is there before anything is sealed under it.
         let photos = sealed_files(folder)?;
-        let (left, _) = key_file::list(&self.keys)?;
+        let left = self.left()?;
         let before = purged.photos;
         for (path, key, bytes) in photos {
             if left.binary_search(&key).is_ok() {
@@ -101,6 +120,10 @@ impl Purger {
         }
         if purged.photos > before {
             durable::sync_folder(folder).map_err(SealingError::io(folder))?;
+        }
+        if folder.to_string_lossy().contains(durable::ASIDE) {
+            // Refused where something is in it still.
+            let _ = fs::remove_dir(folder);
         }
         Ok(())
     }

@@ -126,11 +126,11 @@ fn what_is_written_again_does_not_begin_its_time_anew() {
     let (_folder, clock, ring) = fixture();
     let first = ring.seal(b"a", PLAIN).unwrap();
     clock.pass(KEY_LIFE);
-    let again = ring.seal_like(&first, KeyUse::Data, b"a", b"less").unwrap();
+    let again = ring.seal_under(Keyring::key_of(&first).ok(), KeyUse::Data, b"a", b"less").unwrap();
     assert_eq!(Keyring::key_of(&again), Keyring::key_of(&first));
     assert_eq!(ring.unseal(b"a", &again).unwrap(), b"less");
-    let held = ring.seal_like(&again, KeyUse::Hold, b"a", PLAIN).unwrap();
-    let released = ring.seal_like(&held, KeyUse::Data, b"a", PLAIN).unwrap();
+    let held = ring.seal_under(Keyring::key_of(&again).ok(), KeyUse::Hold, b"a", PLAIN).unwrap();
+    let released = ring.seal_under(Keyring::key_of(&held).ok(), KeyUse::Data, b"a", PLAIN).unwrap();
     let keys = [&first, &held, &released].map(|blob| Keyring::key_of(blob).unwrap());
     assert!(keys[0] != keys[1] && keys[1] != keys[2], "each use has keys of its own");
     assert_eq!(ring.unseal(b"a", &released).unwrap(), PLAIN);

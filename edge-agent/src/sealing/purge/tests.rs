@@ -72,6 +72,24 @@ fn photos_over_their_age_go_and_younger_held_and_foreign_files_stay() {
 }
 
 #[test]
+fn keys_that_were_set_aside_age_on_and_their_photos_with_them() {
+    let mut pole = Pole::new(WEEK);
+    let photo = pole.photo("photos.damaged-x/a-plate.jpg", KeyUse::Data);
+    pole.clock.pass(HOUR);
+    let keys = pole.ring.folder().to_owned();
+    let aside = durable::set_aside(&keys, jiff::Timestamp::UNIX_EPOCH).unwrap();
+    fs::create_dir(&keys).unwrap();
+    pole.clock.pass(WEEK - HOUR - HOUR);
+    let purged = pole.purge();
+    assert_eq!((purged.keys.len(), purged.photos, purged.keys_left), (0, 0, 1));
+    assert!(photo.exists(), "its key may come back");
+    pole.clock.pass(HOUR);
+    let purged = pole.purge();
+    assert_eq!((purged.keys.len(), purged.photos), (1, 1));
+    assert!(!aside.exists() && !photo.parent().unwrap().exists(), "nothing is left of either");
+}
+
+#[test]
 fn photos_whose_key_another_process_destroyed_go_at_the_next_run() {
     let mut pole = Pole::new(WEEK);
     let photo = pole.photo("photos/a-plate.jpg", KeyUse::Data);

@@ -23,6 +23,7 @@ fn record(sequence: u64, photos: usize) -> Record {
         captured_at: Timestamp::UNIX_EPOCH,
         photos: all.into_iter().take(photos).collect(),
         held: false,
+        key: None,
         body: Vec::new(),
     }
 }
