@@ -21,10 +21,10 @@ use harness::pole::root;
 use milepost::{
     config,
     health::{Component, Health},
-    outbox::{Entry, Kind, Outbox, OutboxError, Record, Setup},
+    outbox::{Entry, Kind, Outbox, Record, Setup},
     uplink::central::sha256_hex,
 };
-use milepost_wire::{Event, Evicted, Eviction, PhotoKind, Read};
+use milepost_wire::{Event, Evicted, Eviction, Header, PhotoKind, Read};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use uuid::Uuid;
 
@@ -136,13 +136,10 @@ pub fn settings(options: &Options) -> config::Outbox {
     outbox
 }
 
-/// Opens it as the agent does: in a process of its own first.
-///
-/// # Errors
-/// The outbox's.
-pub fn open(settings: config::Outbox, health: &Arc<Health>) -> Result<Outbox, OutboxError> {
-    let setup = Setup::plain(settings, root().source(), health.clone());
-    Outbox::open(Setup { program: Some(harness::milepost()), ..setup })
+/// What it is opened with as the agent does: in a process of its own first.
+pub fn setup(settings: config::Outbox, health: &Arc<Health>) -> Setup {
+    let plain = Setup::plain(settings, root().source(), health.clone());
+    Setup { program: Some(harness::milepost()), ..plain }
 }
 
 /// Says a line at once. `Break` where nobody listens any more.
@@ -164,8 +161,7 @@ pub fn run(options: &Options) -> ExitCode {
     }
     let health: Arc<Health> = Arc::default();
     let started = Instant::now();
-    let opened = open(settings(options), &health);
-    let outbox = match opened {
+    let outbox = match Outbox::open(setup(settings(options), &health)) {
         Ok(outbox) => outbox,
         Err(error) => {
             let _ = say(&Line::NotOpened(error.to_string()));
@@ -237,6 +233,11 @@ fn inventory(outbox: &Outbox, options: &Options) -> Result<(), String> {
             named += photos.iter().filter(there).count() as u64;
             let read = record.kind == Kind::Read;
             let _ = say(&Line::Have { sequence: record.sequence, id: record.id, read, photos });
+            if record.kind == Kind::Ledger
+                && let Ok(header) = Header::from_json(&record.body)
+            {
+                let _ = say(&Line::Entry { id: record.id, event: header.kind });
+            }
         }
     }
     let files = std::fs::read_dir(options.directory.join("photos")).map_or(0, Iterator::count);

@@ -68,7 +68,7 @@ impl RowName {
             Self::Broker => (1000, 24),
             Self::Full => (150, 6),
             Self::Hostile => (10_000, 2000),
-            Self::Outage => (518_400, 4000),
+            Self::Outage => (518_400, 20_000),
             Self::Clock => (20, 4),
             Self::Certificates => (4, 4),
         }

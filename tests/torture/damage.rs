@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use milepost_wire::{Data, Epoch, Eviction};
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 
 use crate::{
@@ -31,6 +32,9 @@ const RECORDS: u32 = 240;
 const MAX_FLIPS: u32 = 64;
 const MAX_SPAN: u64 = 64 << 10;
 
+/// Entries that tell of damage.
+const TELLS: [&str; 2] = [Eviction::TYPE, Epoch::TYPE];
+
 /// What one damaged store came to.
 #[derive(Debug, Default)]
 struct Outcome {
@@ -38,7 +42,7 @@ struct Outcome {
     running: Option<Duration>,
     /// The component warned or failed.
     said: bool,
-    /// A ledger entry is there that was not before.
+    /// The ledger says that something was given up, or that this is another one, and did not before.
     entered: bool,
     /// It went on with a new store.
     replaced: bool,
@@ -76,7 +80,7 @@ pub fn row(context: &Context) -> Row {
         replaced += u32::from(outcome.replaced);
         said += u32::from(outcome.said);
         entered += u32::from(outcome.entered);
-        let silent = lost > 0 && !outcome.said;
+        let silent = lost > 0 && !(outcome.said && outcome.entered);
         let kept = context.close(&folder, fast && !silent);
         let again = context.again(RowName::Damage, unit);
         if !fast {
@@ -89,14 +93,14 @@ pub fn row(context: &Context) -> Row {
             *counter += 1;
             let n = lost;
             row.fail(format!(
-                "{what}: {n} lost without a word: {:?}; {kept}; {again}",
-                outcome.texts
+                "{what}: {n} lost without a word (on health: {}, in the ledger: {}): {:?}; {kept}; {again}",
+                outcome.said, outcome.entered, outcome.texts
             ));
         }
     }
     row.held = vec![
         format!("{harmless} harmless, {replaced} replaced by a new store, {said} said on health"),
-        format!("{entered} with an entry in the ledger"),
+        format!("{entered} in the ledger"),
         format!("{hung} not running again"),
         format!("without a word: {unsaid_records} lost records, {unsaid_photos} only photos"),
     ];
@@ -253,7 +257,7 @@ fn open(folder: &Path, before: &Model, hang: bool, limit: Duration) -> Outcome {
                     Line::Kept { .. } if outcome.running.is_none() => {
                         outcome.running = Some(started.elapsed());
                     }
-                    Line::Have { id, read: false, .. } if !before.knows(id) => {
+                    Line::Entry { id, event } if TELLS.contains(&&*event) && !before.knows(id) => {
                         outcome.entered = true;
                     }
                     Line::Health { status, .. } if status != "pass" => outcome.said = true,

@@ -8,7 +8,7 @@ use harness::{
     pole::{root, server},
 };
 use milepost::uplink::{Address, tls};
-use milepost_wire::{Leaf, Receipt, SequenceRange};
+use milepost_wire::{Action, Command, Leaf, Receipt, SequenceRange, command::MAX_COMMAND_IDS};
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use rumqttc::{
     Transport,
@@ -51,7 +51,8 @@ pub fn row(context: &Context) -> Row {
         rate: 0,
         resend_after_s: 3600,
     };
-    let pole = Process::start(&options, &folder.join("pole.log"));
+    let mut pole = Process::start(&options, &folder.join("pole.log"));
+    pole.go();
     // Each read and its two photos.
     if !pole.until(PATIENCE, |s| s.published >= RECORDS * 3) {
         row.fail(format!("the pole does not send: {:?}", pole.state()));
@@ -63,7 +64,15 @@ pub fn row(context: &Context) -> Row {
     let messages = context.runs(RowName::Hostile);
     let mut largest = before;
     for (unit, count) in context.units(RowName::Hostile, 100) {
-        let batch: Vec<_> = (0..count).map(|_| message(&mut choices, epoch, last)).collect();
+        let batch: Vec<_> = (0..count)
+            .map(|_| {
+                if choices.random_ratio(1, 3) {
+                    (Leaf::Commands, command(&mut choices, epoch, last))
+                } else {
+                    (Leaf::Receipts, receipt(&mut choices, epoch, last))
+                }
+            })
+            .collect();
         if let Err(why) = runtime.block_on(say(&broker.address(), &broker.files("server"), batch)) {
             row.fail(format!("the messages could not be sent: {why}"));
             break;
@@ -97,15 +106,16 @@ pub fn row(context: &Context) -> Row {
             ..Receipt::default()
         };
         let json = serde_json::to_vec(&right).expect("JSON");
-        say(&broker.address(), &broker.files("server"), vec![json]).await
+        say(&broker.address(), &broker.files("server"), vec![(Leaf::Receipts, json)]).await
     });
     if said.is_err() || !pole.until(PATIENCE, |s| s.waiting == 0) {
         row.fail(format!("a right receipt deletes nothing afterwards: {:?}", pole.state()));
     }
     row.held = vec![
         format!(
-            "{} ignored, {RECORDS} records untouched, then deleted by a right receipt",
-            state.ignored
+            "{} receipts ignored, {} commands refused or ignored, {RECORDS} records untouched, then \
+             deleted by a right receipt",
+            state.ignored, state.commands
         ),
         format!("{} connection(s)", state.connections),
     ];
@@ -115,9 +125,50 @@ pub fn row(context: &Context) -> Row {
     row
 }
 
+/// A command that is no right one: names records that are not there, or a stretch of another ledger,
+/// beyond the last number or backwards; or no command at all. Nothing of it may enter the ledger.
+fn command(choices: &mut StdRng, epoch: Uuid, last: u64) -> Vec<u8> {
+    let id = |choices: &mut StdRng| Uuid::from_u128(choices.random());
+    let ids = |choices: &mut StdRng, n: usize| (0..n).map(|_| id(choices)).collect::<Vec<_>>();
+    let action = match choices.random_range(0..6) {
+        0 => Action::Manifest { epoch: id(choices), from: 1, to: last },
+        1 => Action::Manifest { epoch, from: last + choices.random_range(1..9), to: u64::MAX },
+        2 => Action::Manifest { epoch, from: choices.random_range(2..=last), to: 1 },
+        3 => Action::Hold { ids: ids(choices, 1) },
+        4 => Action::Release { ids: ids(choices, MAX_COMMAND_IDS) },
+        _ => Action::Hold { ids: ids(choices, MAX_COMMAND_IDS + 1) },
+    };
+    let long = choices.random_ratio(1, 4);
+    let text = if long { "\u{1F6A8}".repeat(choices.random_range(0..20_000)) } else { "x".into() };
+    let command = Command {
+        command_id: id(choices),
+        by: text.clone(),
+        reason: text,
+        case_number: None,
+        action,
+    };
+    let mut json = serde_json::to_vec(&command).unwrap_or_default();
+    if choices.random_ratio(1, 3) {
+        spoil(&mut json, choices);
+    }
+    json
+}
+
+/// Replaces, leaves out or doubles some bytes.
+fn spoil(text: &mut Vec<u8>, choices: &mut StdRng) {
+    for _ in 0..choices.random_range(1..8) {
+        let place = choices.random_range(0..text.len().max(1)).min(text.len());
+        match choices.random_range(0..3) {
+            0 if place < text.len() => text[place] = choices.random(),
+            1 if place < text.len() => drop(text.remove(place)),
+            _ => text.insert(place, choices.random()),
+        }
+    }
+}
+
 /// One hostile message. None of them is a right receipt for a record that is there: ids are made
 /// up, ranges have a wrong epoch, lie beyond the last number or run backwards.
-fn message(choices: &mut StdRng, epoch: Uuid, last: u64) -> Vec<u8> {
+fn receipt(choices: &mut StdRng, epoch: Uuid, last: u64) -> Vec<u8> {
     let json = |r: &Receipt| serde_json::to_vec(r).unwrap_or_default();
     let strange = |choices: &mut StdRng| {
         let ids =
@@ -131,16 +182,8 @@ fn message(choices: &mut StdRng, epoch: Uuid, last: u64) -> Vec<u8> {
     match choices.random_range(0..12) {
         0 => bytes(choices, 4096),
         1 => {
-            // A receipt with some of its bytes replaced, left out or doubled.
             let mut text = json(&strange(choices));
-            for _ in 0..choices.random_range(1..8) {
-                let place = choices.random_range(0..text.len().max(1)).min(text.len());
-                match choices.random_range(0..3) {
-                    0 if place < text.len() => text[place] = choices.random(),
-                    1 if place < text.len() => drop(text.remove(place)),
-                    _ => text.insert(place, choices.random()),
-                }
-            }
+            spoil(&mut text, choices);
             text
         }
         2 => "[".repeat(choices.random_range(1..60_000)).into(),
@@ -186,16 +229,20 @@ fn message(choices: &mut StdRng, epoch: Uuid, last: u64) -> Vec<u8> {
     }
 }
 
-/// Publishes receipts with the server's certificate and waits until the broker has them.
-async fn say(broker: &Address, files: &tls::Files, messages: Vec<Vec<u8>>) -> Result<(), String> {
+/// Publishes with the server's certificate and waits until the broker has it all.
+async fn say(
+    broker: &Address,
+    files: &tls::Files,
+    messages: Vec<(Leaf, Vec<u8>)>,
+) -> Result<(), String> {
     let mut options =
         MqttOptions::new(format!("liar-{}", Uuid::now_v7()), broker.host.clone(), broker.port);
     let tls = tls::client_config(files).map_err(|e| e.to_string())?;
     options.set_transport(Transport::tls_with_config(tls.into()));
     let (client, mut events) = AsyncClient::new(options, BATCH + 8);
     let mut waiting = messages.len();
-    for payload in messages {
-        let topic = root().topic(Leaf::Receipts);
+    for (leaf, payload) in messages {
+        let topic = root().topic(leaf);
         client.try_publish(topic, QoS::AtLeastOnce, false, payload).map_err(|e| e.to_string())?;
     }
     let all = async {

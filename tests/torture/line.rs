@@ -37,6 +37,8 @@ pub enum Line {
     NotOpened(String),
     /// A record is there; `photos` of a read.
     Have { sequence: u64, id: Uuid, read: bool, photos: Vec<(PhotoKind, Photo)> },
+    /// The record before this line is a ledger entry of this event type.
+    Entry { id: Uuid, event: String },
     /// A ledger entry: these records, or only their photos, were given up.
     Gone { photos_only: bool, ranges: Vec<SequenceRange> },
     /// Files of photos that no record names.
@@ -71,6 +73,7 @@ impl fmt::Display for Line {
                     write!(f, " {}:{letter}", kind.name())
                 })
             }
+            Self::Entry { id, event } => write!(f, "entry {id} {event}"),
             Self::Gone { photos_only, ranges } => {
                 write!(f, "gone {photos_only}")?;
                 ranges.iter().try_for_each(|r| write!(f, " {}-{}", r.from, r.to))
@@ -118,6 +121,7 @@ impl FromStr for Line {
                 read: one(&mut parts)?,
                 photos: parts.map(photo).collect::<Result<_, _>>()?,
             },
+            "entry" => Self::Entry { id: one(&mut parts)?, event: one(&mut parts)? },
             "gone" => Self::Gone {
                 photos_only: one(&mut parts)?,
                 ranges: parts.map(range).collect::<Result<_, _>>()?,
@@ -175,6 +179,7 @@ mod tests {
                 read: true,
                 photos: vec![(PhotoKind::Plate, Photo::Right), (PhotoKind::Context, Photo::Wrong)],
             },
+            Line::Entry { id, event: "org.example.v1".into() },
             Line::Gone { photos_only: true, ranges: vec![SequenceRange { from: 1, to: 4 }] },
             Line::Orphans(2),
             Line::Ready,

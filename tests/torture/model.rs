@@ -185,7 +185,11 @@ impl Model {
                 self.learn(*sequence, *id);
             }
             Line::Drop(sequences) => self.accounted.extend(sequences),
-            Line::Refused { .. } | Line::Health { .. } | Line::Clock(_) | Line::Done => {}
+            Line::Entry { .. }
+            | Line::Refused { .. }
+            | Line::Health { .. }
+            | Line::Clock(_)
+            | Line::Done => {}
         }
     }
 

@@ -1,9 +1,10 @@
 //! Three days without a server at two vehicles a second, and then a server: everything drains in
 //! order while new reads go by it, within its caps and without growing.
 //!
-//! The clock of the three days is data: the times of the records span them. Filling is as fast as
-//! it goes, on a disk in memory where that can be had: this row is about volume. Photos are small,
-//! and capped so that some must be given up.
+//! The clock of the three days is injected: the times of the records and the pole's own time (its
+//! hourly data keys and manifests) span them. Filling is as fast as it goes, on a disk in memory where
+//! that can be had: this row is about volume. Photos are small, and capped so that some must be given
+//! up.
 
 use std::{
     collections::BTreeSet,
@@ -49,6 +50,8 @@ const MEMORY_SHARE: f64 = 0.10;
 const STALL: Duration = Duration::from_secs(90);
 /// How often disk and memory are measured.
 const LOOK: Duration = Duration::from_secs(2);
+/// In so much of this machine's time the outbox has looked after itself, and signed what was due.
+const UPKEEP: Duration = Duration::from_secs(30);
 /// The first of the draining, in which memory finds its level.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -60,6 +63,8 @@ struct Log {
     backlog: u64,
     live: Vec<Duration>,
     photos_given_up: u64,
+    manifests: u64,
+    connected: bool,
 }
 
 /// The row.
@@ -83,7 +88,7 @@ pub fn row(context: &Context) -> Row {
         rate: RATE,
         resend_after_s: 30,
     };
-    let pole = Process::start(&options, &folder.join("pole.log"));
+    let mut pole = Process::start(&options, &folder.join("pole.log"));
     let started = Instant::now();
     let mut disk = Disk::default();
     while pole.state().filled.is_none() && !pole.state().ended {
@@ -98,10 +103,16 @@ pub fn row(context: &Context) -> Row {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let log: Arc<Mutex<Log>> = Arc::default();
     let stop = CancellationToken::new();
-    let drain = Instant::now();
     let filled = pole.state().filled.map_or(0, |f| f.1);
+    let keys = keys(&options.directory);
     let serving = serve(broker_options(&broker), log.clone(), stop.clone(), filled);
     let server = runtime.spawn(serving);
+    let connected = || log.lock().unwrap_or_else(PoisonError::into_inner).connected;
+    while !connected() && started.elapsed() < fill + STALL {
+        std::thread::sleep(SETTLE / 100);
+    }
+    pole.go();
+    let drain = Instant::now();
     let mut memory: Vec<u64> = Vec::new();
     let (mut left, mut moved) = (u64::MAX, Instant::now());
     // Live reads come and go: a handful may always be waiting.
@@ -128,7 +139,15 @@ pub fn row(context: &Context) -> Row {
     row.runs = 1;
     judge(
         &mut row,
-        &Drained { reads, all, left: state.waiting, cap, word: state.word },
+        &Drained {
+            reads,
+            all,
+            left: state.waiting,
+            cap,
+            keys,
+            took: fill + drained,
+            word: state.word,
+        },
         &log,
         &summary,
         &memory,
@@ -148,6 +167,7 @@ pub fn row(context: &Context) -> Row {
         ),
         format!("{} live reads meanwhile", log.live.len()),
         format!("photos of {} reads given up, on the ledger", log.photos_given_up),
+        format!("{keys} data keys in {HOURS} h, {} manifests", log.manifests),
     ];
     let (low, high) = (memory.iter().min().unwrap_or(&0), memory.iter().max().unwrap_or(&0));
     row.worst = vec![
@@ -158,11 +178,17 @@ pub fn row(context: &Context) -> Row {
             mb(cap),
             mb(disk.all)
         ),
-        format!("RSS {} to {} MB", low / 1024, high / 1024),
+        format!("RSS {} to {} MB in {} looks", low / 1024, high / 1024, memory.len()),
     ];
     drop(memory_disk);
     context.close(&folder, row.failures.is_empty());
     row
+}
+
+/// Data keys that were made.
+fn keys(outbox: &Path) -> usize {
+    let entries = fs::read_dir(outbox.join("sealing")).into_iter().flatten().map_while(Result::ok);
+    entries.filter(|e| e.path().extension().is_some_and(|e| e == "key")).count()
 }
 
 fn mb(bytes: u64) -> f64 {
@@ -174,6 +200,8 @@ struct Drained {
     all: bool,
     left: u64,
     cap: u64,
+    keys: usize,
+    took: Duration,
     word: String,
 }
 
@@ -213,12 +241,20 @@ fn judge(
     if disk.photos > drained.cap + COMMIT * READ_PHOTO_BYTES {
         row.fail(format!("{} bytes of photos, the cap is {}", disk.photos, drained.cap));
     }
+    if drained.keys < HOURS as usize {
+        row.fail(format!("{} data keys: no {HOURS} h went by", drained.keys));
+    }
+    if drained.took > UPKEEP && log.manifests == 0 {
+        row.fail("no manifest of all this");
+    }
     if log.photos_given_up == 0 {
         row.fail("no photo was given up: the cap was not reached");
     }
-    if let (Some(first), Some(low), Some(high)) =
-        (memory.first(), memory.iter().min(), memory.iter().max())
-    {
+    let range = (memory.first(), memory.iter().min(), memory.iter().max());
+    if range.0.is_none() && drained.took > UPKEEP {
+        row.fail("its memory was not looked at");
+    }
+    if let (Some(first), Some(low), Some(high)) = range {
         let share = |kb: &u64| (*kb as f64 / *first as f64 - 1.0).abs();
         if share(low).max(share(high)) > MEMORY_SHARE {
             row.fail(format!("RSS {low} to {high} kB, {first} kB when the draining began"));
@@ -249,6 +285,7 @@ async fn serve(
     let on = move |notice: Notice<'_>, _: &Summary| {
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         match notice {
+            Notice::Connected => log.connected = true,
             Notice::Seen(Seen::Read { event, .. }) if log.seen.insert(event.id) => {
                 let sequence = event.ledger().map_or(0, |l| l.sequence);
                 if sequence > filled {
@@ -258,17 +295,20 @@ async fn serve(
                     log.live.push(age.unsigned_abs());
                 } else {
                     log.backlog += 1;
-                    log.out_of_order += u64::from(sequence < log.last);
-                    log.last = log.last.max(sequence);
+                    // The last minutes before the server came are live still, and go first.
+                    if event.historical == Some(true) {
+                        log.out_of_order += u64::from(sequence < log.last);
+                        log.last = log.last.max(sequence);
+                    }
                 }
             }
-            Notice::Seen(Seen::Ledger { event, duplicate: false }) => {
-                if let LedgerEvent::Eviction(event) = &**event
-                    && event.data.evicted == Evicted::Photos
-                {
-                    log.photos_given_up += event.data.records;
+            Notice::Seen(Seen::Ledger { event, duplicate: false }) => match &**event {
+                LedgerEvent::Eviction(e) if e.data.evicted == Evicted::Photos => {
+                    log.photos_given_up += e.data.records;
                 }
-            }
+                LedgerEvent::Manifest(_) => log.manifests += 1,
+                _ => {}
+            },
             _ => {}
         }
         ControlFlow::Continue(())

@@ -1,5 +1,6 @@
 //! A pole without a camera in a process of its own, whose memory can be measured: outbox and uplink,
-//! filled first where asked, and a read now and then.
+//! filled first where asked, and a read now and then. Its own time (data keys, manifests) is injected:
+//! the hours of what it is filled with, then seconds as they pass.
 
 use std::{
     fs,
@@ -17,7 +18,8 @@ use std::{
 use milepost::{
     config,
     health::{Component, Health},
-    outbox::Outbox,
+    outbox::{Outbox, Setup, Signer},
+    sealing::ManualClock,
     uplink,
 };
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,7 @@ use uuid::Uuid;
 
 use crate::child::{self, read};
 
+const SECOND: Duration = Duration::from_secs(1);
 /// How often it says how it is.
 const SAY: Duration = Duration::from_millis(100);
 /// Threads that fill: they share a commit's fsync.
@@ -42,7 +45,7 @@ pub struct Options {
     /// Folder of `ca.crt`, `pole.crt` and `pole.key`.
     #[arg(long)]
     pub pki: PathBuf,
-    /// Reads kept before the uplink starts.
+    /// Reads kept before it waits for the word to start its uplink.
     #[arg(long, default_value_t = 0)]
     pub fill: u64,
     /// Hours over which the times of these are spread, up to now.
@@ -102,9 +105,28 @@ pub fn run(options: &Options) -> ExitCode {
     uplink.key_file = options.pki.join("pole.key");
     uplink.resend_after = Duration::from_secs(options.resend_after_s);
     let health: Arc<Health> = Arc::default();
-    let outbox = child::open(settings, &health).expect("the outbox opens");
-    fill(&outbox, options);
+    let clock = Arc::new(ManualClock::default());
+    let signer = Signer {
+        certificate_file: uplink.certificate_file.clone(),
+        key_file: uplink.key_file.clone(),
+    };
+    let outbox = Outbox::open(Setup {
+        clock: Some(clock.clone()),
+        signer: Some(signer),
+        ..child::setup(settings, &health)
+    });
+    let outbox = outbox.expect("the outbox opens");
+    fill(&outbox, options, &clock);
     println!("filled {} {}", outbox.position().epoch, outbox.position().last_sequence);
+    thread::spawn(move || {
+        loop {
+            thread::sleep(SECOND);
+            clock.pass(SECOND);
+        }
+    });
+    if !matches!(std::io::stdin().read_line(&mut String::new()), Ok(1..)) {
+        return ExitCode::FAILURE;
+    }
     let mut site = embedded.site;
     [site.agency, site.site, site.camera] = harness::broker::ROOT.map(String::from);
     let said = outbox.clone();
@@ -113,11 +135,12 @@ pub fn run(options: &Options) -> ExitCode {
         loop {
             let (m, word) = (&words.metrics, &words.checks()[&Component::Uplink].output);
             let line = format!(
-                "state {} {} {} {} {} {word}\n",
+                "state {} {} {} {} {} {} {word}\n",
                 said.len(),
                 m.uplink_published.get(),
                 m.receipts.get(),
                 m.receipts_ignored.get(),
+                m.commands.get() + m.commands_ignored.get(),
                 m.uplink_connections.get(),
             );
             if std::io::stdout().lock().write_all(line.as_bytes()).is_err() {
@@ -144,8 +167,8 @@ pub fn run(options: &Options) -> ExitCode {
     if end.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Keeps the backlog, its times spread over the hours and going up.
-fn fill(outbox: &Outbox, options: &Options) {
+/// Keeps the backlog, its times spread over the hours and going up, and the pole's own clock with them.
+fn fill(outbox: &Outbox, options: &Options, clock: &ManualClock) {
     let next = AtomicU64::new(0);
     let now = jiff::Timestamp::now();
     let span_ms = i64::from(options.hours) * 3_600_000;
@@ -156,6 +179,10 @@ fn fill(outbox: &Outbox, options: &Options) {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     if n >= options.fill {
                         return;
+                    }
+                    let hour = |n: u64| n * u64::from(options.hours) / options.fill;
+                    if hour(n + 1) > hour(n) {
+                        clock.pass(SECOND * 3600);
                     }
                     let back = span_ms - span_ms * n.cast_signed() / options.fill.cast_signed();
                     let at = now - jiff::SignedDuration::from_millis(back);
@@ -183,6 +210,8 @@ pub struct State {
     pub receipts: u64,
     /// Receipts ignored.
     pub ignored: u64,
+    /// Commands answered or ignored.
+    pub commands: u64,
     /// Connections made.
     pub connections: u64,
     /// What it says of its uplink.
@@ -205,7 +234,7 @@ impl Process {
     pub fn start(options: &Options, log: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("this program's path"))
             .args(options.arguments())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(fs::File::create(log).expect("a log"))
             .spawn()
@@ -220,6 +249,12 @@ impl Process {
             shared.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
         });
         Self { child, state }
+    }
+
+    /// Lets it start its uplink.
+    pub fn go(&mut self) {
+        let input = self.child.stdin.as_mut().expect("its input");
+        input.write_all(b"go\n").expect("it waits for the word");
     }
 
     /// What it last said.
@@ -260,7 +295,7 @@ impl Drop for Process {
 
 fn take(state: &mut State, line: &str) {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let mut parts = rest.splitn(6, ' ');
+    let mut parts = rest.splitn(7, ' ');
     if word == "filled" {
         let id = parts.next().and_then(|p| p.parse().ok());
         state.filled = id.zip(parts.next().and_then(|p| p.parse().ok()));
@@ -271,6 +306,7 @@ fn take(state: &mut State, line: &str) {
     state.published = number();
     state.receipts = number();
     state.ignored = number();
+    state.commands = number();
     state.connections = number();
     state.word = parts.next().unwrap_or_default().into();
 }

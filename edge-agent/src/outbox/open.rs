@@ -28,7 +28,7 @@ use super::{
     probe::Probe,
     salvage::Salvager,
     sled_store::SledStore,
-    stall::Busy,
+    stall::{Busy, EndOnPanic},
     store::{Store, StoreError, Stored},
     upkeep::Upkeep,
     writer::Writer,
@@ -166,7 +166,10 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     writer.busy.watch(writer.health.clone()).map_err(folder)?;
     let thread = thread::Builder::new()
         .name("outbox".into())
-        .spawn(move || writer.run(&waiting))
+        .spawn(move || {
+            let _guard = EndOnPanic(writer.health.clone());
+            writer.run(&waiting);
+        })
         .map_err(folder)?;
     let shared = Arc::new(Shared { writer: commands, thread: Some(thread), stop });
     Ok(Outbox { store, photos, changed, shared })

@@ -1,5 +1,5 @@
-//! A commit that never ends: sled was seen to wait for ever after an I/O error. Nothing in this process
-//! can mend that, so the process ends, and the service manager starts it again.
+//! A commit that never ends, or a writer that panics: sled was seen to do both after an I/O error. Nothing
+//! in this process can mend that, so the process ends, and the service manager starts it again.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -35,16 +35,31 @@ impl Busy {
         let watch = move || {
             while let Some(since) = since(&busy) {
                 if since.is_some_and(|since| since.elapsed() > LIMIT) {
-                    let output = "the store does not answer: the agent ends, to be started again";
-                    health.set(Component::Outbox, Status::Fail, output);
-                    tracing::error!("{output}");
-                    std::process::abort();
+                    end(&health, "the store does not answer: the agent ends, to be started again");
                 }
                 thread::sleep(LOOK);
             }
         };
         thread::Builder::new().name("outbox-watch".into()).spawn(watch).map(drop)
     }
+}
+
+/// Held by the writer's thread: its panic ends the process, in builds that unwind too. A pole that can't
+/// keep must not look like one that does.
+pub(super) struct EndOnPanic(pub(super) Arc<Health>);
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            end(&self.0, "the store failed for good: the agent ends, to be started again");
+        }
+    }
+}
+
+fn end(health: &Health, output: &str) -> ! {
+    health.set(Component::Outbox, Status::Fail, output);
+    tracing::error!("{output}");
+    std::process::abort()
 }
 
 fn since(busy: &Weak<Mutex<Option<Instant>>>) -> Option<Option<Instant>> {
