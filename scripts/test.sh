@@ -22,7 +22,7 @@ scripts/torture.sh --quick --seed 7 --rows kill,power,damage,broker,hostile || [
 
 say "the models on a fixed rendered set, against models/evaluate/baseline.json"
 scripts/setup.sh fixed_set
-cargo build --release --quiet --package milepost
+cargo build --release --quiet --package milepost --package milepost-tests --bin milepost --bin torture
 sets=()
 for set in rendered-scenes rendered-two-rows rendered-nothing; do
     find ".cache/fixed-set/$set" -name '*.png' | sort | xargs -d '\n' target/release/milepost read --json > ".cache/fixed-set/$set.jsonl"

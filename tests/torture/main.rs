@@ -34,6 +34,7 @@ use std::{
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, ExitCode},
+    time::Instant,
 };
 
 use clap::{Parser, Subcommand};
@@ -107,8 +108,9 @@ fn main() -> ExitCode {
     for name in RowName::ALL {
         if arguments.rows.is_empty() || arguments.rows.contains(&name) {
             eprintln!("==> {}", name.fault());
+            let begun = Instant::now();
             let row = context.row(name);
-            eprintln!("    {}", row.summary());
+            eprintln!("    {} ({} s)", row.summary(), begun.elapsed().as_secs());
             rows.push(row);
         }
     }

@@ -356,6 +356,7 @@ impl<'a> Session<'a> {
                 return;
             }
             let (outbox, sequences) = (self.line.outbox.clone(), done.clone());
+            tracing::debug!(sequences = ?done, "receipted");
             if let Err(cause) = blocking(move || outbox.delivered(sequences)).await {
                 tracing::warn!(%cause, "delivered records could not be deleted; tried again");
                 self.window.put_back_done(&done);

@@ -2,7 +2,7 @@
 //!
 //! `chain(0) = SHA-256("milepost ledger v1" ‖ epoch)`, the epoch as its 16 bytes;
 //! `chain(n) = SHA-256(chain(n-1) ‖ SHA-256(body n))`, where a body is the event as it was sent,
-//! without `historical` ([`crate::event::without_historical`]). A server that holds every body from
+//! without `historical` ([`crate::event::kept`]). A server that holds every body from
 //! one place to another can compute the chain over them and compare it with the pole's signed
 //! [`Manifest`](crate::Manifest); one that was given no body (it was evicted) goes on from the chain
 //! that the eviction names.

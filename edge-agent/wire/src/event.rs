@@ -1,8 +1,8 @@
 //! The CloudEvents 1.0 envelope, structured JSON.
 //!
 //! `source` + `id` is the de-duplication key and never changes on a resend. The body is written
-//! once, when the record is kept; only `historical` is decided at the time of sending and spliced
-//! in by [`with_historical`], so that two sendings differ in nothing else.
+//! once, when the record is kept; only `historical` and `photosgone` are decided at the time of sending
+//! and spliced in by [`sending`], so that two sendings differ in nothing else.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
-    schema,
+    PhotoKind, schema,
     topics::{Root, TopicError},
 };
 
@@ -167,8 +167,14 @@ pub struct Event<T> {
     pub epoch: Option<Uuid>,
     /// What happened, in full.
     pub data: T,
+    /// Photos that a read names and that will not come, as the pole had to give them up: `plate`,
+    /// `context` or `plate,context`. The eviction that says so comes at its own place in the ledger,
+    /// which may be days later. A resend may add it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("enum" = ["plate", "context", "plate,context"]))]
+    pub photosgone: Option<String>,
     /// Whether the event was already older than the pole's live window when it was sent: true must
-    /// not be dispatched as live. The one member that a resend may change.
+    /// not be dispatched as live. A resend may change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool")]
     pub historical: Option<bool>,
@@ -187,6 +193,7 @@ impl<T: Data> Event<T> {
             sequence: ledger.map(|l| sequence_text(l.sequence)),
             epoch: ledger.map(|l| l.epoch),
             data,
+            photosgone: None,
             historical: None,
         }
     }
@@ -219,6 +226,12 @@ impl<T: Data> Event<T> {
     #[must_use]
     pub fn ledger(&self) -> Option<Ledger> {
         parse_ledger(self.epoch, self.sequence.as_deref())
+    }
+
+    /// Whether this photo will not come.
+    #[must_use]
+    pub fn is_gone(&self, photo: PhotoKind) -> bool {
+        self.photosgone.as_ref().is_some_and(|gone| gone.split(',').any(|k| k == photo.name()))
     }
 }
 
@@ -274,10 +287,25 @@ impl Header {
 /// for an event without it; anything that does not end in `}` comes back as it is.
 #[must_use]
 pub fn with_historical(body: &[u8], historical: bool) -> Vec<u8> {
-    match body.strip_suffix(b"}") {
-        Some(open) => [open, b",\"historical\":", historical.to_string().as_bytes(), b"}"].concat(),
-        None => body.to_vec(),
-    }
+    sending(body, &[], historical)
+}
+
+/// A kept body as it is sent: with the photos that will not come, where there are any, and `historical`.
+/// `body` is what [`Event::to_json`] wrote for an event without them; anything that does not end in `}`
+/// comes back as it is.
+#[must_use]
+pub fn sending(body: &[u8], photos_gone: &[PhotoKind], historical: bool) -> Vec<u8> {
+    let Some(open) = body.strip_suffix(b"}") else { return body.to_vec() };
+    [open, suffix(photos_gone, historical).as_bytes()].concat()
+}
+
+fn suffix(photos_gone: &[PhotoKind], historical: bool) -> String {
+    let names: Vec<_> = photos_gone.iter().map(|kind| kind.name()).collect();
+    let gone = match names[..] {
+        [] => String::new(),
+        _ => format!(",\"photosgone\":\"{}\"", names.join(",")),
+    };
+    format!("{gone},\"historical\":{historical}}}")
 }
 
 /// A kept body with another place in the ledger: what a record gets that comes over from a damaged
@@ -296,12 +324,16 @@ fn sequence_text(sequence: u64) -> String {
     format!("{sequence:0SEQUENCE_DIGITS$}")
 }
 
-/// The kept body of a sending: the inverse of [`with_historical`], and what the ledger's chain is
-/// over. `None` where the payload does not end as a sending does.
+/// The kept body of a sending: the inverse of [`sending`], and what the ledger's chain is over. `None`
+/// where the payload does not end as a sending does.
 #[must_use]
-pub fn without_historical(payload: &[u8]) -> Option<Vec<u8>> {
-    [true, false].into_iter().find_map(|historical| {
-        let open = payload.strip_suffix(format!(",\"historical\":{historical}}}").as_bytes())?;
+pub fn kept(payload: &[u8]) -> Option<Vec<u8>> {
+    use PhotoKind::{Context, Plate};
+    // The longest first: each ends as the last one does.
+    let gone: [&[PhotoKind]; 4] = [&[Plate, Context], &[Plate], &[Context], &[]];
+    let ends = gone.iter().flat_map(|gone| [true, false].map(|h| suffix(gone, h)));
+    ends.into_iter().find_map(|end| {
+        let open = payload.strip_suffix(end.as_bytes())?;
         Some([open, b"}"].concat())
     })
 }
@@ -318,7 +350,14 @@ mod tests {
         for historical in [true, false] {
             let sent = Event::from_json(&with_historical(&body, historical)).unwrap();
             assert_eq!(sent, Event { historical: Some(historical), ..kept.clone() });
-            assert_eq!(without_historical(&with_historical(&body, historical)), Some(body.clone()));
+            assert_eq!(super::kept(&with_historical(&body, historical)), Some(body.clone()));
+            for gone in [&[PhotoKind::Context][..], &PhotoKind::ALL] {
+                let sent = sending(&body, gone, historical);
+                assert_eq!(super::kept(&sent), Some(body.clone()));
+                let sent = Event::<crate::Read>::from_json(&sent).unwrap();
+                assert!(sent.is_gone(PhotoKind::Context) && sent.historical == Some(historical));
+                assert_eq!(sent.is_gone(PhotoKind::Plate), gone.len() == 2);
+            }
         }
     }
 

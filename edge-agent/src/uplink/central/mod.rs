@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use milepost_wire::{
     Event, EventError, Evicted, Eviction, EvictionCause, Header, Heartbeat, Leaf, LedgerEvent,
     Manifest, PhotoKind, Read, Root, Source, Topic, UnreadPass,
-    event::{Ledger as Place, without_historical},
+    event::{Ledger as Place, kept},
     ledger::MAX_EVICTED_RANGES,
 };
 use rustls::pki_types::CertificateDer;
@@ -146,10 +146,12 @@ impl Central {
         match leaf {
             Leaf::Reads => {
                 let event = Box::new(Event::<Read>::from_json(payload)?);
-                let photos = PhotoKind::ALL.into_iter().filter_map(|kind| {
+                let coming = PhotoKind::ALL.into_iter().filter(|kind| !event.is_gone(*kind));
+                let photos = coming.filter_map(|kind| {
                     event.data.evidence.photo(kind).map(|p| (kind, p.sha256.clone()))
                 });
                 let photos = photos.collect();
+                let was_complete = self.records.is_complete(&root, event.id);
                 self.summary.reads += 1;
                 let Taken { place, duplicate, .. } = self.record(&root, payload, photos)?;
                 self.summary.distinct += u64::from(!duplicate);
@@ -159,8 +161,8 @@ impl Central {
                 seen.extend(self.records.early_photos(&root, id));
                 self.count_wrong_photos(&seen);
                 if self.records.is_complete(&root, id) {
-                    self.summary.complete += u64::from(!duplicate);
-                    seen.push(Seen::Complete { root, id, new_read: !duplicate });
+                    self.summary.complete += u64::from(!was_complete);
+                    seen.push(Seen::Complete { root, id, new_read: !was_complete });
                 }
                 seen.extend(self.news(&source, place.epoch));
             }
@@ -330,8 +332,8 @@ impl Central {
         }
         let place = place.ok_or_else(|| "no place in the ledger".to_owned())?;
         let Place { epoch, sequence } = place;
-        // A sending ends with `historical`; anything else will not fit the chain.
-        let body = without_historical(payload).unwrap_or_else(|| payload.into());
+        // A sending ends as one does; anything else will not fit the chain.
+        let body = kept(payload).unwrap_or_else(|| payload.into());
         let ledger = self.ledger(source.clone(), epoch);
         let lost = ledger.lost_photos(sequence);
         let came = ledger.body(sequence, Sha256::digest(&body).into());

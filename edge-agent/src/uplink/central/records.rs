@@ -54,7 +54,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Remembers a record; `missing` are its photos, of which `lost` will not come.
+    /// Remembers a record; `missing` are its photos that may come, of which `lost` will not.
     pub(super) fn record(
         &mut self,
         root: &Root,
@@ -69,6 +69,11 @@ impl Records {
         if let Some(known) = self.records.get_mut(&key) {
             if known.content != content {
                 return Ok(Known::Conflict);
+            }
+            // Given up since it was sent before.
+            known.missing.retain(|(kind, _)| missing.iter().any(|(coming, _)| coming == kind));
+            if known.is_complete() {
+                self.waiting.remove(&(root.clone(), known.place));
             }
             // Comes over from a damaged store: what is given up there is named by the new place.
             if known.place != place && !known.is_complete() {
@@ -177,7 +182,7 @@ impl Records {
 fn content(payload: &[u8]) -> Result<Digest, String> {
     let mut event: serde_json::Map<String, Value> =
         serde_json::from_slice(payload).map_err(|e| e.to_string())?;
-    for member in ["sequence", "epoch", "historical"] {
+    for member in ["sequence", "epoch", "photosgone", "historical"] {
         event.remove(member);
     }
     let mut hash = Sha256::new();

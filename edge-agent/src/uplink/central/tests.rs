@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use milepost_wire::{
     Chain, Data, ManifestClaims, SequenceRange,
-    event::{in_ledger, with_historical},
+    event::{in_ledger, sending, with_historical},
     examples,
 };
 
@@ -309,6 +309,31 @@ fn a_read_whose_photos_were_given_up_is_complete_without_them() {
         assert_eq!(seen.iter().filter(complete).count(), 1, "{seen:?}");
         assert_eq!((central.summary().complete, central.summary().gaps), (1, 1), "42 is missing");
     }
+}
+
+#[test]
+fn a_read_that_says_that_its_photos_are_gone_is_complete_at_once_and_fits_the_chain() {
+    let (root, event) = read();
+    let body = event.to_json().unwrap();
+    let gone = sending(&body, &PhotoKind::ALL, true);
+    let mut central = Central::default();
+    assert_eq!(completes(&central.take(&root.topic(Leaf::Reads), &gone)), 1);
+    assert_eq!(central.summary().complete, 1);
+    // Sent before they were given up, and again after: one photo had come meanwhile.
+    let mut central = Central::default();
+    assert_eq!(
+        completes(&central.take(&root.topic(Leaf::Reads), &with_historical(&body, false))),
+        0
+    );
+    let photo = Leaf::Evidence { read_id: event.id, kind: PhotoKind::Plate };
+    assert_eq!(completes(&central.take(&root.topic(photo), PLATE)), 0);
+    let gone = sending(&body, &[PhotoKind::Context], true);
+    for _ in 0..2 {
+        let seen = central.take(&root.topic(Leaf::Reads), &gone);
+        assert_eq!(completes(&seen), 1, "{seen:?}");
+    }
+    let summary = central.summary();
+    assert_eq!((summary.complete, summary.conflicts, summary.duplicates), (1, 0, 2));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use milepost_wire::{Event, Leaf, event::with_historical, onvif};
+use milepost_wire::{Event, Leaf, PhotoKind, Read, event::sending, onvif};
 use rumqttc::v5::mqttbytes::QoS;
 
 use super::{Cause, PACKET_OVERHEAD, Part, Piece, Session, Tag, blocking};
@@ -75,7 +75,8 @@ impl Session<'_> {
             if part == Part::Event {
                 let window = self.line.config.live_window;
                 let historical = is_historical(&record, window, &Now::read());
-                Some((event_leaf(record.kind), with_historical(&record.body, historical)))
+                let gone = photos_gone(&record);
+                Some((event_leaf(record.kind), sending(&record.body, &gone, historical)))
             } else {
                 let view = Event::from_json(&record.body).ok().map(|e| onvif::event(&e));
                 view.map(|v| (Leaf::Onvif, v.to_string().into_bytes()))
@@ -112,6 +113,18 @@ impl Session<'_> {
         sent.inc_by(bytes as u64);
         self.publish(leaf, QoS::AtLeastOnce, false, payload, Tag::Piece(piece))
     }
+}
+
+/// Photos that a read names and that are not kept any more: the server need not wait for them, nor for
+/// the eviction, which may lie behind days of reads.
+fn photos_gone(record: &Record) -> Vec<PhotoKind> {
+    let kept = |kind| record.photos.iter().any(|p| p.kind == kind);
+    if record.kind != Kind::Read || PhotoKind::ALL.into_iter().all(kept) {
+        return Vec::new();
+    }
+    let Ok(event) = Event::<Read>::from_json(&record.body) else { return Vec::new() };
+    let named = |kind: &PhotoKind| event.data.evidence.photo(*kind).is_some();
+    PhotoKind::ALL.into_iter().filter(|kind| named(kind) && !kept(*kind)).collect()
 }
 
 const fn event_leaf(kind: Kind) -> Leaf {
