@@ -63,6 +63,11 @@ for stamp, sequence in re.findall(r"^(\S+) .*acknowledged by the broker sequence
         waits.append((when(stamp) - when(read["captured_at"])).total_seconds())
         after.append((when(stamp) - when(read["last_seen_at"])).total_seconds())
 resident = [int(n) for n in re.findall(r"^alpr_process_resident_bytes (\d+)", (out / "metrics.txt").read_text(), re.M)]
+receipts, after_receipt = [], []
+for stamp, sequences in re.findall(r"^(\S+) .*receipted sequences=\[([0-9, ]*)\]", plain, re.M):
+    for read in filter(None, (captured.get(int(n)) for n in sequences.split(","))):
+        receipts.append((when(stamp) - when(read["captured_at"])).total_seconds())
+        after_receipt.append((when(stamp) - when(read["last_seen_at"])).total_seconds())
 def percentile(values, share):
     return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
 rows = [
@@ -76,12 +81,14 @@ rows = [
     ("peak resident memory of the agent on the live path, MB", f"{max(resident, default=0) / 1e6:.0f}"),
     ("best frame's exposure to acknowledgement, s, p50 / p95", f"{percentile(waits, .5):.2f} / {percentile(waits, .95):.2f}"),
     ("pass's last frame to acknowledgement, s, p50 / p95", f"{percentile(after, .5):.2f} / {percentile(after, .95):.2f}"),
+    ("best frame's exposure to the server's receipt, with photos, s, p50 / p95", f"{percentile(receipts, .5):.2f} / {percentile(receipts, .95):.2f}"),
+    ("pass's last frame to the server's receipt, with photos, s, p50 / p95", f"{percentile(after_receipt, .5):.2f} / {percentile(after_receipt, .95):.2f}"),
 ]
 print("| figure | value |\n| --- | ---: |")
 for name, value in rows:
     print(f"| {name} | {value} |")
 print((out / "outbox.md").read_text(), end="")
-print(f"\n{len(waits)} reads timed.")
+print(f"\n{len(waits)} reads timed to the acknowledgement, {len(receipts)} to the receipt.")
 PY
 
 printf '\n'

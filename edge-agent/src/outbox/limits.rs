@@ -22,6 +22,18 @@ const MAX_LOT: usize = 4096;
 /// Records looked at in one step.
 const SCAN: usize = 256;
 
+/// How far a purge looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Until it comes to what can be read: keys end in the order of the records, but for those that were
+    /// sealed again.
+    Oldest,
+    /// At so many.
+    AtMost(usize),
+    /// At all.
+    All,
+}
+
 /// What may be given up, in the order in which it is.
 const ORDER: [&[Kind]; 2] = [&[Kind::Read, Kind::UnreadPass], &[Kind::Ledger]];
 
@@ -208,17 +220,21 @@ impl Writer {
         }
     }
 
-    /// Deletes records whose time on the pole has ended, or that can't be read; says whether there
-    /// are more.
-    /// `whole`: all of them are looked at, else only the oldest: keys end in the order of the records,
-    /// but for those that were sealed again.
-    pub(super) fn purge(&mut self, group: &mut Group, whole: bool) -> Result<bool, StoreError> {
+    /// Deletes records whose time on the pole has ended, or that can't be read, among those from `first`
+    /// on; says where to go on, if anywhere.
+    pub(super) fn purge(
+        &mut self,
+        group: &mut Group,
+        mut first: u64,
+        look: Look,
+    ) -> Result<Option<u64>, StoreError> {
         let (mut aged, mut damaged) = (Lot::default(), Lot::default());
-        let (mut first, mut more) = (0, false);
-        'scan: loop {
+        let mut looked = 0;
+        let next = 'scan: loop {
             let page = self.store.stored(first, SCAN)?;
-            let Some(end) = page.last() else { break };
+            let Some(end) = page.last() else { break None };
             first = end.sequence() + 1;
+            looked += page.len();
             let mut any = false;
             for stored in page {
                 let Stored::Unreadable { sequence, id, loss } = stored else { continue };
@@ -230,18 +246,19 @@ impl Writer {
                     Loss::OutOfReach => continue,
                 };
                 if lot.is_full() {
-                    more = true;
-                    break 'scan;
+                    break 'scan Some(sequence);
                 }
                 lot.add(sequence, group.drop_unreadable(&self.photos, sequence, id));
             }
-            if !any && !whole {
-                break;
+            match look {
+                Look::Oldest if !any => break None,
+                Look::AtMost(most) if looked >= most => break Some(first),
+                _ => {}
             }
-        }
+        };
         self.enter(aged, group, EvictionCause::MaxAge, Evicted::Records)?;
         self.enter(damaged, group, EvictionCause::Damaged, Evicted::Records)?;
-        Ok(more)
+        Ok(next)
     }
 
     /// Gives up one photo that can't be read, where a record names it.

@@ -23,6 +23,7 @@ use super::{
     asides::Asides,
     disk::{BALLAST_BYTES, Disk},
     generation::{self, Generation},
+    limits::Look,
     mark,
     photos::Photos,
     probe::Probe,
@@ -54,7 +55,10 @@ pub(super) fn open(setup: Setup) -> Result<Outbox, OutboxError> {
 
 /// What was found of the store.
 enum Found {
-    Sound,
+    Sound {
+        /// Records that nobody can read.
+        unreadable: u64,
+    },
     /// Damaged; where it is now.
     Quarantined {
         why: String,
@@ -148,18 +152,21 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         _lock: lock,
     };
     let other = before.filter(|before| before.epoch != position.epoch);
+    let found_unreadable = matches!(found, Found::Sound { unreadable: 1.. });
     let damage = match found {
         Found::Quarantined { why, .. } => Some(why),
         // The start that set it aside did not come to its end.
-        Found::Sound if position.last_sequence == 0 && other.is_some() => {
+        Found::Sound { .. } if position.last_sequence == 0 && other.is_some() => {
             Some("it was set aside at an earlier start".to_owned())
         }
-        Found::Sound => None,
+        Found::Sound { .. } => None,
     };
     let before = before.filter(|_| damage.is_some());
     writer.started(damage.as_deref(), before)?;
     // Before anything is read of it: what is past its time is told first.
-    if let Err(error) = writer.purge_all(true) {
+    if found_unreadable
+        && let Err(error) = writer.purge_all(Look::All)
+    {
         tracing::warn!(%error, "purge failed; tried again");
     }
     asides.into_iter().for_each(|aside| (writer.salvage)(aside));
@@ -222,15 +229,18 @@ fn look(probe: &Probe, directory: &Path, lost: Option<String>) -> Result<Found, 
     let sealed = lost.is_none();
     let why = match lost.map_or_else(check, |why| Err(StoreError::Damaged(why))) {
         Err(StoreError::Damaged(why)) => why,
-        other => return other.map(|_| Found::Sound),
+        other => return other.map(|unreadable| Found::Sound { unreadable }),
     };
     if !generation.folder().exists() {
         return Ok(Found::Quarantined { why, aside: generation.folder() });
     }
     // sled makes its snapshots again from the log.
-    if sealed && remove_snapshots(&generation.folder()).map_err(io)? && check().is_ok() {
+    if sealed
+        && remove_snapshots(&generation.folder()).map_err(io)?
+        && let Ok(unreadable) = check()
+    {
         tracing::warn!(%why, "the store was mended by leaving its snapshot out");
-        return Ok(Found::Sound);
+        return Ok(Found::Sound { unreadable });
     }
     let aside = generation.quarantine(Timestamp::now()).map_err(io)?;
     tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
@@ -267,7 +277,7 @@ fn collect(photos: &Photos, store: &dyn Store) -> io::Result<u64> {
 fn standing(found: &Found) -> (Status, String) {
     match found {
         // What can't be read is given up, and said, as it is met.
-        Found::Sound => (Status::Pass, "durable".to_owned()),
+        Found::Sound { .. } => (Status::Pass, "durable".to_owned()),
         Found::Quarantined { why, aside } => quarantined(why, aside),
     }
 }

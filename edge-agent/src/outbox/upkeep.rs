@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Entry, OutboxError,
     group::Group,
+    limits::Look,
     store::{Fact, StoreError},
     writer::Writer,
 };
@@ -26,7 +27,9 @@ const EVERY: Duration = Duration::from_secs(10);
 /// How often it signs for what was added to the ledger.
 const MANIFEST_EVERY: Duration = Duration::from_secs(3600);
 /// How often every record is looked at for its age; in between only the oldest.
-const PURGE_EVERY: Duration = Duration::from_secs(3600);
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// Records of them looked at in one go, so that nobody waits long to keep.
+const SWEEP_STEP: usize = 16_384;
 /// A store smaller than this is not worth copying.
 const COMPACT_BYTES: u64 = 64 << 20;
 /// The first time after a start: a pole that starts often signs all the same.
@@ -64,7 +67,9 @@ pub(super) struct Upkeep {
     next: Instant,
     manifest_at: PoleTime,
     /// When every record is looked at for its age.
-    purge_at: PoleTime,
+    sweep_at: PoleTime,
+    /// Where that goes on, while it is under way.
+    sweep: Option<u64>,
     unlinked_to: u64,
     /// Size of the store after the last compaction.
     compacted_to: u64,
@@ -79,7 +84,8 @@ impl Upkeep {
         Self {
             next: Instant::now(),
             manifest_at: now + FIRST_MANIFEST,
-            purge_at: now + PURGE_EVERY,
+            sweep_at: now + SWEEP_EVERY,
+            sweep: None,
             unlinked_to: 0,
             compacted_to: 0,
             signer,
@@ -157,15 +163,7 @@ impl Writer {
             tracing::warn!(%error, "the next data key could not be made");
         }
         let steps: [(&str, Step); 5] = [
-            ("purge", |w| {
-                let now = w.keyring.clock().now();
-                let whole = w.upkeep.purge_at <= now;
-                if whole {
-                    w.upkeep.purge_at = now + PURGE_EVERY;
-                    w.recount();
-                }
-                w.purge_all(whole)
-            }),
+            ("purge", |w| w.purge_all(Look::Oldest).and_then(|()| w.sweep())),
             ("manifest", Self::hourly_manifest),
             ("links", Self::unlink),
             ("ballast", |w| w.disk.take_ballast().map_err(|e| OutboxError::Store(e.to_string()))),
@@ -195,19 +193,32 @@ impl Writer {
         }
     }
 
-    /// Gives up everything that nobody can read any more.
-    pub(super) fn purge_all(&mut self, whole: bool) -> Result<(), OutboxError> {
-        let mut purged = false;
-        loop {
+    /// Goes a step on through every record, once an hour, and gives up what nobody can read any more.
+    fn sweep(&mut self) -> Result<(), OutboxError> {
+        let now = self.keyring.clock().now();
+        if self.upkeep.sweep_at <= now {
+            (self.upkeep.sweep_at, self.upkeep.sweep) = (now + SWEEP_EVERY, Some(0));
+            self.recount();
+        }
+        if let Some(first) = self.upkeep.sweep {
             let mut group = self.group()?;
-            let more = self.purge(&mut group, whole)?;
-            if group.is_empty() {
-                break;
+            self.upkeep.sweep = self.purge(&mut group, first, Look::AtMost(SWEEP_STEP))?;
+            if !group.is_empty() {
+                self.carry_out(group);
             }
-            self.carry_out(group);
-            purged = true;
-            if !more {
-                break;
+        }
+        Ok(())
+    }
+
+    /// Gives up what nobody can read any more.
+    pub(super) fn purge_all(&mut self, look: Look) -> Result<(), OutboxError> {
+        let (mut next, mut purged) = (Some(0), false);
+        while let Some(first) = next {
+            let mut group = self.group()?;
+            next = self.purge(&mut group, first, look)?;
+            if !group.is_empty() {
+                self.carry_out(group);
+                purged = true;
             }
         }
         if purged {
