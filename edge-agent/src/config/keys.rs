@@ -205,7 +205,7 @@ pub const KEYS: &[Key] = &[
     key("evidence", "context_width_px", whole(320, 4096, 1280), "The context photo is scaled down to at most this width."),
 
     required(key("outbox", "directory", Kind::Path, "Where the queue lives; made if missing, mode 0700.")),
-    key("outbox", "max_records", whole(100, 10_000_000, 100_000), "Above this the oldest records are evicted (counted, and in the ledger)."),
+    key("outbox", "max_records", whole(100, 10_000_000, 600_000), "Above this the oldest records are evicted (counted, and in the ledger)."),
     key("outbox", "max_photo_bytes", whole(10_000_000, 1 << 44, 1 << 31), "Above this the oldest photos are evicted (counted, and in the ledger)."),
     key("outbox", "max_bytes", whole(20_000_000, 1 << 44, 1 << 32), "Of photos and store together; above this the oldest photos are evicted, then the oldest records."),
     key("outbox", "min_free_bytes", whole(0, 1 << 40, 64 << 20), "Of the disk, left free; below this the oldest photos are evicted, then the oldest records."),
