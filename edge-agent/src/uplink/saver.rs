@@ -1,15 +1,12 @@
-//! What a server has taken, on disk before its receipt: each in a file of its own, written, fsynced
-//! and renamed; the folder is fsynced once for all that a receipt names.
+//! What a server has taken, on disk before its receipt: each in a file of its own, for its user alone;
+//! the folder is fsynced once for all that a receipt names.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::{io, path::PathBuf};
 
 use tokio::task::spawn_blocking;
 
 use super::central::Seen;
+use crate::durable;
 
 /// Writes into one folder.
 #[derive(Debug)]
@@ -35,23 +32,16 @@ impl Saver {
             }
             _ => return Ok(()),
         };
-        let (folder, bytes) = (self.folder.clone(), bytes.to_vec());
+        let (path, bytes) = (self.folder.join(name), bytes.to_vec());
         self.renamed = true;
-        blocking(move || {
-            let unfinished = folder.join(format!("{name}.new"));
-            let mut file = File::create(&unfinished)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(unfinished, folder.join(name))
-        })
-        .await
+        blocking(move || durable::replace(&path, &bytes)).await
     }
 
     /// Everything saved so far survives a power cut when this returns.
     pub(super) async fn sync(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.renamed) {
             let folder = self.folder.clone();
-            blocking(move || File::open(folder)?.sync_all()).await?;
+            blocking(move || durable::sync_folder(&folder)).await?;
         }
         Ok(())
     }
@@ -63,6 +53,8 @@ async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io:
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use milepost_wire::{PhotoKind, examples};
     use uuid::Uuid;
 
