@@ -280,7 +280,8 @@ fn keep(
 fn count(kept: Option<u64>, report: &Report, health: &Health) {
     match (kept, report) {
         (None, _) => {
-            tracing::error!("a finished pass was lost: it could not be kept before the stop")
+            health.metrics.passes_lost.inc();
+            tracing::error!("a finished pass was lost: it could not be kept")
         }
         (Some(_), Report::Read(read, _)) => {
             health.metrics.reads.inc();

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -46,6 +46,25 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("larger than {MAX_BYTES} bytes")));
     }
     Ok(bytes)
+}
+
+/// Where the disk can't read a file that is there, as it has gone bad: the first such place.
+pub(crate) fn unreadable_at(path: &Path) -> Option<u64> {
+    let file = File::open(path).ok()?;
+    let mut chunk = vec![0; 1 << 20];
+    let mut at = 0;
+    loop {
+        match file.read_at(&mut chunk, at) {
+            Ok(0) => return None,
+            Ok(bytes) => at += bytes as u64,
+            Err(e) => return is_bad_medium(&e).then_some(at),
+        }
+    }
+}
+
+/// Whether the disk could not do it (`EIO`).
+pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Writes a file as a whole, durably. Mode 0600.
@@ -133,4 +152,20 @@ fn overwrite(path: &Path) -> io::Result<()> {
         left -= part;
     }
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_the_disk_can_not_read_is_told_from_one_that_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = folder.path().join("good");
+        fs::write(&good, vec![7; 3 << 20]).unwrap();
+        assert_eq!(unreadable_at(&good), None);
+        assert_eq!(unreadable_at(&folder.path().join("none")), None);
+        // Nothing is mapped at 0: the kernel answers EIO, as for a bad sector.
+        assert_eq!(unreadable_at(Path::new("/proc/self/mem")), Some(0));
+    }
 }

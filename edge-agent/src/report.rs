@@ -11,6 +11,7 @@ use crate::{
     config,
     evidence::{self, Jpeg, Shot},
     geometry::Quad,
+    outbox,
     pass::{self, Outcome, Voted},
     recognise::Finished,
     vision,
@@ -76,6 +77,13 @@ pub struct Photos {
     pub plate: Jpeg,
     /// The vehicle's front or rear.
     pub context: Jpeg,
+}
+
+impl Photos {
+    /// Bytes of the larger one.
+    fn largest(&self) -> usize {
+        self.plate.bytes.len().max(self.context.bytes.len())
+    }
 }
 
 /// Makes the event's data and the photos of a finished pass, under a new id.
@@ -164,6 +172,11 @@ fn photos(shot: Option<&Shot>, config: &config::Evidence) -> (wire::Evidence, Op
     let made = evidence::close_up(&shot.frame, &shot.corners, config)
         .and_then(|plate| Ok(Photos { plate, context: evidence::context(&shot.frame, config)? }));
     match made {
+        Ok(photos) if photos.largest() > outbox::MAX_PHOTO_BYTES => withheld(format!(
+            "a photo of {} bytes is over the limit of {}: lower [evidence]",
+            photos.largest(),
+            outbox::MAX_PHOTO_BYTES
+        )),
         Ok(photos) => {
             let info = |jpeg: &Jpeg| wire::PhotoInfo {
                 sha256: jpeg.sha256.clone(),

@@ -14,6 +14,7 @@ pub(super) fn ledger_line(event: &LedgerEvent) -> String {
             let why = match data.cause {
                 EvictionCause::MaxAge => "their time on it was over",
                 EvictionCause::Damaged | EvictionCause::Missing => "they could not be read",
+                EvictionCause::TooLarge => "they were larger than a message may be",
                 EvictionCause::FreeDisk => "its disk was full",
                 _ => "its store was full",
             };

@@ -11,7 +11,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::outbox::probe;
+use crate::{outbox::probe, sealing::memory};
 
 pub mod check;
 pub mod erase;
@@ -90,6 +90,10 @@ pub enum Verb {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(cli.log, if matches!(cli.verb, Verb::Run(_)) { AGENT_LOG } else { VERB_LOG });
+    // Most verbs hold keys or plates.
+    if let Err(error) = memory::harden() {
+        tracing::warn!(%error, "core dumps of this process can't be forbidden: plates could be in one");
+    }
     match cli.verb {
         Verb::Run(args) => run::run(&args),
         Verb::Check(args) => check::run(&args),

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use crate::{agent, config::Config, sealing::memory};
+use crate::{agent, config::Config};
 
 /// Read plates from the camera and send them, until told to stop
 #[derive(Debug, Args)]
@@ -32,9 +32,6 @@ pub fn run(args: &RunArgs) -> ExitCode {
         }
     };
     tracing::info!(file = %args.config.display(), "settings in force:\n{config}");
-    if let Err(error) = memory::harden() {
-        tracing::warn!(%error, "core dumps of this process can't be forbidden: plates could be in one");
-    }
     match agent::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub reads: Counter,
     pub unread_passes: Counter,
     pub evidence_withheld: Counter,
+    /// Finished passes that could never be kept, or not before the stop.
+    pub passes_lost: Counter,
     pub outbox_records: Gauge,
     pub outbox_photo_bytes: Gauge,
     pub outbox_store_bytes: Gauge,
@@ -79,6 +81,7 @@ impl Default for Metrics {
             reads: Counter::default(),
             unread_passes: Counter::default(),
             evidence_withheld: Counter::default(),
+            passes_lost: Counter::default(),
             outbox_records: Gauge::default(),
             outbox_photo_bytes: Gauge::default(),
             outbox_store_bytes: Gauge::default(),
@@ -140,6 +143,11 @@ impl Metrics {
             "evidence_withheld",
             "Reads whose photos could not be bound to them",
             &self.evidence_withheld,
+        );
+        counter(
+            "passes_lost",
+            "Finished passes that could not be kept: before a stop, or at all",
+            &self.passes_lost,
         );
         counter(
             "outbox_evictions",

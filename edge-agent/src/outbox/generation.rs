@@ -70,11 +70,11 @@ impl Generation {
     /// Sets it aside under another name, durably; where it is now.
     pub(super) fn quarantine(&self, at: Timestamp) -> io::Result<PathBuf> {
         let aside = durable::set_aside(&self.folder(), at)?;
-        let mut all = quarantined(&self.place)?;
+        let all = quarantined(&self.place)?;
         let extra = all.len().saturating_sub(MAX_QUARANTINED);
-        for path in all.drain(..extra).filter(|path| *path != aside) {
-            fs::remove_dir_all(path)?;
-        }
+        // What is not gone through stays, however many there are.
+        let old = all.into_iter().filter(|path| *path != aside && is_salvaged(path));
+        old.take(extra).try_for_each(fs::remove_dir_all)?;
         Ok(aside)
     }
 
@@ -170,8 +170,13 @@ mod tests {
             aside.push(generation.quarantine(Timestamp::UNIX_EPOCH).unwrap());
             assert!(!generation.folder().exists());
         }
+        assert_eq!(quarantined(place.path()).unwrap().len(), 5, "none is gone through");
+        aside.iter().for_each(|path| salvaged(path).unwrap());
+        let generation = Generation::current(place.path()).unwrap();
+        fs::create_dir(generation.folder()).unwrap();
+        let last = generation.quarantine(Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(quarantined(place.path()).unwrap().len(), MAX_QUARANTINED);
-        assert!(aside[4].exists());
+        assert!(last.exists());
         assert_eq!(all(place.path()).unwrap(), Vec::<u64>::new());
     }
 }

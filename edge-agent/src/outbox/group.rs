@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     OutboxError,
     photos::Photos,
-    store::{Change, Record},
+    store::{Change, Record, StoreError},
 };
 
 pub(super) type Reply<T> = SyncSender<Result<T, OutboxError>>;
@@ -40,6 +40,8 @@ pub(super) struct Group {
     pub(super) eviction: Option<u64>,
     /// Records given up for room in this group.
     pub(super) room: u64,
+    /// What was found wrong with the store on the way.
+    pub(super) met: Option<StoreError>,
     /// After this group, no read before this one has photos that could be given up.
     pub(super) photos_from: Option<u64>,
 }
@@ -61,8 +63,18 @@ impl Group {
             touched: HashSet::new(),
             eviction: None,
             room: 0,
+            met: None,
             photos_from: None,
         }
+    }
+
+    /// Passes on what came of a look into the store, and notes what was wrong with it.
+    pub(super) fn noting<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        result.inspect_err(|error| {
+            if error.is_of_the_store() {
+                self.met = Some(error.clone());
+            }
+        })
     }
 
     /// Gives the next place to a record.

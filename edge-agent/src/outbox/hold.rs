@@ -47,8 +47,8 @@ impl Writer {
         let usage = if held { KeyUse::Hold } else { KeyUse::Data };
         let (mut there, mut missing, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for id in ids {
-            let stored = match self.store.sequence_of(id)? {
-                Some(sequence) => self.store.at(sequence)?,
+            let stored = match group.noting(self.store.sequence_of(id))? {
+                Some(sequence) => group.noting(self.store.at(sequence))?,
                 None => None,
             };
             let record = stored.and_then(Stored::record).filter(|r| !group.changes(r.sequence));
@@ -79,11 +79,12 @@ impl Writer {
         let entry = Hold { held, ids: there, until, by, reason, case_number, command_id };
         // Held and said, or neither.
         let sequence = self.prepare(self.entry(entry), group)?;
-        again.into_iter().for_each(|record| group.put_again(record));
-        if !held {
-            // Their photos may be given up again, however old they are.
-            group.photos_from = Some(0);
+        // Their photos may be given up again, however old they are.
+        let released = again.iter().map(|r| r.sequence).min().filter(|_| !held);
+        if let Some(first) = released {
+            group.photos_from = Some(group.photos_from.unwrap_or(self.photos_from).min(first));
         }
+        again.into_iter().for_each(|record| group.put_again(record));
         Ok(Held { sequence: Some(sequence), missing })
     }
 }

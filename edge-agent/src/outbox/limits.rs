@@ -65,6 +65,8 @@ struct Held {
     /// Records that went for room and have not been made up for.
     room: u64,
     photo_bytes: u64,
+    /// None of these photos can be given up.
+    photos_stay: bool,
     store_bytes: u64,
 }
 
@@ -77,17 +79,30 @@ struct Excess {
     amount: u64,
 }
 
+/// What came of giving up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct GaveUp {
+    /// Anything.
+    any: bool,
+    /// There may be more.
+    more: bool,
+}
+
 impl Limits {
     /// What has to be given up first, with what the store holds after a group.
     fn excess(
         &self,
-        Held { records, added, room, photo_bytes, store_bytes }: Held,
+        Held { records, added, room, photo_bytes, photos_stay, store_bytes }: Held,
         shortage: u64,
     ) -> Option<Excess> {
         let photos = |cause, over: u64| {
             let amount = (over + self.photo_bytes / SHARE).min(photo_bytes);
             let evicted = Evicted::Photos;
-            (over > 0 && photo_bytes > 0).then_some(Excess { cause, evicted, amount })
+            (over > 0 && photo_bytes > 0 && !photos_stay).then_some(Excess {
+                cause,
+                evicted,
+                amount,
+            })
         };
         let over = photo_bytes.saturating_sub(self.photo_bytes);
         let all = (photo_bytes + store_bytes).saturating_sub(self.bytes);
@@ -101,7 +116,7 @@ impl Limits {
                 (over > 0).then_some(Excess { cause, evicted: Evicted::Records, amount })
             })
             .or_else(|| {
-                // No photo is left to give up. The store does not shrink, it uses the room of what
+                // No photo is left that could be given up. The store does not shrink, it uses the room of what
                 // went.
                 let cause = if all > 0 { EvictionCause::MaxBytes } else { EvictionCause::FreeDisk };
                 (added > room && (all > 0 || shortage > 0)).then_some(Excess {
@@ -119,12 +134,14 @@ impl Writer {
     pub(super) fn keep_limits(&mut self, group: &mut Group) -> Result<(), StoreError> {
         let mut done: Vec<(EvictionCause, Evicted)> = Vec::new();
         self.give_up_asides(group);
+        let mut photos_stay = false;
         loop {
             let held = Held {
                 records: (self.store.count() + group.added()).saturating_sub(group.removed()),
                 added: group.added(),
                 room: self.room + group.room,
                 photo_bytes: self.photos.bytes().saturating_sub(group.freed_photo_bytes),
+                photos_stay,
                 store_bytes: self.store.bytes() + self.asides.bytes(),
             };
             let shortage = self.disk.shortage().saturating_sub(group.freed_photo_bytes);
@@ -136,8 +153,12 @@ impl Writer {
                 group.room += excess.amount;
             }
             done.push((excess.cause, excess.evicted));
-            for kinds in ORDER {
-                if self.give_up(group, excess, kinds)? {
+            // What the pole says of itself has no photos.
+            let photos = excess.evicted == Evicted::Photos;
+            for kinds in if photos { &ORDER[..1] } else { &ORDER[..] } {
+                let GaveUp { any, more } = self.give_up(group, excess, kinds)?;
+                photos_stay |= photos && !more;
+                if any {
                     break;
                 }
             }
@@ -163,13 +184,14 @@ impl Writer {
         }
     }
 
-    /// Gives up as much as `excess` asks for of these kinds; says whether there was anything.
+    /// Gives up as much as `excess` asks for of these kinds.
     fn give_up(
         &mut self,
         group: &mut Group,
         excess: Excess,
         kinds: &[Kind],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<GaveUp, StoreError> {
+        let mut more = false;
         let mut lot = Lot::default();
         let photos_only = excess.evicted == Evicted::Photos && kinds == ORDER[0];
         let begin = if photos_only { group.photos_from.unwrap_or(self.photos_from) } else { 0 };
@@ -185,6 +207,7 @@ impl Writer {
                     Evicted::Photos => lot.photo_bytes >= excess.amount,
                 };
                 if enough || lot.is_full() {
+                    more = true;
                     break 'scan;
                 }
                 seen = record.sequence;
@@ -205,7 +228,8 @@ impl Writer {
         if photos_only {
             group.photos_from = Some(passed_over.unwrap_or(seen));
         }
-        self.enter(lot, group, excess.cause, excess.evicted)
+        let any = self.enter(lot, group, excess.cause, excess.evicted)?;
+        Ok(GaveUp { any, more })
     }
 
     fn take(&self, lot: &mut Lot, group: &mut Group, mut record: Record, evicted: Evicted) {
@@ -269,9 +293,13 @@ impl Writer {
         cause: EvictionCause,
         group: &mut Group,
     ) -> Result<(), StoreError> {
-        let sequence = self.store.sequence_of(id)?;
-        let stored = sequence.map(|sequence| self.store.at(sequence)).transpose()?.flatten();
-        let record = stored.and_then(Stored::record).filter(|r| !group.changes(r.sequence));
+        let sequence = group.noting(self.store.sequence_of(id))?;
+        let stored = sequence.map(|sequence| self.store.at(sequence)).transpose();
+        let record = group
+            .noting(stored)?
+            .flatten()
+            .and_then(Stored::record)
+            .filter(|r| !group.changes(r.sequence));
         let Some(mut record) = record else { return Ok(()) };
         let Some(place) = record.photos.iter().position(|p| p.kind == kind) else { return Ok(()) };
         let lost = record.photos.swap_remove(place);
@@ -424,9 +452,14 @@ mod tests {
         ) {
             let bytes = photo_bytes + store_bytes;
             let over = records > 1000 || photo_bytes > 10_000 || bytes > 20_000 || shortage > 0;
-            let held = Held { records, added: 1, room: 0, photo_bytes, store_bytes };
+            let held =
+                Held { records, added: 1, room: 0, photo_bytes, photos_stay: false, store_bytes };
             let excess = LIMITS.excess(held, shortage);
             prop_assert_eq!(excess.is_some(), over);
+            let stuck = LIMITS.excess(Held { photos_stay: true, ..held }, shortage);
+            let needed = records > 1000 || bytes > 20_000 || shortage > 0;
+            prop_assert_eq!(stuck.is_some(), needed, "held photos keep no record from going");
+            prop_assert!(stuck.is_none_or(|e| e.evicted == Evicted::Records));
             if let Some(excess) = excess {
                 prop_assert!(excess.amount > 0);
                 let photos_help = photo_bytes > 0 && !(records > 1000 && photo_bytes <= 10_000

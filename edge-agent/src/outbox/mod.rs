@@ -192,7 +192,10 @@ pub enum OutboxError {
         why: String,
     },
     /// The record is too large to be safe in the store.
-    #[error("record of {bytes} bytes is over the limit of {MAX_RECORD_BYTES}: it was not kept")]
+    #[error(
+        "record of {bytes} bytes is over the limit of {MAX_RECORD_BYTES}: it was not kept; report this \
+         with the agent's version"
+    )]
     TooLarge {
         /// Its size with bookkeeping.
         bytes: usize,
@@ -200,23 +203,29 @@ pub enum OutboxError {
     /// A photo is empty or too large, or there is more than one of a kind.
     #[error("photos that can't be kept: {0}")]
     Photos(String),
+    /// Its time on the pole has ended: its data key was destroyed.
+    #[error("its time on the pole has ended")]
+    Aged,
     /// The body could not be made.
     #[error("record could not be written as JSON: {0}")]
     Body(String),
     /// The store failed; whether the record survives is not known, so try again with the same id.
     #[error("the store failed: {0}: check the disk and its free space")]
     Store(String),
+    /// A photo whose data key can't be used now; it is kept.
+    #[error("a photo's data key can't be used: check the files in sealing/ below outbox.directory")]
+    OutOfReach,
     /// A manifest of a stretch that the ledger does not have, or does not know any more.
     #[error("no manifest of {0}")]
     Stretch(String),
     /// Nothing to sign with.
-    #[error("no key to sign with is configured")]
+    #[error("no key to sign with is configured: set uplink.certificate_file and uplink.key_file")]
     NoIdentity,
     /// Signing failed.
     #[error("{0}")]
     Signature(String),
     /// The writer has ended.
-    #[error("the outbox is closed")]
+    #[error("the outbox is closed: the agent is stopping, or has to be started again")]
     Closed,
 }
 
@@ -230,7 +239,7 @@ impl OutboxError {
     /// Whether trying again with the same entry can't succeed.
     #[must_use]
     pub const fn is_final(&self) -> bool {
-        matches!(self, Self::TooLarge { .. } | Self::Photos(_) | Self::Body(_))
+        matches!(self, Self::TooLarge { .. } | Self::Photos(_) | Self::Body(_) | Self::Aged)
     }
 }
 
@@ -305,15 +314,17 @@ impl Outbox {
         open::open(setup)
     }
 
-    /// Reads of the store; damage that is met is told to the writer, which mends or replaces it.
+    /// Reads of the store; what is wrong with it is told to the writer, which mends or replaces it.
     fn read<T>(
         &self,
         work: impl FnOnce(&dyn Store) -> Result<T, StoreError>,
     ) -> Result<T, OutboxError> {
+        let opening = self.store.openings();
         work(&*self.store).map_err(|error| {
-            if let StoreError::Damaged(why) = &error {
+            if error.is_of_the_store() {
                 // One word is enough: where the writer is behind, it has others to come.
-                let _ = self.shared.writer.try_send(writer::Command::MetDamage(why.clone()));
+                let word = writer::Command::MetDamage(error.clone(), opening);
+                let _ = self.shared.writer.try_send(word);
             }
             error.into()
         })
@@ -421,7 +432,7 @@ impl Outbox {
     /// be read is given up on the ledger.
     ///
     /// # Errors
-    /// [`OutboxError::Store`] where the disk can't be read.
+    /// [`OutboxError::Store`] where the disk can't be read, [`OutboxError::OutOfReach`].
     pub fn photo(&self, id: Uuid, kind: PhotoKind) -> Result<Option<Vec<u8>>, OutboxError> {
         let loaded = self.photos.load(id, kind).map_err(|e| OutboxError::Store(e.to_string()))?;
         match loaded {
@@ -429,8 +440,17 @@ impl Outbox {
             photos::Loaded::Aged => {}
             photos::Loaded::Missing => self.lost(id, kind, EvictionCause::Missing)?,
             photos::Loaded::Damaged => self.lost(id, kind, EvictionCause::Damaged)?,
+            photos::Loaded::OutOfReach => return Err(OutboxError::OutOfReach),
         }
         Ok(None)
+    }
+
+    /// Gives up a photo that is larger than any message may be, on the ledger.
+    ///
+    /// # Errors
+    /// [`OutboxError::Store`].
+    pub fn give_up_photo(&self, id: Uuid, kind: PhotoKind) -> Result<(), OutboxError> {
+        self.lost(id, kind, EvictionCause::TooLarge)
     }
 
     fn lost(&self, id: Uuid, kind: PhotoKind, cause: EvictionCause) -> Result<(), OutboxError> {

@@ -53,6 +53,12 @@ pub(super) fn open(setup: Setup) -> Result<Outbox, OutboxError> {
     result
 }
 
+/// Keys that can't be used any more, and the store that was sealed with them.
+struct Lost {
+    why: String,
+    aside: PathBuf,
+}
+
 /// What was found of the store.
 enum Found {
     Sound {
@@ -60,10 +66,7 @@ enum Found {
         unreadable: u64,
     },
     /// Damaged; where it is now.
-    Quarantined {
-        why: String,
-        aside: PathBuf,
-    },
+    Quarantined { why: String, aside: PathBuf },
 }
 
 fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
@@ -99,16 +102,11 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     let photos = Photos::open(&directory.join(PHOTO_FOLDERS), keyring.clone()).map_err(folder)?;
     // Its photos may belong to records that still come over.
     let asides = generation::unsalvaged(&directory).map_err(folder)?;
-    if asides.is_empty() {
-        let orphans = collect(&photos, &*store).map_err(folder)?;
-        photos.sync().map_err(folder)?;
-        tracing::info!(
-            records = store.count(),
-            photo_bytes = photos.bytes(),
-            orphans,
-            "outbox opened"
-        );
-    }
+    let set_aside = Asides::new(&directory);
+    let collected = collect_orphans(&set_aside, &photos, &*store).map_err(folder)?;
+    let Collected { orphans, photos_from } = collected.unwrap_or_default();
+    let (records, photo_bytes) = (store.count(), photos.bytes());
+    tracing::info!(records, photo_bytes, orphans, "outbox opened");
 
     let photos = Arc::new(photos);
     let (commands, waiting) = mpsc::sync_channel(MAX_WAITING);
@@ -132,7 +130,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         photos: photos.clone(),
         keyring,
         disk,
-        asides: Asides::new(&directory),
+        asides: set_aside,
         limits: (&setup.config).into(),
         source: setup.source,
         health: setup.health,
@@ -146,7 +144,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         busy: Busy::default(),
         last_eviction: None,
         room: 0,
-        photos_from: 0,
+        photos_from,
         damaged: 0,
         stopping: false,
         _lock: lock,
@@ -164,9 +162,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     let before = before.filter(|_| damage.is_some());
     writer.started(damage.as_deref(), before)?;
     // Before anything is read of it: what is past its time is told first.
-    if found_unreadable
-        && let Err(error) = writer.purge_all(Look::All)
-    {
+    if found_unreadable && let Err(error) = writer.purge_all(Look::All) {
         tracing::warn!(%error, "purge failed; tried again");
     }
     asides.into_iter().for_each(|aside| (writer.salvage)(aside));
@@ -184,7 +180,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
 
 /// The data keys. A key file or a folder of data keys that can't be used any more is set aside, as a
 /// damaged store is: reading goes on under new keys. Says why, where that happened.
-fn keys(setup: &Setup) -> Result<(Keyring, Option<String>), OutboxError> {
+fn keys(setup: &Setup) -> Result<(Keyring, Option<Lost>), OutboxError> {
     let place = &setup.config.directory;
     let folder = place.join(KEYS);
     let failed = |why: String| OutboxError::Folder { path: folder.clone(), why };
@@ -201,6 +197,14 @@ fn keys(setup: &Setup) -> Result<(Keyring, Option<String>), OutboxError> {
         // A credential may be had again.
         (Err(error), _) => return Err(failed(error.to_string())),
     };
+    // The store first: where this is cut off, the next start must not take it for one whose keys have
+    // reached their age.
+    let io = |e: io::Error| failed(e.to_string());
+    let generation = Generation::current(place).map_err(io)?;
+    let aside = match generation.quarantine(Timestamp::now()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => generation.folder(),
+        aside => aside.map_err(io)?,
+    };
     // The photos wait beside the keys, should the key file come back; both age as before.
     for path in [file, &place.join(PHOTO_FOLDERS), &folder] {
         match durable::set_aside(path, Timestamp::now()) {
@@ -212,12 +216,15 @@ fn keys(setup: &Setup) -> Result<(Keyring, Option<String>), OutboxError> {
         }
     }
     tracing::error!(%why, "the keys were damaged and set aside; new ones are made");
-    Ok((open().map_err(|e| failed(e.to_string()))?, Some(why)))
+    Ok((open().map_err(|e| failed(e.to_string()))?, Some(Lost { why, aside })))
 }
 
 /// Goes through the store, without its snapshots where they are what is damaged, and sets it aside
 /// where it can't be used.
-fn look(probe: &Probe, directory: &Path, lost: Option<String>) -> Result<Found, StoreError> {
+fn look(probe: &Probe, directory: &Path, lost: Option<Lost>) -> Result<Found, StoreError> {
+    if let Some(Lost { why, aside }) = lost {
+        return Ok(Found::Quarantined { why, aside });
+    }
     let io = |e: io::Error| StoreError::Io { path: directory.into(), why: e.to_string() };
     let generation = Generation::current(directory).map_err(io)?;
     let check = || {
@@ -226,8 +233,7 @@ fn look(probe: &Probe, directory: &Path, lost: Option<String>) -> Result<Found, 
         catch_unwind(AssertUnwindSafe(sound))
             .unwrap_or_else(|_| Err(StoreError::Damaged("sled panicked while opening it".into())))
     };
-    let sealed = lost.is_none();
-    let why = match lost.map_or_else(check, |why| Err(StoreError::Damaged(why))) {
+    let why = match check() {
         Err(StoreError::Damaged(why)) => why,
         other => return other.map(|unreadable| Found::Sound { unreadable }),
     };
@@ -235,8 +241,7 @@ fn look(probe: &Probe, directory: &Path, lost: Option<String>) -> Result<Found, 
         return Ok(Found::Quarantined { why, aside: generation.folder() });
     }
     // sled makes its snapshots again from the log.
-    if sealed
-        && remove_snapshots(&generation.folder()).map_err(io)?
+    if remove_snapshots(&generation.folder()).map_err(io)?
         && let Ok(unreadable) = check()
     {
         tracing::warn!(%why, "the store was mended by leaving its snapshot out");
@@ -259,18 +264,45 @@ fn remove_snapshots(folder: &Path) -> io::Result<bool> {
     Ok(any)
 }
 
-/// Deletes the photos that no record names.
-fn collect(photos: &Photos, store: &dyn Store) -> io::Result<u64> {
-    photos.collect(|id: Uuid, kind: PhotoKind| {
+/// What came of looking after every photo.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    /// Deleted: no record names them.
+    pub(super) orphans: u64,
+    /// The first read that has photos which could be given up.
+    pub(super) photos_from: u64,
+}
+
+/// Deletes the photos that no record names; `None` while a salvage may bring their records.
+pub(super) fn collect_orphans(
+    asides: &Asides,
+    photos: &Photos,
+    store: &dyn Store,
+) -> io::Result<Option<Collected>> {
+    if asides.is_any_needed()? {
+        return Ok(None);
+    }
+    let mut photos_from = store.position().last_sequence + 1;
+    let orphans = photos.collect(|id: Uuid, kind: PhotoKind| {
         let sequence = store.sequence_of(id).map_err(io::Error::other)?;
         let stored = sequence.map(|s| store.at(s)).transpose().map_err(io::Error::other)?.flatten();
         Ok(match stored {
-            Some(Stored::Record(record)) => record.photos.iter().any(|p| p.kind == kind),
-            // Purged together.
-            Some(Stored::Unreadable { .. }) => true,
+            Some(Stored::Record(record)) => {
+                if !record.held {
+                    photos_from = photos_from.min(record.sequence);
+                }
+                record.photos.iter().any(|p| p.kind == kind)
+            }
+            // Purged together, or readable again some day.
+            Some(Stored::Unreadable { sequence, .. }) => {
+                photos_from = photos_from.min(sequence);
+                true
+            }
             None => false,
         })
-    })
+    })?;
+    photos.sync()?;
+    Ok(Some(Collected { orphans, photos_from }))
 }
 
 /// What the component says while all is well.

@@ -41,6 +41,8 @@ pub(super) enum Loaded {
     Missing,
     /// No longer what was written.
     Damaged,
+    /// Its key can't be used now, and may be again.
+    OutOfReach,
 }
 
 /// What a sealed photo is bound to.
@@ -105,14 +107,22 @@ impl Photos {
         let sealed = match fs::read(self.path(id, kind)) {
             Ok(sealed) => sealed,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Missing),
+            Err(e) if durable::is_bad_medium(&e) => {
+                tracing::warn!(%id, kind = kind.name(), "the disk can't read a photo");
+                return Ok(Loaded::Damaged);
+            }
             Err(e) => return Err(e),
         };
         Ok(match self.keyring.unseal(&context(id, kind), &sealed) {
             Ok(jpeg) => Loaded::Jpeg(jpeg),
             Err(SealingError::KeyGone { .. }) => Loaded::Aged,
-            Err(error) => {
+            Err(error @ (SealingError::Damaged(_) | SealingError::KeyDamaged { .. })) => {
                 tracing::warn!(%id, kind = kind.name(), %error, "a photo can't be read");
                 Loaded::Damaged
+            }
+            Err(error) => {
+                tracing::warn!(%id, kind = kind.name(), %error, "a photo can't be read now");
+                Loaded::OutOfReach
             }
         })
     }

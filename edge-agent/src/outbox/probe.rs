@@ -6,9 +6,15 @@
 //! aside comes over a pipe.
 
 use std::{
+    fs,
     io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -31,6 +37,8 @@ pub const VERB: &str = "store-probe";
 const LIMIT: Duration = Duration::from_secs(6);
 /// More for each byte of it: 5 MB a second, as it may have to be written over itself.
 const NS_PER_BYTE: u64 = 200;
+/// A salvage that hands over nothing for so long hangs.
+const QUIET: Duration = Duration::from_secs(60);
 /// How often the child is looked after.
 const POLL: Duration = Duration::from_millis(5);
 /// Longest answer that is read.
@@ -105,17 +113,49 @@ impl Probe {
     }
 
     /// Gives every record of a store that was set aside to `take`, until it says stop; whether the
-    /// whole of it could be gone through.
-    pub(super) fn salvage(&self, aside: &Path, mut take: impl FnMut(Record) -> bool) -> bool {
+    /// whole of it could be gone through. One that hangs is ended.
+    ///
+    /// # Errors
+    /// Where its process can't be started.
+    pub(super) fn salvage(
+        &self,
+        aside: &Path,
+        mut take: impl FnMut(Record) -> bool,
+    ) -> Result<bool, StoreError> {
         let Some(program) = &self.program else {
-            return SledStore::open_aside(aside, self.keyring.clone())
-                .is_ok_and(|store| each(&store, |record| Ok(take(record))).unwrap_or(false));
+            return Ok(SledStore::open_aside(aside, self.keyring.clone())
+                .is_ok_and(|store| each(&store, |record| Ok(take(record))).unwrap_or(false)));
         };
-        let Ok(mut child) = self.start(program, Task::Salvage(aside.into())) else { return false };
-        let whole = child.stdout.take().is_some_and(|out| receive(out, take));
-        let _ = child.kill();
-        let ended = child.wait();
-        whole && ended.is_ok_and(|status| status.success())
+        let bytes = fs::metadata(aside.join("db")).map_or(0, |f| f.len());
+        // Opening comes before the first record.
+        let quiet = QUIET + Duration::from_nanos(bytes.saturating_mul(NS_PER_BYTE));
+        let mut child = self.start(program, Task::Salvage(aside.into()))?;
+        let Some(out) = child.stdout.take() else { return Ok(false) };
+        let (heard, silence) = mpsc::channel();
+        let taking = Arc::new(AtomicBool::new(false));
+        let taken = taking.clone();
+        let watch = thread::Builder::new().name("salvage-watch".into()).spawn(move || {
+            loop {
+                match silence.recv_timeout(quiet) {
+                    Ok(()) => {}
+                    // The child is not to blame for what is done with a record.
+                    Err(RecvTimeoutError::Timeout) if taking.load(Ordering::Relaxed) => {}
+                    Err(RecvTimeoutError::Timeout) => return wait(&mut child, Duration::ZERO),
+                    Err(RecvTimeoutError::Disconnected) => return wait(&mut child, LIMIT),
+                }
+            }
+        });
+        let watch = watch.map_err(|e| failed(&e))?;
+        let whole = receive(out, |record| {
+            taken.store(true, Ordering::Relaxed);
+            let goes_on = take(record);
+            taken.store(false, Ordering::Relaxed);
+            let _ = heard.send(());
+            goes_on
+        });
+        drop(heard);
+        let ended = watch.join().ok().and_then(Result::ok).flatten();
+        Ok(whole && ended.is_some_and(|status| status.success()))
     }
 
     fn start(&self, program: &Path, task: Task) -> Result<Child, StoreError> {

@@ -9,6 +9,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -16,6 +17,9 @@ use milepost_wire::{Header, LedgerPosition, Salvage, Source, event};
 use uuid::Uuid;
 
 use super::{Entry, Keeping, generation, probe::Probe, store::Record, writer::Command};
+
+/// Between two tries to keep what was refused.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a salvage needs.
 #[derive(Clone)]
@@ -36,14 +40,14 @@ impl Salvager {
     fn run(&self, aside: &Path) {
         let mut found =
             Salvage { previous: None, records: 0, photos: 0, failed: 0, complete: false };
-        found.complete = self.probe.salvage(aside, |record| {
+        let gone_through = self.probe.salvage(aside, |record| {
             let header = Header::from_json(&record.body).ok();
             if let Some(ledger) = header.and_then(|h| h.ledger()) {
                 let last_sequence = record.sequence;
                 found.previous = Some(LedgerPosition { epoch: ledger.epoch, last_sequence });
             }
             let photos = record.photos.len() as u64;
-            if self.keep(again(record)) {
+            if self.keep(&|| again(&record)) {
                 found.records += 1;
                 found.photos += photos;
             } else {
@@ -51,29 +55,48 @@ impl Salvager {
             }
             !self.stop.load(Ordering::Relaxed)
         });
-        if self.stop.load(Ordering::Relaxed) {
+        match gone_through {
+            Ok(complete) => found.complete = complete,
+            Err(error) => {
+                tracing::error!(%error, "the salvage can't begin; it is done at the next start");
+                return;
+            }
+        }
+        tracing::warn!(?found, aside = %aside.display(), "salvage of the damaged store has ended");
+        let (id, now) = (Uuid::now_v7(), Timestamp::now());
+        let said = self.keep(&|| Entry::ledger(id, self.source.clone(), now, found.clone()));
+        if self.stop.load(Ordering::Relaxed) || !said {
             // Taken up again at the next start.
             return;
         }
         if let Err(error) = generation::salvaged(aside) {
             tracing::warn!(%error, "the salvage could not be noted; it is done again at the next start");
         }
-        tracing::warn!(?found, aside = %aside.display(), "salvage of the damaged store has ended");
-        let (id, now) = (Uuid::now_v7(), Timestamp::now());
-        self.keep(Entry::ledger(id, self.source.clone(), now, found));
+        let _ = self.writer.send(Command::Salvaged);
     }
 
-    fn keep(&self, entry: Entry) -> bool {
-        let (reply, answer) = mpsc::sync_channel(1);
-        let sent = self.writer.send(Command::Keep(entry, reply)).is_ok();
-        sent && matches!(answer.recv(), Ok(Ok(_)))
+    /// Keeps an entry, however often that has to be tried; not one that can never be kept, and not once
+    /// the outbox is being closed.
+    fn keep(&self, entry: &dyn Fn() -> Entry) -> bool {
+        while !self.stop.load(Ordering::Relaxed) {
+            let (reply, answer) = mpsc::sync_channel(1);
+            if self.writer.send(Command::Keep(entry(), reply)).is_err() {
+                return false;
+            }
+            match answer.recv() {
+                Ok(Ok(_)) => return true,
+                Ok(Err(error)) if !error.is_final() => thread::sleep(PAUSE),
+                _ => return false,
+            }
+        }
+        false
     }
 }
 
 /// The record with its place in the new ledger. Its photos are where they were, it stays on hold, and
 /// its time on the pole does not begin anew.
-fn again(record: Record) -> Entry {
-    let Record { sequence: _, id, kind, captured_at, photos, held, key, body } = record;
+fn again(record: &Record) -> Entry {
+    let Record { sequence: _, id, kind, captured_at, photos, held, key, body } = record.clone();
     let body = move |ledger| event::in_ledger(&body, ledger);
     let photos = Keeping::Again { photos, held, key };
     Entry { id, kind, captured_at, body: Box::new(body), photos }

@@ -17,7 +17,10 @@ use std::{
     ops::RangeInclusive,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -69,6 +72,7 @@ const fn fact_key(fact: Fact) -> &'static [u8] {
 pub struct SledStore {
     /// `None` while it could not be opened again after a failure.
     state: RwLock<Option<State>>,
+    openings: AtomicU64,
     mark: Mark,
     /// The last position known: it is asked for while the store is opened again, too.
     known: Mutex<LedgerPosition>,
@@ -154,9 +158,25 @@ fn mend(generation: &Generation) -> Result<bool, StoreError> {
     let there = file.exists();
     let written = if there { write_again(&file) } else { Ok(()) };
     match written.and_then(|()| fs::remove_file(generation.suspicion())) {
+        Err(e) if durable::is_bad_medium(&e) => {
+            Err(durable::unreadable_at(&file).map_or_else(|| io(&file, &e), bad_medium))
+        }
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io(&file, &e)),
         _ => Ok(there),
     }
+}
+
+/// Opens one; where the disk can't read it any more, that is damage: nothing but another store helps.
+fn open_state(generation: &Generation, begin: bool) -> Result<State, StoreError> {
+    let file = generation.folder().join("db");
+    State::open_again(generation, begin).map_err(|error| match &error {
+        StoreError::Io { .. } => durable::unreadable_at(&file).map_or(error, bad_medium),
+        _ => error,
+    })
+}
+
+fn bad_medium(at: u64) -> StoreError {
+    StoreError::Damaged(format!("the disk can't read it at byte {at}"))
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
@@ -298,10 +318,11 @@ impl SledStore {
         mark: Mark,
         begin: bool,
     ) -> Result<Self, StoreError> {
-        let state = State::open_again(&generation, begin)?;
+        let state = open_state(&generation, begin)?;
         let known = Mutex::new(state.position());
         let state = RwLock::new(Some(state));
-        Ok(Self { state, mark, known, generation: Mutex::new(generation), keyring })
+        let openings = AtomicU64::new(0);
+        Ok(Self { state, openings, mark, known, generation: Mutex::new(generation), keyring })
     }
 
     /// Goes through everything: that the records, their ids, the chain and the position agree. Says
@@ -357,6 +378,7 @@ impl SledStore {
         let position = self.position();
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = position;
         let mut slot = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        self.openings.fetch_add(1, Ordering::Relaxed);
         std::mem::replace(&mut *slot, state)
     }
 
@@ -526,6 +548,10 @@ impl Store for SledStore {
         fs::metadata(folder.join("db")).map_or(0, |file| file.len())
     }
 
+    fn openings(&self) -> u64 {
+        self.openings.load(Ordering::Relaxed)
+    }
+
     fn compact(&self, min_bytes: u64) -> Result<bool, StoreError> {
         if self.bytes() < min_bytes || self.count() > COMPACT_RECORDS {
             return Ok(false);
@@ -563,7 +589,7 @@ impl Store for SledStore {
         // very state is not covered.
         let _ = File::create(generation.suspicion());
         let there = mend(&generation)?;
-        self.set(Some(State::open_again(&generation, !there)?));
+        self.set(Some(open_state(&generation, !there)?));
         Ok(())
     }
 

@@ -11,30 +11,43 @@ use crate::health::{Component, Health, Status};
 
 /// Longest that the writer may be at one thing.
 const LIMIT: Duration = Duration::from_secs(20);
+/// More for each byte of a store that is opened again: it is written over itself, read and gone through, at
+/// 5 MB a second.
+const NS_PER_BYTE: u64 = 200;
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Since when the writer is at what it does; `None` while it waits for work.
+/// Until when the writer must be through with what it does; `None` while it waits for work.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Busy(Arc<Mutex<Option<Instant>>>);
 
 impl Busy {
     /// Work begins, or goes on to the next step.
     pub(super) fn begin(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.set(Some(LIMIT));
+    }
+
+    /// A store of so many bytes is opened again.
+    pub(super) fn begin_opening(&self, bytes: u64) {
+        self.set(Some(LIMIT + Duration::from_nanos(bytes.saturating_mul(NS_PER_BYTE))));
     }
 
     /// It waits for work.
     pub(super) fn end(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.set(None);
     }
 
-    /// Ends the process when work takes longer than [`LIMIT`]; the watch ends with the last handle.
+    fn set(&self, limit: Option<Duration>) {
+        let until = limit.map(|limit| Instant::now() + limit);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// Ends the process when work takes longer than it may; the watch ends with the last handle.
     pub(super) fn watch(&self, health: Arc<Health>) -> std::io::Result<()> {
         let busy = Arc::downgrade(&self.0);
         let watch = move || {
-            while let Some(since) = since(&busy) {
-                if since.is_some_and(|since| since.elapsed() > LIMIT) {
+            while let Some(until) = until(&busy) {
+                if until.is_some_and(|until| Instant::now() > until) {
                     end(&health, "the store does not answer: the agent ends, to be started again");
                 }
                 thread::sleep(LOOK);
@@ -62,6 +75,6 @@ fn end(health: &Health, output: &str) -> ! {
     std::process::abort()
 }
 
-fn since(busy: &Weak<Mutex<Option<Instant>>>) -> Option<Option<Instant>> {
+fn until(busy: &Weak<Mutex<Option<Instant>>>) -> Option<Option<Instant>> {
     Some(*busy.upgrade()?.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -205,6 +205,14 @@ pub enum StoreError {
     Failed(String),
 }
 
+impl StoreError {
+    /// Whether opening it again, or replacing it, may help.
+    #[must_use]
+    pub const fn is_of_the_store(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::Io { .. })
+    }
+}
+
 /// A durable map from sequence to record that also knows its ids, the ledger's position and its
 /// chain.
 pub trait Store: Send + Sync {
@@ -266,6 +274,9 @@ pub trait Store: Send + Sync {
 
     /// Bytes on disk.
     fn bytes(&self) -> u64;
+
+    /// How often it was opened: what was met before the last time says nothing of what is open now.
+    fn openings(&self) -> u64;
 
     /// Gives back disk space where it has at least `min_bytes` and few records; says whether it did.
     /// Not while a commit runs.

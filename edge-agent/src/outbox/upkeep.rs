@@ -30,6 +30,8 @@ const MANIFEST_EVERY: Duration = Duration::from_secs(3600);
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// Records of them looked at in one go, so that nobody waits long to keep.
 const SWEEP_STEP: usize = 16_384;
+/// Longest that the oldest are purged in one go.
+const PURGE_TURN: Duration = Duration::from_secs(2);
 /// A store smaller than this is not worth copying.
 const COMPACT_BYTES: u64 = 64 << 20;
 /// The first time after a start: a pole that starts often signs all the same.
@@ -178,6 +180,7 @@ impl Writer {
             }),
         ];
         for (what, step) in steps {
+            self.busy.begin();
             if let Err(error) = step(self) {
                 tracing::warn!(what, %error, "upkeep failed; tried again");
             }
@@ -212,13 +215,18 @@ impl Writer {
 
     /// Gives up what nobody can read any more.
     pub(super) fn purge_all(&mut self, look: Look) -> Result<(), OutboxError> {
-        let (mut next, mut purged) = (Some(0), false);
+        let (mut next, mut purged, begun) = (Some(0), false, Instant::now());
         while let Some(first) = next {
+            self.busy.begin();
             let mut group = self.group()?;
             next = self.purge(&mut group, first, look)?;
             if !group.is_empty() {
                 self.carry_out(group);
                 purged = true;
+            }
+            // Whoever wants to keep has a turn; the rest is due again.
+            if look == Look::Oldest && begun.elapsed() > PURGE_TURN {
+                break;
             }
         }
         if purged {
@@ -316,10 +324,12 @@ impl Writer {
         Ok(())
     }
 
+    /// How long the oldest record is on the pole, by its own time: to the hour, as its data key is.
     fn oldest(&self) {
         let oldest = self.store.stored(0, 1).ok().and_then(|mut s| s.pop()?.record());
-        let age = oldest.map_or(0, |r| Timestamp::now().duration_since(r.captured_at).as_secs());
-        self.health.metrics.outbox_oldest_record_seconds.set(age.max(0));
+        let age = oldest.and_then(|record| self.keyring.age(record.key?)).unwrap_or_default();
+        let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        self.health.metrics.outbox_oldest_record_seconds.set(seconds);
     }
 
     /// Notes that this end is meant.

@@ -28,6 +28,7 @@ use super::{
     group::{Group, Reply},
     hold::{Held, HoldRequest},
     limits::Limits,
+    open::{self, Collected},
     photos::Photos,
     sled_store::ID_BYTES,
     stall::Busy,
@@ -49,8 +50,10 @@ pub(super) enum Command {
     Hold(HoldRequest, Reply<Held>),
     Manifest(ManifestRequest, Reply<u64>),
     PhotoLost(Uuid, PhotoKind, EvictionCause, Reply<()>),
-    /// A reader met damage of the store itself.
-    MetDamage(String),
+    /// A reader met damage of the store itself, as it was opened so many times.
+    MetDamage(StoreError, u64),
+    /// A salvage has ended.
+    Salvaged,
     Stop,
 }
 
@@ -133,7 +136,7 @@ impl Writer {
             }
         };
         // A photo that could not be written is refused alone; the rest of the group goes on.
-        let (mut refused, mut met) = (None, None);
+        let (opening, mut refused, mut salvaged) = (self.store.openings(), None, false);
         for command in commands {
             match command {
                 Command::Keep(entry, reply) => {
@@ -163,13 +166,20 @@ impl Writer {
                     let result = self.photo_lost(id, kind, cause, &mut group);
                     group.answer(reply, result.map_err(OutboxError::from));
                 }
-                Command::MetDamage(why) => met = Some(StoreError::Damaged(why)),
+                Command::MetDamage(error, at) if at == opening => group.met = Some(error),
+                Command::MetDamage(..) => {}
+                Command::Salvaged => salvaged = true,
                 Command::Stop => self.stopping = true,
             }
         }
+        let met = group.met.take();
         self.carry_out(group);
-        if let Some(error) = met {
+        // Not where that has opened it again.
+        if let Some(error) = met.filter(|_| self.store.openings() == opening) {
             self.met_damage(&error);
+        }
+        if salvaged {
+            self.collect();
         }
         if let Some(error) = refused {
             self.make_room();
@@ -219,22 +229,35 @@ impl Writer {
             (error, &self.trouble),
             (StoreError::Damaged(_), Some(StoreError::Damaged(_)))
         );
-        // Writing a large store over itself takes its time.
-        self.busy.end();
+        // Health says so before the store is opened again, which may hang.
+        self.trouble = Some(error.clone());
+        self.report(Some(error));
         let opened = match error {
             StoreError::Damaged(why) if again && !self.disk.is_full() => self.set_aside(why),
             _ => self.open_again(),
         };
-        self.busy.begin();
         if let Err(error) = opened {
             tracing::error!(%error, "the store could not be opened again; tried again");
         }
-        self.trouble = Some(error.clone());
         self.report(Some(error));
         error.clone().into()
     }
 
-    /// A reader met damage: the store is opened again, and at the second time set aside.
+    /// Photos without a record were left while a salvage might have brought it.
+    fn collect(&mut self) {
+        self.busy.begin_opening(self.store.bytes());
+        match open::collect_orphans(&self.asides, &self.photos, &*self.store) {
+            Ok(Some(Collected { orphans, photos_from })) => {
+                tracing::info!(orphans, "photos of records that a salvage did not bring over");
+                self.photos_from = photos_from;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "photos without a record could not be deleted"),
+        }
+        self.busy.begin();
+    }
+
+    /// Damage was met: the store is opened again, and at the second time set aside.
     fn met_damage(&mut self, error: &StoreError) {
         if std::mem::replace(&mut self.met, true) {
             self.trouble = Some(error.clone());
@@ -253,7 +276,10 @@ impl Writer {
     }
 
     fn open_again(&mut self) -> Result<(), StoreError> {
-        match self.store.reopen() {
+        self.busy.begin_opening(self.store.bytes());
+        let opened = self.store.reopen();
+        self.busy.begin();
+        match opened {
             // sled can't tell a store that it has no room to open from a damaged one.
             Err(StoreError::Damaged(why)) if self.disk.is_full() => {
                 Err(StoreError::Failed(format!("{why} (the disk is full)")))
@@ -267,11 +293,11 @@ impl Writer {
         let aside = self.store.replace()?;
         tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
         (self.met, self.photos_from) = (false, 0);
-        self.begin_epoch(why)?;
-        self.standing = super::open::quarantined(why, &aside);
+        self.standing = open::quarantined(why, &aside);
+        // What it brings waits until the new ledger has its first entry, here or at the next try.
         (self.salvage)(aside);
         self.count_asides();
-        Ok(())
+        self.begin_epoch(why)
     }
 
     /// Writes an entry's photos and puts its record into the group.
@@ -279,7 +305,7 @@ impl Writer {
         let Entry { id, kind, captured_at, body, photos } = entry;
         let known = match group.ids.get(&id) {
             Some(&sequence) => Some(sequence),
-            None => self.store.sequence_of(id)?,
+            None => group.noting(self.store.sequence_of(id))?,
         };
         if let Some(sequence) = known {
             return Ok(sequence);
@@ -293,6 +319,10 @@ impl Writer {
                 };
                 let references = photos.iter().map(refer).collect();
                 (photos, references, false, None)
+            }
+            // Else it would be sealed with a new key, and live another while.
+            Keeping::Again { key: Some(key), .. } if !self.keyring.has(key) => {
+                return Err(OutboxError::Aged);
             }
             Keeping::Again { photos, held, key } => (Vec::new(), photos, held, key),
         };
@@ -321,7 +351,7 @@ impl Writer {
 
     fn delete(&self, sequences: &[u64], group: &mut Group) -> Result<(), StoreError> {
         for &sequence in sequences {
-            match self.store.at(sequence)? {
+            match group.noting(self.store.at(sequence))? {
                 Some(Stored::Record(record)) => group.drop_record(&record),
                 Some(Stored::Unreadable { id, .. }) => {
                     group.drop_unreadable(&self.photos, sequence, id);
@@ -407,7 +437,7 @@ impl Command {
                 drop(reply.send(Err(error.clone())));
             }
             Self::Hold(_, reply) => drop(reply.send(Err(error.clone()))),
-            Self::MetDamage(_) | Self::Stop => {}
+            Self::MetDamage(..) | Self::Salvaged | Self::Stop => {}
         }
     }
 }

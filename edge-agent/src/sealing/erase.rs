@@ -209,9 +209,29 @@ impl Receipt {
                 if let Err(error) = destroyed {
                     self.note(path, &error);
                 }
+                self.aside_keys(path);
                 self.not_guaranteed.push(
                     "flash storage may hold the key file itself in an older block: with it, older blocks of the data keys and of sealed data could be read".into(),
                 );
+            }
+        }
+    }
+
+    /// Key files that were set aside: with one, old copies of what it wrapped could be read.
+    fn aside_keys(&mut self, path: &Path) {
+        let place = path.parent().unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let entries = match fs::read_dir(place) {
+            Ok(entries) => entries,
+            Err(error) => return self.note(place, &error),
+        };
+        for entry in entries.filter_map(Result::ok) {
+            let other = entry.file_name();
+            let rest = other.to_str().and_then(|other| other.strip_prefix(&*name));
+            if rest.is_some_and(|rest| rest.starts_with(durable::ASIDE))
+                && let Err(error) = durable::destroy(&entry.path())
+            {
+                self.note(&entry.path(), &error);
             }
         }
     }

@@ -257,6 +257,19 @@ impl Keyring {
         Ok((before != Some(now)).then_some(now))
     }
 
+    /// Whether a key is there, by its file.
+    #[must_use]
+    pub fn has(&self, id: KeyId) -> bool {
+        key_file::path(&self.0.folder, id).exists()
+    }
+
+    /// How old a key is; `None` where it is gone.
+    #[must_use]
+    pub fn age(&self, id: KeyId) -> Option<Duration> {
+        let state = self.0.state.read().unwrap_or_else(PoisonError::into_inner);
+        Some(self.0.clock.age(state.keys.get(&id)?.label.made))
+    }
+
     /// Every key that is left, oldest first.
     #[must_use]
     pub fn keys(&self) -> Vec<KeyInfo> {

@@ -325,6 +325,7 @@ impl PoleClock {
     pub fn carry_over(from: &Path, to: &Path) -> Result<(), SealingError> {
         let memory = load(from, &read())?;
         durable::make_folder(to).map_err(SealingError::io(to))?;
+        let _lock = lock(to)?;
         store(to, &memory)
     }
 
@@ -414,6 +415,13 @@ fn load(folder: &Path, reading: &Reading) -> Result<Memory, SealingError> {
         }
         Err(why) => {
             let newest = newest_key(folder)?;
+            // Cut off between setting the keys aside and going on here.
+            let asides = durable::asides(folder).unwrap_or_default().into_iter().rev();
+            let before = asides.filter_map(|aside| durable::read(&aside.join(MEMORY)).ok());
+            let before = before.filter_map(|bytes| serde_json::from_slice::<Memory>(&bytes).ok());
+            if let Some(memory) = before.into_iter().next() {
+                return Ok(advance(&memory.not_before(newest.unwrap_or_default()), reading));
+            }
             if newest.is_some() {
                 tracing::warn!(path = %path.display(), why, "the pole's own time goes on from its newest key");
             }

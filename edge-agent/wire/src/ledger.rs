@@ -115,6 +115,8 @@ pub enum EvictionCause {
     /// It is not on the disk: after a power cut a record may be back that the server had given its
     /// receipt for, and its photos are gone.
     Missing,
+    /// A photo is larger than the broker or `uplink.max_packet_bytes` lets a message be.
+    TooLarge,
 }
 
 /// The first record of every ledger: where it comes from.

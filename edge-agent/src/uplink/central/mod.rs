@@ -33,7 +33,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use ledger::{Came, Ledger, MAX_SEQUENCE};
-use records::{Known, Records};
+use records::{Known, Named, Records};
 use verdict::{LedgerState, Stretch, Verdict, Waits};
 
 pub use records::{MAX_EARLY_BYTES, MAX_EARLY_PHOTOS, MAX_REMEMBERED};
@@ -146,11 +146,12 @@ impl Central {
         match leaf {
             Leaf::Reads => {
                 let event = Box::new(Event::<Read>::from_json(payload)?);
-                let coming = PhotoKind::ALL.into_iter().filter(|kind| !event.is_gone(*kind));
-                let photos = coming.filter_map(|kind| {
+                let named = PhotoKind::ALL.into_iter().filter_map(|kind| {
                     event.data.evidence.photo(kind).map(|p| (kind, p.sha256.clone()))
                 });
-                let photos = photos.collect();
+                let (gone, coming): (Vec<_>, Vec<_>) =
+                    named.partition(|(kind, _)| event.is_gone(*kind));
+                let photos = Named { coming, gone: gone.len() };
                 let was_complete = self.records.is_complete(&root, event.id);
                 self.summary.reads += 1;
                 let Taken { place, duplicate, .. } = self.record(&root, payload, photos)?;
@@ -168,7 +169,8 @@ impl Central {
             }
             Leaf::UnreadPasses => {
                 let event = Box::new(Event::<UnreadPass>::from_json(payload)?);
-                let Taken { place, duplicate, .. } = self.record(&root, payload, vec![])?;
+                let Taken { place, duplicate, .. } =
+                    self.record(&root, payload, Named::default())?;
                 self.summary.unread_passes += u64::from(!duplicate);
                 let (id, source) = (event.id, event.source.clone());
                 seen.push(Seen::UnreadPass { event, duplicate });
@@ -215,7 +217,8 @@ impl Central {
         if let LedgerEvent::Eviction(event) = &event {
             check_eviction(event)?;
         }
-        let Taken { place, duplicate, new_place } = self.record(&root, payload, vec![])?;
+        let Taken { place, duplicate, new_place } =
+            self.record(&root, payload, Named::default())?;
         let mut completed = Vec::new();
         let mut follows = Vec::new();
         if new_place {
@@ -249,7 +252,10 @@ impl Central {
         // What can't be read is given up photo by photo, anything else whole. A record that had been
         // sent and was given up: what has come of it is all.
         let one = data.evicted == Evicted::Photos
-            && matches!(data.cause, EvictionCause::Damaged | EvictionCause::Missing);
+            && matches!(
+                data.cause,
+                EvictionCause::Damaged | EvictionCause::Missing | EvictionCause::TooLarge
+            );
         let photos = if one { 1 } else { usize::MAX };
         let ledger = self.ledger(root.source(), data.epoch);
         for (n, range) in data.sequences.iter().enumerate() {
@@ -318,12 +324,7 @@ impl Central {
     }
 
     /// Remembers a record, by its place and by its id.
-    fn record(
-        &mut self,
-        root: &Root,
-        payload: &[u8],
-        photos: Vec<(PhotoKind, String)>,
-    ) -> Result<Taken, Refused> {
+    fn record(&mut self, root: &Root, payload: &[u8], photos: Named) -> Result<Taken, Refused> {
         let header = Header::from_json(payload)?;
         let place = header.ledger().filter(|at| (1..=MAX_SEQUENCE).contains(&at.sequence));
         let Header { id, source, .. } = header;

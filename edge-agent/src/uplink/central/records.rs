@@ -31,14 +31,25 @@ struct Remembered {
     place: event::Ledger,
     /// Photos that have not come: kind and hash.
     missing: Vec<(PhotoKind, String)>,
-    /// How many of them will not come.
+    /// How many of its photos were given up, by the ledger; `usize::MAX`: all that have not come.
     lost: usize,
+    /// How many the read itself says are gone: these are not in `missing`, and may be among `lost`.
+    gone: usize,
 }
 
 impl Remembered {
     fn is_complete(&self) -> bool {
-        self.missing.len() <= self.lost
+        self.lost == usize::MAX || self.missing.len() <= self.lost.saturating_sub(self.gone)
     }
+}
+
+/// The photos that a read names.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    /// Kind and hash of those that may come.
+    pub(super) coming: Vec<(PhotoKind, String)>,
+    /// How many it says are gone.
+    pub(super) gone: usize,
 }
 
 /// Everything known by id.
@@ -54,14 +65,14 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Remembers a record; `missing` are its photos that may come, of which `lost` will not.
+    /// Remembers a record; so many of its photos are `lost` by the ledger.
     pub(super) fn record(
         &mut self,
         root: &Root,
         id: Uuid,
         place: event::Ledger,
         payload: &[u8],
-        missing: Vec<(PhotoKind, String)>,
+        photos: Named,
         lost: usize,
     ) -> Result<Known, String> {
         let content = content(payload)?;
@@ -71,7 +82,9 @@ impl Records {
                 return Ok(Known::Conflict);
             }
             // Given up since it was sent before.
-            known.missing.retain(|(kind, _)| missing.iter().any(|(coming, _)| coming == kind));
+            let is_coming = |kind| photos.coming.iter().any(|(coming, _)| *coming == kind);
+            known.missing.retain(|(kind, _)| is_coming(*kind));
+            known.gone = known.gone.max(photos.gone);
             if known.is_complete() {
                 self.waiting.remove(&(root.clone(), known.place));
             }
@@ -83,7 +96,8 @@ impl Records {
             }
             return Ok(Known::Again);
         }
-        let record = Remembered { content, place, missing, lost };
+        let Named { coming: missing, gone } = photos;
+        let record = Remembered { content, place, missing, lost, gone };
         if !record.is_complete() {
             self.waiting.insert((root.clone(), place), id);
         }

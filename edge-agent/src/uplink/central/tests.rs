@@ -357,6 +357,9 @@ fn a_damaged_photo_is_not_waited_for_and_the_other_one_is() {
         let mut central = Central::default();
         messages.iter().for_each(|(leaf, m)| drop(central.take(&root.topic(*leaf), m)));
         assert_eq!(central.summary().complete, 0, "the other one may come");
+        // Sent again, it says so itself: still one photo, not two.
+        let gone = sending(&event.to_json().unwrap(), &[PhotoKind::Plate], true);
+        assert_eq!(completes(&central.take(&root.topic(Leaf::Reads), &gone)), 0);
         let photo = Leaf::Evidence { read_id: event.id, kind: PhotoKind::Context };
         let seen = central.take(&root.topic(photo), CONTEXT);
         assert_eq!((completes(&seen), central.summary().complete), (1, 1));

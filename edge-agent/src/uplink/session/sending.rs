@@ -7,7 +7,7 @@ use rumqttc::v5::mqttbytes::QoS;
 
 use super::{Cause, PACKET_OVERHEAD, Part, Piece, Session, Tag, blocking};
 use crate::{
-    outbox::{Kind, Record},
+    outbox::{Kind, OutboxError, Record},
     uplink::{
         age::{Now, is_historical},
         lanes::Lane,
@@ -63,7 +63,15 @@ impl Session<'_> {
         let Some(id) = self.window.id(sequence) else { return Ok(()) };
         let outbox = self.line.outbox.clone();
         let message = if let Part::Photo(kind) = part {
-            let jpeg = blocking(move || outbox.photo(id, kind)).await?;
+            let loaded = blocking(move || match outbox.photo(id, kind) {
+                Err(OutboxError::OutOfReach) => Ok(Err(OutboxError::OutOfReach)),
+                other => other.map(Ok),
+            });
+            let jpeg = loaded.await?.unwrap_or_else(|error| {
+                // It is asked for again with the next resend.
+                self.complain(error.to_string());
+                None
+            });
             jpeg.map(|jpeg| (Leaf::Evidence { read_id: id, kind }, jpeg))
         } else {
             let record = blocking(move || outbox.record(sequence)).await?;
@@ -91,16 +99,20 @@ impl Session<'_> {
             self.line.health.metrics.uplink_refused_oversize.inc();
             let limit = self.max_packet;
             tracing::warn!(%id, ?part, bytes, limit, "message over the limit; not sent");
-            match part {
-                Part::Event => self.window.park(sequence),
-                _ => {
-                    self.complain(format!(
-                        "a message of {bytes} bytes is over the limit of {limit} and was not sent: \
-                         raise uplink.max_packet_bytes and the broker's limit, or lower [evidence]"
-                    ));
-                    self.window.skip(piece, Instant::now());
-                }
+            if part == Part::Event {
+                self.window.park(sequence);
+                return Ok(());
             }
+            if let Part::Photo(kind) = part {
+                // The next sending of the read says that it will not come.
+                let outbox = self.line.outbox.clone();
+                blocking(move || outbox.give_up_photo(id, kind)).await?;
+            }
+            self.complain(format!(
+                "a message of {bytes} bytes is over the limit of {limit} and was not sent (photos are given up): \
+                 raise uplink.max_packet_bytes and the broker's limit, or lower [evidence]"
+            ));
+            self.window.skip(piece, Instant::now());
             return Ok(());
         }
         self.window.charge(part, bytes, Instant::now());
