@@ -18,7 +18,7 @@ use milepost::{
         viewer::{self, Notice},
     },
 };
-use milepost_wire::{PhotoInfo, PhotoKind, Root, StatusState, examples};
+use milepost_wire::{LedgerEvent, PhotoInfo, PhotoKind, RestartCause, Root, StatusState, examples};
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -198,6 +198,8 @@ pub struct Log {
     pub statuses: Vec<(bool, bool)>,
     /// Connections made.
     pub connected: u32,
+    /// How the agent had ended before each of its starts.
+    pub starts: Vec<RestartCause>,
 }
 
 /// A central server in the background.
@@ -237,6 +239,11 @@ pub fn server(broker: &Broker, receipts: bool) -> Server {
                 }
                 Notice::Seen(Seen::Complete { id, .. }) if log.reads.contains_key(id) => {
                     log.complete.insert(*id);
+                }
+                Notice::Seen(Seen::Ledger { event, duplicate: false }) => {
+                    if let LedgerEvent::Restart(event) = &**event {
+                        log.starts.push(event.data.after);
+                    }
                 }
                 Notice::Seen(Seen::Status(event)) => {
                     let online = event.data.state == StatusState::Online;

@@ -46,6 +46,8 @@ struct Outcome {
     entered: bool,
     /// It went on with a new store.
     replaced: bool,
+    /// The damaged store lies beside the new one.
+    set_aside: bool,
     /// Records that are not as they were.
     missing: u64,
     /// Photos that are not as they were.
@@ -80,7 +82,10 @@ pub fn row(context: &Context) -> Row {
         replaced += u32::from(outcome.replaced);
         said += u32::from(outcome.said);
         entered += u32::from(outcome.entered);
-        let silent = lost > 0 && !(outcome.said && outcome.entered);
+        // In the same ledger each loss must be named (the model knows which are); a new ledger says why
+        // it began, and what was set aside is there.
+        let told = outcome.replaced && outcome.said && outcome.entered && outcome.set_aside;
+        let silent = lost > 0 && !told;
         let kept = context.close(&folder, fast && !silent);
         let again = context.again(RowName::Damage, unit);
         if !fast {
@@ -275,6 +280,11 @@ fn open(folder: &Path, before: &Model, hang: bool, limit: Duration) -> Outcome {
     }
     let tally = model.tally;
     outcome.replaced = tally.replaced > 0;
+    let names = fs::read_dir(&options.directory).into_iter().flatten().map_while(Result::ok);
+    outcome.set_aside = names.into_iter().any(|n| {
+        let name = n.file_name().to_string_lossy().into_owned();
+        name.starts_with("store-") && name.contains(".damaged-")
+    });
     outcome.missing = tally.lost + tally.gaps + tally.doubled + tally.invented;
     outcome.photos = tally.photos;
     outcome.texts = tally.texts.into_iter().take(2).collect();

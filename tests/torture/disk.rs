@@ -222,14 +222,6 @@ impl ThinDisk {
         self.resize(&format!("size={POOL_MB}m"))
     }
 
-    /// Unmounts the disk and mounts it again.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn remount(&mut self) -> Result<(), String> {
-        self.disk.as_mut().ok_or("it is gone")?.remount()
-    }
-
     fn resize(&self, size: &str) -> Result<(), String> {
         tool("mount", &["-o", &format!("remount,{size}"), &self.pool.to_string_lossy()])
     }

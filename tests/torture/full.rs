@@ -1,6 +1,7 @@
 //! A disk that is full, one that fails some writes, and one that fails everything until it is
 //! mounted again. What was acknowledged stays, what can't be kept is refused and said, and keeping
-//! goes on by itself once the disk is well; only the third needs the process started again.
+//! goes on by itself once the disk is well; only the third needs the disk mounted again. A process that
+//! ends itself is started again; none is killed or helped.
 
 use std::{
     fs::{self, File},
@@ -24,8 +25,8 @@ use crate::{
 
 /// Faults of one disk.
 const EACH: u32 = 10;
-/// Size of the disk that is filled.
-const DISK_MB: u64 = 64;
+/// Size of the disk that is filled: room for the ballast above the floor of free space.
+const DISK_MB: u64 = 256;
 /// Keeping must go on so soon after the disk is well.
 const LIMIT: Duration = Duration::from_secs(30);
 /// How long a child may take to meet the fault.
@@ -154,36 +155,31 @@ fn says(line: &Line) -> bool {
     matches!(line, Line::Health { status, .. } if status == "fail")
 }
 
-/// After mending: keeping goes on. A pole whose store does not answer ends, and is started again
-/// as a service manager would, on a disk that is mounted again: `again` does both.
-fn recovers(
-    child: &mut Child,
-    model: &mut Model,
-    seen: &mut Seen,
-    again: impl FnOnce(&mut Child) -> Result<(), String>,
-) {
+/// After mending: keeping goes on by itself. A pole whose store does not answer ends itself, and is
+/// started again as a service manager would; one that hangs has failed.
+fn recovers(child: &mut Child, model: &mut Model, seen: &mut Seen, options: &Options, log: &Path) {
     let start = Instant::now();
-    if keeps(child, model).is_err() {
+    let mut kept = keeps(child, model);
+    if kept.is_err() && child.ends(ENDING) {
         seen.restarts += 1;
-        let done = again(child).and_then(|()| keeps(child, model));
-        if let Err(why) = done {
-            let (after, doing) = (start.elapsed().as_secs(), child.doing());
-            seen.wrong.push(format!("not kept again {after} s after mending: {why}; {doing}"));
-        }
+        *child = Child::start(options, log);
+        kept = keeps(child, model);
+    }
+    if let Err(why) = kept {
+        let (after, doing) = (start.elapsed().as_secs(), child.doing());
+        seen.wrong.push(format!("not kept again {after} s after mending: {why}; {doing}"));
     }
     seen.worst_recovery = seen.worst_recovery.max(start.elapsed());
 }
 
-fn begin_anew(
-    child: &mut Child,
-    options: &Options,
-    log: &Path,
-    remount: impl FnOnce() -> Result<(), String>,
-) -> Result<(), String> {
-    child.end();
-    remount()?;
-    *child = Child::start(options, log);
-    Ok(())
+/// Waits until the ballast is there.
+fn has_ballast(options: &Options) -> bool {
+    let until = Instant::now() + LIMIT;
+    let ballast = options.directory.join("ballast");
+    while !ballast.exists() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    ballast.exists()
 }
 
 fn keeps(child: &Child, model: &mut Model) -> Result<(), String> {
@@ -207,25 +203,31 @@ fn full(
     model: &mut Model,
     seen: &mut Seen,
 ) -> Result<(), String> {
-    let mut disk = Disk::new(folder, DISK_MB)?;
+    let disk = Disk::new(folder, DISK_MB)?;
     let (options, log) = (options(disk.path(), choices), folder.join("child.log"));
     let filler = disk.path().join("filler");
     let mut child = start(&options, &log, model, seen);
     for _ in 0..faults {
         seen.done += 1;
         run_until(&child, model, Instant::now() + ms(choices, 500));
+        if !has_ballast(&options) {
+            seen.wrong.push("no ballast on a disk with room for it".into());
+        }
         let mut file = File::create(&filler).map_err(|e| e.to_string())?;
-        let mut bytes = 1 << 20;
+        let mut bytes = 16 << 20;
         while bytes >= 1024 {
             if file.write_all(&vec![0xA5; bytes]).and_then(|()| file.sync_all()).is_err() {
                 bytes /= 4;
             }
         }
+        let unmoved = seen.unmoved;
         under_fault(&mut child, model, ms(choices, 1500), seen);
+        if seen.unmoved == unmoved && options.directory.join("ballast").exists() {
+            seen.wrong.push("refused with the ballast still there".into());
+        }
         drop(file);
         fs::remove_file(&filler).map_err(|e| e.to_string())?;
-        let remount = || disk.remount();
-        recovers(&mut child, model, seen, |child| begin_anew(child, &options, &log, remount));
+        recovers(&mut child, model, seen, &options, &log);
         if !seen.wrong.is_empty() {
             break;
         }
@@ -242,7 +244,7 @@ fn writes(
     model: &mut Model,
     seen: &mut Seen,
 ) -> Result<(), String> {
-    let mut disk = ThinDisk::new(folder)?;
+    let disk = ThinDisk::new(folder)?;
     let (options, log) = (options(disk.path(), choices), folder.join("child.log"));
     let mut child = start(&options, &log, model, seen);
     for n in 0..faults {
@@ -251,8 +253,7 @@ fn writes(
         disk.starve(choices.random_range(0..400))?;
         under_fault(&mut child, model, ms(choices, 1500), seen);
         disk.mend()?;
-        let remount = || disk.remount();
-        recovers(&mut child, model, seen, |child| begin_anew(child, &options, &log, remount));
+        recovers(&mut child, model, seen, &options, &log);
         if !seen.wrong.is_empty() {
             break;
         }
@@ -287,7 +288,7 @@ fn everything(
         model.disturbed = false;
         disk.remount()?;
         let mut child = Child::start(&options, &log);
-        recovers(&mut child, model, seen, |_| Err("nothing to begin anew".into()));
+        recovers(&mut child, model, seen, &options, &log);
         child.kill(model);
         if !seen.wrong.is_empty() {
             break;

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::{
     context::{Context, RowName},
     disk::MemoryDisk,
-    pole::{Options, Process},
+    pole::{self, Options, Process},
     table::Row,
 };
 
@@ -49,11 +49,11 @@ const MEMORY_SHARE: f64 = 0.10;
 /// Filling and draining must make so much progress in so long.
 const STALL: Duration = Duration::from_secs(90);
 /// How often disk and memory are measured.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(500);
 /// In so much of this machine's time the outbox has looked after itself, and signed what was due.
 const UPKEEP: Duration = Duration::from_secs(30);
 /// The first of the draining, in which memory finds its level.
-const SETTLE: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct Log {
@@ -88,14 +88,14 @@ pub fn row(context: &Context) -> Row {
         rate: RATE,
         resend_after_s: 30,
     };
-    let mut pole = Process::start(&options, &folder.join("pole.log"));
+    let mut process = Process::start(&options, &folder.join("pole.log"));
     let started = Instant::now();
     let mut disk = Disk::default();
-    while pole.state().filled.is_none() && !pole.state().ended {
+    while process.state().filled.is_none() && !process.state().ended {
         std::thread::sleep(LOOK);
         disk.measure(&options.directory);
     }
-    if pole.state().ended {
+    if process.state().ended {
         row.fail(format!("the pole ended while it was filled; see {}", folder.display()));
         return row;
     }
@@ -103,7 +103,7 @@ pub fn row(context: &Context) -> Row {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let log: Arc<Mutex<Log>> = Arc::default();
     let stop = CancellationToken::new();
-    let filled = pole.state().filled.map_or(0, |f| f.1);
+    let filled = process.state().filled.map_or(0, |f| f.1);
     let keys = keys(&options.directory);
     let serving = serve(broker_options(&broker), log.clone(), stop.clone(), filled);
     let server = runtime.spawn(serving);
@@ -111,7 +111,7 @@ pub fn row(context: &Context) -> Row {
     while !connected() && started.elapsed() < fill + STALL {
         std::thread::sleep(SETTLE / 100);
     }
-    pole.go();
+    process.go();
     let drain = Instant::now();
     let mut memory: Vec<u64> = Vec::new();
     let (mut left, mut moved) = (u64::MAX, Instant::now());
@@ -120,9 +120,9 @@ pub fn row(context: &Context) -> Row {
     while !all && moved.elapsed() < STALL {
         std::thread::sleep(LOOK);
         disk.measure(&options.directory);
-        let state = pole.state();
+        let state = process.state();
         if drain.elapsed() > SETTLE && state.waiting > few {
-            memory.push(pole.resident_kb());
+            memory.push(process.resident_kb());
         }
         if state.waiting < left {
             (left, moved) = (state.waiting, Instant::now());
@@ -130,8 +130,9 @@ pub fn row(context: &Context) -> Row {
         all = state.waiting <= few;
     }
     let drained = drain.elapsed();
-    let state = pole.state();
-    drop(pole);
+    let max_bytes = pole::settings(&options).max_bytes;
+    let state = process.state();
+    drop(process);
     std::thread::sleep(Duration::from_secs(1));
     stop.cancel();
     let summary = runtime.block_on(server).expect("no panic").expect("nothing to save");
@@ -146,6 +147,7 @@ pub fn row(context: &Context) -> Row {
             cap,
             keys,
             took: fill + drained,
+            max_bytes,
             word: state.word,
         },
         &log,
@@ -202,6 +204,7 @@ struct Drained {
     cap: u64,
     keys: usize,
     took: Duration,
+    max_bytes: u64,
     word: String,
 }
 
@@ -251,8 +254,11 @@ fn judge(
         row.fail("no photo was given up: the cap was not reached");
     }
     let range = (memory.first(), memory.iter().min(), memory.iter().max());
-    if range.0.is_none() && drained.took > UPKEEP {
+    if range.0.is_none() {
         row.fail("its memory was not looked at");
+    }
+    if disk.all > drained.max_bytes {
+        row.fail(format!("{} bytes on the disk, the cap is {}", disk.all, drained.max_bytes));
     }
     if let (Some(first), Some(low), Some(high)) = range {
         let share = |kb: &u64| (*kb as f64 / *first as f64 - 1.0).abs();

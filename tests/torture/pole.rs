@@ -88,15 +88,17 @@ impl Options {
     }
 }
 
+/// The product's own limits, but for the photos'.
+pub fn settings(options: &Options) -> config::Outbox {
+    let mut outbox = config::Config::embedded().expect("the embedded configuration").outbox;
+    outbox.directory.clone_from(&options.directory);
+    outbox.max_photo_bytes = options.max_photo_bytes;
+    outbox
+}
+
 /// The hidden verb.
 pub fn run(options: &Options) -> ExitCode {
-    let mut settings = child::settings(&child::Options {
-        // Only what this row is about is capped.
-        max_records: 10_000_000,
-        max_photo_bytes: options.max_photo_bytes,
-        ..child::Options::new(options.directory.clone())
-    });
-    settings.directory.clone_from(&options.directory);
+    let settings = settings(options);
     let embedded = config::Config::embedded().expect("the embedded configuration");
     let mut uplink = embedded.uplink;
     uplink.broker.clone_from(&options.broker);

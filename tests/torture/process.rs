@@ -102,12 +102,6 @@ impl Child {
         }
     }
 
-    /// Ends it, whatever it does; what it said last is not taken.
-    pub fn end(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-
     /// What its threads wait for, or how it ended: for the word on a failing run.
     pub fn doing(&mut self) -> String {
         if let Ok(Some(status)) = self.process.try_wait() {

@@ -33,8 +33,9 @@ use crate::{
 
 /// The hidden verb.
 pub const VERB: &str = "store-probe";
-/// Longest that going through a small store may take.
-const LIMIT: Duration = Duration::from_secs(6);
+/// Longest that going through a small store may take; twice, without its snapshots, it leaves a pole that
+/// runs again within 10 s.
+const LIMIT: Duration = Duration::from_secs(4);
 /// More for each byte of it: 5 MB a second, as it may have to be written over itself.
 const NS_PER_BYTE: u64 = 200;
 /// A salvage that hands over nothing for so long hangs.
