@@ -7,7 +7,7 @@
 use std::{
     io::Write,
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc,
@@ -41,6 +41,8 @@ const DROPS: usize = 20;
 const RETRY: Duration = Duration::from_millis(50);
 /// A clock that moves so far between two looks was set.
 const JUMP_S: u64 = 60;
+/// Longest that a salvage of these small stores may take.
+const SALVAGE: Duration = Duration::from_secs(20);
 /// How often the component's word is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -169,6 +171,7 @@ pub fn run(options: &Options) -> ExitCode {
         }
     };
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    await_salvage(&options.directory);
     // What can't be read is given up when it is met: first met, then looked at.
     for record in outbox.records(0, usize::MAX).unwrap_or_default() {
         photos(&outbox, &record);
@@ -189,6 +192,24 @@ pub fn run(options: &Options) -> ExitCode {
     thread::sleep(LOOK * 3);
     let _ = say(&Line::Done);
     ExitCode::SUCCESS
+}
+
+/// What is there of a store that was set aside comes over within a moment.
+fn await_salvage(directory: &Path) {
+    let under_way = || {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().map_while(Result::ok);
+        let mut asides = entries.filter(|e| e.file_name().to_string_lossy().contains(".damaged-"));
+        asides.any(|a| a.path().join("db").exists() && !a.path().join("salvaged").exists())
+    };
+    let until = Instant::now() + SALVAGE;
+    let any = under_way();
+    while under_way() && Instant::now() < until {
+        thread::sleep(LOOK);
+    }
+    if any {
+        // Photos whose records did not come go last.
+        thread::sleep(Duration::from_millis(300));
+    }
 }
 
 fn watch(health: &Health) {

@@ -184,7 +184,7 @@ impl ThinDisk {
         Disk::make(&image, THIN_MB)?;
         // The journal and the tables get their blocks now, the rest gives its blocks back.
         tool("fallocate", &["-l", &format!("{THIN_MB}M"), &image.to_string_lossy()])?;
-        let disk = Disk::mount_image(image, folder.join("disk"), "loop,errors=continue")?;
+        let disk = Disk::mount_image(image, folder.join("disk"), "loop,errors=remount-ro")?;
         tool("fstrim", &[&disk.path().to_string_lossy()])?;
         thin.disk = Some(disk);
         Ok(thin)
@@ -220,6 +220,14 @@ impl ThinDisk {
     /// What the system said.
     pub fn mend(&self) -> Result<(), String> {
         self.resize(&format!("size={POOL_MB}m"))
+    }
+
+    /// Unmounts the disk and mounts it again.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn remount(&mut self) -> Result<(), String> {
+        self.disk.as_mut().ok_or("it is gone")?.remount()
     }
 
     fn resize(&self, size: &str) -> Result<(), String> {

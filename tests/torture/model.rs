@@ -114,9 +114,17 @@ pub struct Model {
     /// Records that may have gone: delivered, given up, or counted as lost.
     accounted: BTreeSet<u64>,
     photos_given_up: BTreeSet<u64>,
+    /// Of them, those of the inventory that is coming.
+    coming_given_up: BTreeSet<u64>,
     coming: Inventory,
     /// The child's disk is broken just now: what it keeps counts, what it finds says nothing.
     pub disturbed: bool,
+    /// The file system under it had failed: a new store may take its place, where it says so.
+    may_be_replaced: bool,
+    /// Health said that the store was set aside.
+    said_aside: bool,
+    /// Records that such a store took along; the ledger and health said so.
+    pub told_lost: u64,
     /// What did not fit.
     pub tally: Tally,
     /// Records acknowledged, of all time.
@@ -146,6 +154,18 @@ impl Model {
         }
     }
 
+    /// The highest number acknowledged.
+    pub fn last_kept(&self) -> u64 {
+        self.kept.last().copied().unwrap_or(0)
+    }
+
+    /// What was acknowledged after this number may be there or not: the file system under it had failed.
+    pub fn unsure_after(&mut self, sequence: u64) {
+        self.kept.split_off(&(sequence + 1));
+        self.ids.split_off(&(sequence + 1));
+        self.may_be_replaced = true;
+    }
+
     /// Takes a line.
     pub fn take(&mut self, line: &Line) {
         match line {
@@ -157,6 +177,7 @@ impl Model {
                 if self.disturbed => {}
             Line::Opened { ms, epoch, last } => {
                 self.worst_open_ms = self.worst_open_ms.max(*ms);
+                self.coming_given_up.clear();
                 self.coming =
                     Inventory { epoch: Some(*epoch), last: *last, ..Inventory::default() };
             }
@@ -171,6 +192,7 @@ impl Model {
             Line::Gone { photos_only, ranges } => {
                 let gone = ranges.iter().flat_map(|r| r.from..=r.to);
                 if *photos_only {
+                    self.coming_given_up.extend(gone.clone());
                     self.photos_given_up.extend(gone);
                 } else {
                     self.accounted.extend(gone);
@@ -185,11 +207,8 @@ impl Model {
                 self.learn(*sequence, *id);
             }
             Line::Drop(sequences) => self.accounted.extend(sequences),
-            Line::Entry { .. }
-            | Line::Refused { .. }
-            | Line::Health { .. }
-            | Line::Clock(_)
-            | Line::Done => {}
+            Line::Health { text, .. } => self.said_aside |= text.contains("set aside"),
+            Line::Entry { .. } | Line::Refused { .. } | Line::Clock(_) | Line::Done => {}
         }
     }
 
@@ -284,13 +303,22 @@ impl Model {
         let saved: HashSet<Uuid> = found.records.iter().map(|r| r.id).collect();
         let due = self.kept.iter().filter(|s| !self.accounted.contains(s));
         let lost = due.filter(|s| self.ids.get(s).is_none_or(|id| !saved.contains(id))).count();
-        self.tally.replaced += 1;
-        self.tally.lost += lost as u64;
-        self.tally.note(format!("the store was replaced: {lost} acknowledged records lost"));
+        if self.may_be_replaced && self.said_aside {
+            self.told_lost += lost as u64;
+        } else {
+            self.tally.lost += lost as u64;
+            self.tally.replaced += 1;
+            self.tally.note(format!("the store was replaced: {lost} acknowledged records lost"));
+        }
+        // What was given up of a photo in the earlier ledger was said there, by its number there.
+        let given_up = std::mem::take(&mut self.photos_given_up);
+        let given_up: HashSet<_> = given_up.iter().filter_map(|s| self.ids.get(s)).collect();
+        let again = found.records.iter().filter(|r| given_up.contains(&r.id));
+        self.photos_given_up = again.map(|r| r.sequence).collect();
+        self.photos_given_up.extend(&self.coming_given_up);
         self.ids.clear();
         self.kept.clear();
         self.accounted.clear();
-        self.photos_given_up.clear();
     }
 }
 
@@ -419,6 +447,27 @@ mod tests {
         model.disturbed = false;
         found(0, []).iter().for_each(|l| model.take(l));
         assert_eq!((model.tally.lost, model.checks), (1, 1));
+    }
+
+    #[test]
+    fn what_is_unsure_may_be_gone_and_nothing_else_may() {
+        let after_unsure = |there: &[u64]| {
+            let mut model = Model::default();
+            model.take(&Line::Opened { ms: 1, epoch: id(99), last: 0 });
+            model.take(&Line::Ready);
+            for n in 1..=4 {
+                model.take(&Line::Try(id(n)));
+                model.take(&Line::Kept { sequence: n, id: id(n) });
+            }
+            let last = model.last_kept();
+            model.unsure_after(3);
+            found(*there.last().unwrap_or(&0), there.iter().copied())
+                .iter()
+                .for_each(|l| model.take(l));
+            (last, model.tally.lost)
+        };
+        assert_eq!(after_unsure(&[1, 2, 3]), (4, 0));
+        assert_eq!(after_unsure(&[1, 2]), (4, 1));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use super::{
     photos::Photos,
     probe::Probe,
     salvage::Salvager,
-    sled_store::SledStore,
+    sled_store::{self, SledStore},
     stall::{Busy, EndOnPanic},
     store::{Store, StoreError, Stored},
     upkeep::Upkeep,
@@ -145,6 +145,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         last_eviction: None,
         room: 0,
         photos_from,
+        disk_errors: 0,
         damaged: 0,
         stopping: false,
         _lock: lock,
@@ -241,7 +242,7 @@ fn look(probe: &Probe, directory: &Path, lost: Option<Lost>) -> Result<Found, St
         return Ok(Found::Quarantined { why, aside: generation.folder() });
     }
     // sled makes its snapshots again from the log.
-    if remove_snapshots(&generation.folder()).map_err(io)?
+    if sled_store::remove_snapshots(&generation.folder()).map_err(io)?
         && let Ok(unreadable) = check()
     {
         tracing::warn!(%why, "the store was mended by leaving its snapshot out");
@@ -250,18 +251,6 @@ fn look(probe: &Probe, directory: &Path, lost: Option<Lost>) -> Result<Found, St
     let aside = generation.quarantine(Timestamp::now()).map_err(io)?;
     tracing::error!(aside = %aside.display(), %why, "the store was damaged; a new one begins");
     Ok(Found::Quarantined { why, aside })
-}
-
-fn remove_snapshots(folder: &Path) -> io::Result<bool> {
-    let mut any = false;
-    for file in fs::read_dir(folder)? {
-        let path = file?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")) {
-            fs::remove_file(path)?;
-            any = true;
-        }
-    }
-    Ok(any)
 }
 
 /// What came of looking after every photo.

@@ -13,7 +13,7 @@
 //! ([`super::generation`]).
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     ops::RangeInclusive,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -137,8 +137,19 @@ fn io(path: &Path, error: &std::io::Error) -> StoreError {
 
 /// Writes a file over itself and fsyncs it. After an fsync that failed, the kernel takes what it could
 /// not write for written: it is read from memory, a next fsync succeeds, and a power cut loses it.
+///
+/// Holds sled's own lock meanwhile: its threads may still write for a moment after it was dropped, and
+/// what they write must not be overwritten with what was read before.
 fn write_again(path: &Path) -> std::io::Result<()> {
     let file = File::options().read(true).write(true).open(path)?;
+    let until = Instant::now() + REOPEN_LIMIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(REOPEN_PAUSE),
+            Err(error) => return Err(error.into()),
+        }
+    }
     let mut chunk = vec![0; REWRITE_CHUNK];
     let mut at = 0;
     loop {
@@ -166,13 +177,37 @@ fn mend(generation: &Generation) -> Result<bool, StoreError> {
     }
 }
 
-/// Opens one; where the disk can't read it any more, that is damage: nothing but another store helps.
+/// Opens one, without its snapshots where they are what is damaged: sled makes them again from its log.
+/// Where the disk can't read it any more, that is damage: nothing but another store helps.
 fn open_state(generation: &Generation, begin: bool) -> Result<State, StoreError> {
-    let file = generation.folder().join("db");
-    State::open_again(generation, begin).map_err(|error| match &error {
-        StoreError::Io { .. } => durable::unreadable_at(&file).map_or(error, bad_medium),
+    let folder = generation.folder();
+    let opened = match State::open_again(generation, begin) {
+        // A disk that was full leaves half a snapshot, which sled takes for a damaged store.
+        Err(StoreError::Damaged(why)) if remove_snapshots(&folder).is_ok_and(|any| any) => {
+            tracing::warn!(%why, "the store is opened without its snapshots");
+            State::open_again(generation, begin)
+        }
+        opened => opened,
+    };
+    opened.map_err(|error| match &error {
+        StoreError::Io { .. } => {
+            durable::unreadable_at(&folder.join("db")).map_or(error, bad_medium)
+        }
         _ => error,
     })
+}
+
+/// Deletes sled's snapshots, whole and half-written ones; says whether there were any.
+pub(super) fn remove_snapshots(folder: &Path) -> std::io::Result<bool> {
+    let mut any = false;
+    for file in fs::read_dir(folder)? {
+        let path = file?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")) {
+            fs::remove_file(path)?;
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 fn bad_medium(at: u64) -> StoreError {
@@ -589,7 +624,13 @@ impl Store for SledStore {
         // very state is not covered.
         let _ = File::create(generation.suspicion());
         let there = mend(&generation)?;
-        self.set(Some(open_state(&generation, !there)?));
+        let state = open_state(&generation, !there)?;
+        let (known, now) = (self.position(), state.position());
+        if known.epoch == now.epoch && known.last_sequence > now.last_sequence {
+            let (was, is) = (known.last_sequence, now.last_sequence);
+            return Err(StoreError::Damaged(format!("it has gone back from {was} to {is}")));
+        }
+        self.set(Some(state));
         Ok(())
     }
 

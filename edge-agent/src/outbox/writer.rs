@@ -84,6 +84,8 @@ pub(super) struct Writer {
     pub(super) room: u64,
     /// No read before this one has photos that could be given up.
     pub(super) photos_from: u64,
+    /// Failures of the disk since the start that were none of room.
+    pub(super) disk_errors: u64,
     /// Records and photos given up since the start because they could not be read.
     pub(super) damaged: u64,
     pub(super) stopping: bool,
@@ -223,6 +225,16 @@ impl Writer {
     /// Notes a failure, makes room and opens the store again for the next try.
     pub(super) fn failed(&mut self, error: &StoreError) -> OutboxError {
         tracing::error!(%error, "outbox commit failed");
+        if matches!(error, StoreError::Io { .. }) && !self.disk.is_full() {
+            self.disk_errors += 1;
+            let output = format!(
+                "the disk has failed {} times since the start ({error}): a power cut may lose what was \
+                 kept since. Restart the machine, which checks its file system; exchange the disk if \
+                 this comes again",
+                self.disk_errors
+            );
+            self.standing = (Status::Warn, output);
+        }
         self.make_room();
         // Damage that a store shows to every commit is not mended by opening it again.
         let again = matches!(
