@@ -121,7 +121,7 @@ pub struct Model {
     pub disturbed: bool,
     /// The file system under it had failed: a new store may take its place, where it says so.
     may_be_replaced: bool,
-    /// Health said that the store was set aside.
+    /// Health said that the store was set aside, or that its disk fails.
     said_aside: bool,
     /// Records that such a store took along; the ledger and health said so.
     pub told_lost: u64,
@@ -207,7 +207,10 @@ impl Model {
                 self.learn(*sequence, *id);
             }
             Line::Drop(sequences) => self.accounted.extend(sequences),
-            Line::Health { text, .. } => self.said_aside |= text.contains("set aside"),
+            Line::Health { text, .. } => {
+                self.said_aside |=
+                    ["set aside", "the disk has failed"].iter().any(|w| text.contains(w));
+            }
             Line::Entry { .. } | Line::Refused { .. } | Line::Clock(_) | Line::Done => {}
         }
     }
