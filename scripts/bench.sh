@@ -70,6 +70,7 @@ for stamp, sequences in re.findall(r"^(\S+) .*receipted sequences=\[([0-9, ]*)\]
         after_receipt.append((when(stamp) - when(read["last_seen_at"])).total_seconds())
 def percentile(values, share):
     return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+three = lambda values: " / ".join(f"{percentile(values, share):.2f}" for share in [.5, .95, .99])
 rows = [
     ("decode, ms a frame (1080p H.264, one core)", f"{decode['ms_per_frame']['all']:.2f}"),
     ("detect, ms a frame", f"{ms['detect']:.2f}"),
@@ -79,10 +80,10 @@ rows = [
     ("replay on two cores, frames/s", f"{two['frames_per_s']:.1f} ({two['frames_per_s'] / 30:.2f} × real time)"),
     ("peak resident memory, MB", f"{one['peak_rss_bytes'] / 1e6:.0f}"),
     ("peak resident memory of the agent on the live path, MB", f"{max(resident, default=0) / 1e6:.0f}"),
-    ("best frame's exposure to acknowledgement, s, p50 / p95", f"{percentile(waits, .5):.2f} / {percentile(waits, .95):.2f}"),
-    ("pass's last frame to acknowledgement, s, p50 / p95", f"{percentile(after, .5):.2f} / {percentile(after, .95):.2f}"),
-    ("best frame's exposure to the server's receipt, with photos, s, p50 / p95", f"{percentile(receipts, .5):.2f} / {percentile(receipts, .95):.2f}"),
-    ("pass's last frame to the server's receipt, with photos, s, p50 / p95", f"{percentile(after_receipt, .5):.2f} / {percentile(after_receipt, .95):.2f}"),
+    ("best frame's exposure to acknowledgement, s, p50 / p95 / p99", three(waits)),
+    ("pass's last frame to acknowledgement, s, p50 / p95 / p99", three(after)),
+    ("best frame's exposure to the server's receipt, with photos, s, p50 / p95 / p99", three(receipts)),
+    ("pass's last frame to the server's receipt, with photos, s, p50 / p95 / p99", three(after_receipt)),
 ]
 print("| figure | value |\n| --- | ---: |")
 for name, value in rows:

@@ -203,7 +203,7 @@ impl Bench {
         let (measured, state) = self.at_rate("steady", seconds, photos);
         let of = |name: &str| number(&measured, name);
         print_row(
-            &format!("exposure to receipt at {state}, s, p50 / p95 / p99"),
+            &format!("kept to receipt at {state}, s, p50 / p95 / p99"),
             &format!("{:.3} / {:.3} / {:.3}", of("p50_s"), of("p95_s"), of("p99_s")),
         );
         print_row(

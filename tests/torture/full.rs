@@ -255,6 +255,7 @@ fn writes(
         seen.done += 1;
         run_until(&child, model, Instant::now() + ms(choices, 500));
         let sure = model.last_kept();
+        model.unsure_after(sure);
         disk.starve(choices.random_range(0..400))?;
         under_fault(&mut child, model, ms(choices, 1500), seen);
         disk.mend()?;
