@@ -22,6 +22,7 @@ pub mod evidence;
 pub mod geometry;
 pub mod health;
 pub mod identity;
+pub mod lists;
 pub mod local;
 pub mod outbox;
 pub mod pass;

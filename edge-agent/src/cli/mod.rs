@@ -16,6 +16,7 @@ use crate::{outbox::probe, sealing::memory};
 pub mod check;
 pub mod erase;
 mod ledger_words;
+pub mod list;
 pub mod purge;
 pub mod read;
 pub mod rekey;
@@ -74,6 +75,8 @@ pub enum Verb {
     Replay(replay::ReplayArgs),
     /// Show reads as they arrive, as a central server would receive them
     Watch(watch::WatchArgs),
+    /// Look at alert lists before they go to the poles
+    List(list::ListArgs),
     /// What the agent starts itself with, to open a store that may be damaged
     #[command(name = probe::VERB, hide = true)]
     StoreProbe,
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Verb::List(args) => list::run(&args),
         Verb::Purge(args) => purge::run(&args),
         Verb::Rekey(args) => rekey::run(&args),
         Verb::Erase(args) => erase::run(&args),

@@ -1,0 +1,102 @@
+//! `milepost list`: what an alert list holds, before it goes to the poles.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+
+use crate::lists::{
+    Report,
+    format::{self, FormatError, Named},
+};
+
+/// Look at alert lists
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(subcommand)]
+    verb: ListVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum ListVerb {
+    Check(CheckArgs),
+}
+
+/// Read a list as a pole would, and say what was taken and what not
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+No plate is printed: lines that can't be used are named by their numbers.
+
+Formats:
+  csv    a header with plate and any of id, state, kind, date, year, make, model, colour
+  jsonl  one JSON object a line with the same members
+  clew   California DOJ tables (svs, sfr, slr), with header and TOTAL RECORD
+  ncic   NCIC extract in fixed columns
+
+Exit code 0 where every line was taken or skipped by rule, 3 where some were bad, 1 where the list
+can't be used.
+
+Examples:
+  milepost list check svs.txt --format clew
+  milepost list check bulletins.csv --format csv --json")]
+struct CheckArgs {
+    /// The list
+    file: PathBuf,
+    /// Its format: csv, jsonl, clew or ncic
+    #[arg(long)]
+    format: Named,
+    /// One JSON object on one line: lines, entries, junk, bad, named
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exit code where some lines were bad.
+const SOME_BAD: u8 = 3;
+
+/// Does it.
+#[must_use]
+pub fn run(args: &ListArgs) -> ExitCode {
+    let ListVerb::Check(args) = &args.verb;
+    let file = args.file.display();
+    let bytes = match fs::read(&args.file) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            eprintln!("milepost list check: {file}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let report = match check(args.format, &bytes) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("milepost list check: {file}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let text =
+        if args.json { serde_json::to_string(&report).unwrap_or_default() } else { words(&report) };
+    let _ = writeln!(io::stdout(), "{text}");
+    if report.bad == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_BAD) }
+}
+
+fn check(format: Named, bytes: &[u8]) -> Result<Report, FormatError> {
+    format::read(format.format(), bytes, drop)
+}
+
+fn words(report: &Report) -> String {
+    let Report { lines, entries, junk, bad, named } = report;
+    let mut text = format!("{entries} entries of {lines} lines");
+    for (rule, count) in junk {
+        text += &format!("\nskipped  {count}: {}", rule.name());
+    }
+    for (number, why) in named {
+        text += &format!("\nline {number}: {why}");
+    }
+    if *bad > named.len() as u64 {
+        text += &format!("\nand {} more lines that can't be used", *bad - named.len() as u64);
+    }
+    text
+}

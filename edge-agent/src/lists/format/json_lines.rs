@@ -1,0 +1,68 @@
+//! Our own format of one JSON object a line, with the members that the comma-separated one has as columns.
+
+use serde::Deserialize;
+
+use super::{Format, FormatError, LineError, Take, date, plate, state};
+use crate::lists::entry::{Entry, Vehicle, text};
+
+/// The format.
+pub struct JsonLines;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    plate: String,
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    date: String,
+    #[serde(default)]
+    year: String,
+    #[serde(default)]
+    make: String,
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    colour: String,
+}
+
+impl Format for JsonLines {
+    fn name(&self) -> &'static str {
+        "jsonl"
+    }
+
+    fn read(&self, all: &str, take: &mut Take<'_>) -> Result<(), FormatError> {
+        if !all.is_empty() && !all.ends_with('\n') {
+            return Err(FormatError::CutShort("its last line has no end".into()));
+        }
+        for (number, line) in (1..).zip(all.lines()) {
+            if !line.trim().is_empty() {
+                take(number, entry(number, line));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entry(number: u64, line: &str) -> Result<Entry, LineError> {
+    // serde's own words would repeat what stands there.
+    let line: Line = serde_json::from_str(line)
+        .map_err(|e| LineError::Bad(format!("no entry in JSON (column {})", e.column())))?;
+    Ok(Entry {
+        plate: plate(&line.plate)?,
+        id: text(&line.id).unwrap_or_else(|| number.to_string()),
+        state: state(&line.state)?,
+        kind: text(&line.kind),
+        date: date(&line.date)?,
+        vehicle: Vehicle {
+            year: text(&line.year),
+            make: text(&line.make),
+            model: text(&line.model),
+            colour: text(&line.colour),
+        },
+    })
+}

@@ -1,0 +1,128 @@
+//! What the formats promise, whatever comes.
+
+use proptest::{prelude::*, sample::Index};
+
+use super::*;
+
+const CSV: &str =
+    "Plate,state,kind,id\n7abc123,CA,stolen,A1\n\"00\",CA,,A2\n8XYZ 99,NV,felony,A3\n";
+const JSONL: &str =
+    "{\"plate\":\"7ABC123\",\"state\":\"CA\",\"id\":\"A1\"}\n\n{\"plate\":\"UNKNOWN\"}\n";
+const CLEW: &str =
+    "SVS EXTRACT 20261127\n7ABC123 CA1920261120\n1234    NV  20261121\nTOTAL RECORD 2\n";
+
+fn ncic() -> String {
+    let line = |plate: &str| {
+        format!(
+            "{:<19}{:<8}{plate:<10}{:<2}{:<6}{:<4}{:<4}{:<3}  {}\n",
+            "V", "20261120", "CA", "", "2019", "TOYT", "CAM", "BLU"
+        )
+    };
+    [line("7ABC123"), line("0"), line("AB/12")].concat()
+}
+
+fn all(named: Named, text: &str) -> (Vec<Entry>, Result<Report, FormatError>) {
+    let mut entries = Vec::new();
+    let report = read(named.format(), text.as_bytes(), |entry| entries.push(entry));
+    (entries, report)
+}
+
+#[test]
+fn each_format_gives_its_entries_and_says_what_it_skipped() {
+    let (entries, report) = all(Named::Csv, CSV);
+    let report = report.unwrap();
+    assert_eq!((report.lines, report.entries, report.junk[&Junk::Zeros]), (3, 2, 1));
+    assert_eq!((entries[0].plate.as_str(), entries[0].id.as_str()), ("7ABC123", "A1"));
+    assert_eq!((entries[1].plate.as_str(), entries[1].state.as_deref()), ("8XYZ99", Some("NV")));
+
+    let (entries, report) = all(Named::JsonLines, JSONL);
+    assert_eq!(report.unwrap().junk[&Junk::Word], 1);
+    assert_eq!((entries.len(), entries[0].state.as_deref()), (1, Some("CA")));
+
+    let (entries, report) = all(Named::Clew, CLEW);
+    assert_eq!(report.unwrap().entries, 2);
+    assert_eq!((entries[1].plate.as_str(), entries[1].id.as_str()), ("1234", "3"));
+    assert_eq!(entries[0].date, Some(jiff::civil::date(2026, 11, 20)));
+
+    let (entries, report) = all(Named::Ncic, &ncic());
+    let report = report.unwrap();
+    assert_eq!((report.entries, report.junk[&Junk::Zeros], report.bad), (1, 1, 1));
+    assert_eq!(report.named[0].0, 3);
+    let vehicle = &entries[0].vehicle;
+    assert_eq!(vehicle.make.as_deref(), Some("TOYT"));
+    assert_eq!((vehicle.year.as_deref(), vehicle.colour.as_deref()), (Some("2019"), Some("BLU")));
+}
+
+#[test]
+fn a_list_that_was_cut_short_is_refused_as_a_whole() {
+    let short = CLEW.replace("RECORD 2", "RECORD 3");
+    assert!(
+        matches!(all(Named::Clew, &short).1, Err(FormatError::CutShort(why)) if why.contains('3'))
+    );
+    let no_footer = CLEW.trim_end_matches("TOTAL RECORD 2\n");
+    assert!(matches!(all(Named::Clew, no_footer).1, Err(FormatError::CutShort(_))));
+    for (named, text) in [(Named::Csv, CSV), (Named::JsonLines, JSONL), (Named::Ncic, &*ncic())] {
+        let cut = &text[..text.len() - 3];
+        assert!(matches!(all(named, cut).1, Err(FormatError::CutShort(_))), "{named}");
+    }
+}
+
+#[test]
+fn a_list_of_another_format_is_refused_with_the_reason() {
+    assert!(matches!(all(Named::Csv, &ncic()).1, Err(FormatError::Header(_))));
+    assert!(matches!(all(Named::JsonLines, CSV).1, Err(FormatError::Nothing { .. })));
+    assert!(matches!(all(Named::Clew, "").1, Err(FormatError::Header(_))));
+    let twice = "plate,Plate\nA1,B2\n";
+    assert!(
+        matches!(all(Named::Csv, twice).1, Err(FormatError::Header(why)) if why.contains("twice"))
+    );
+    let bytes = read(Named::Csv.format(), b"plate\nABC1\n\xff\xfe\n", drop);
+    assert_eq!(bytes, Err(FormatError::Encoding { line: 3 }));
+}
+
+#[test]
+fn no_reason_repeats_what_stands_in_the_list() {
+    let secret = "SECRET77";
+    for (named, text) in [
+        (Named::Csv, format!("plate,state\n{secret}ÄÄ,CA\n{secret},CAL\nA1,CA\n")),
+        (
+            Named::JsonLines,
+            format!("{{\"plate\":\"{secret}\",\"{secret}\":1}}\n{{\"plate\":\"A1\"}}\n"),
+        ),
+    ] {
+        let report = all(named, &text).1.unwrap();
+        assert!(report.bad > 0 && !format!("{report:?}").contains(secret), "{report:?}");
+    }
+    let header = all(Named::Csv, &format!("plate,{secret}\nA1,1\n")).1.unwrap_err();
+    assert!(!header.to_string().contains(secret), "{header}");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_format_panic_and_every_line_is_counted_once(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        which in any::<Index>(),
+    ) {
+        let named = Named::ALL[which.index(Named::ALL.len())];
+        let mut taken = 0;
+        if let Ok(report) = read(named.format(), &bytes, |_| taken += 1) {
+            prop_assert_eq!(taken, report.entries);
+            prop_assert_eq!(report.lines, report.entries + report.bad + report.junk.values().sum::<u64>());
+        }
+    }
+
+    #[test]
+    fn a_damaged_list_is_refused_or_its_bad_lines_are_counted(
+        which in any::<Index>(),
+        place in any::<Index>(),
+        byte in any::<u8>(),
+    ) {
+        let ncic = ncic();
+        let lists = [(Named::Csv, CSV), (Named::JsonLines, JSONL), (Named::Clew, CLEW), (Named::Ncic, &*ncic)];
+        let (named, text) = lists[which.index(lists.len())];
+        let mut bytes = text.as_bytes().to_vec();
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        let _ = read(named.format(), &bytes, drop);
+    }
+}
