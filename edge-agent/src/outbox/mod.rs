@@ -68,7 +68,7 @@ use crate::{
 
 pub use hold::{Held, HoldRequest};
 pub use sled_store::SledStore;
-pub use store::{Change, Fact, Kind, PhotoRef, Record, Store, StoreError, Stored};
+pub use store::{Change, Fact, Kind, Loss, PhotoRef, Record, Store, StoreError, Stored};
 pub use upkeep::{ManifestRequest, Signer};
 
 /// Largest record in bytes, its own bookkeeping included. Above about 6 KB sled puts a value into a
@@ -274,6 +274,15 @@ impl Setup {
     }
 }
 
+/// Some records.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// Those that can be read.
+    pub records: Vec<Record>,
+    /// Places of those whose data key can't be used now; they are kept.
+    pub out_of_reach: Vec<u64>,
+}
+
 /// A handle on the outbox; clones share it. The writer ends with the last handle, which waits for it.
 #[derive(Clone)]
 pub struct Outbox {
@@ -382,33 +391,49 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError::Store`].
     pub fn records(&self, first: u64, limit: usize) -> Result<Vec<Record>, OutboxError> {
-        let (mut records, mut first) = (Vec::new(), first);
-        while records.len() < limit {
-            let page = self.read(|store| store.stored(first, limit - records.len()))?;
-            let Some(end) = page.last() else { break };
-            first = end.sequence().saturating_add(1);
-            records.extend(page.into_iter().filter_map(Stored::record));
-        }
-        Ok(records)
+        Ok(self.page(first..=u64::MAX, false, limit)?.records)
     }
 
-    /// Readable records of a range, newest first, at most `limit`; fewer are all that the range has.
+    /// Readable records of a range, oldest or newest first, at most `limit` of them; fewer are all that
+    /// the range has, but for what is out of reach.
     ///
     /// # Errors
     /// [`OutboxError::Store`].
-    pub fn newest(
+    pub fn page(
         &self,
         sequences: RangeInclusive<u64>,
+        newest_first: bool,
         limit: usize,
-    ) -> Result<Vec<Record>, OutboxError> {
-        let (mut records, (first, mut last)) = (Vec::new(), sequences.into_inner());
-        while records.len() < limit && first <= last {
-            let page = self.read(|store| store.newest(first..=last, limit - records.len()))?;
-            let Some(end) = page.last() else { break };
-            last = end.sequence().saturating_sub(1);
-            records.extend(page.into_iter().filter_map(Stored::record));
+    ) -> Result<Page, OutboxError> {
+        let (mut first, mut last) = sequences.into_inner();
+        let mut page = Page::default();
+        while page.records.len() < limit && first <= last {
+            let room = limit - page.records.len();
+            let stored = self.read(|store| {
+                if newest_first {
+                    store.newest(first..=last, room)
+                } else {
+                    store.stored(first, room)
+                }
+            })?;
+            let Some(end) = stored.last().map(Stored::sequence) else { break };
+            if newest_first {
+                let Some(before) = end.checked_sub(1) else { break };
+                last = before;
+            } else {
+                first = end.saturating_add(1);
+            }
+            for stored in stored {
+                match stored {
+                    Stored::Record(record) => page.records.push(record),
+                    Stored::Unreadable { sequence, loss: Loss::OutOfReach, .. } => {
+                        page.out_of_reach.push(sequence);
+                    }
+                    Stored::Unreadable { .. } => {}
+                }
+            }
         }
-        Ok(records)
+        Ok(page)
     }
 
     /// One record; `None` where it is not there (any more) or can't be read.

@@ -7,7 +7,7 @@ use rumqttc::v5::mqttbytes::QoS;
 
 use super::{Cause, PACKET_OVERHEAD, Part, Piece, Session, Tag, blocking};
 use crate::{
-    outbox::{Kind, OutboxError, Record},
+    outbox::{Kind, OutboxError, Page, Record},
     uplink::{
         age::{Now, is_historical},
         lanes::Lane,
@@ -46,14 +46,24 @@ impl Session<'_> {
         while let Some(want) = self.window.wants(Instant::now()) {
             let (outbox, sequences, limit) =
                 (line.outbox.clone(), want.sequences.clone(), want.limit);
-            let records = if want.newest_first {
-                blocking(move || outbox.newest(sequences, limit)).await?
-            } else {
-                blocking(move || outbox.records(*sequences.start(), limit)).await?
-            };
+            let newest_first = want.newest_first;
+            let page = blocking(move || {
+                // What lies beyond the range says that the range has no more.
+                let until = if newest_first { *sequences.end() } else { u64::MAX };
+                outbox.page(*sequences.start()..=until, newest_first, limit)
+            });
+            let Page { records, out_of_reach } = page.await?;
             let now = Now::read();
             let is_live = |record: &Record| !is_historical(record, line.config.live_window, &now);
             self.window.load(&want, &records, is_live, line.config.onvif, Instant::now());
+            if !out_of_reach.is_empty() {
+                self.window.keep_for_later(&out_of_reach, Instant::now());
+                self.complain(format!(
+                    "{} records can't be read now and are kept: check the data keys in sealing/ below \
+                     outbox.directory",
+                    self.window.out_of_reach()
+                ));
+            }
         }
         Ok(())
     }

@@ -26,6 +26,8 @@ pub const LIVE_AHEAD: usize = 64;
 pub const BACKLOG_AHEAD: usize = 16;
 /// Records loaded at once; with their bodies at most 400 kB, until the window has taken them.
 pub const BATCH: usize = 64;
+/// What can't be read is asked for again after this.
+pub const OUT_OF_REACH: Duration = Duration::from_secs(600);
 /// A record sent so often without a receipt makes room in the backlog for others.
 pub const MAX_TRIES: u32 = 3;
 /// Ranges on one shelf. More are not kept: what was published is then forgotten from the oldest on,
@@ -70,6 +72,9 @@ pub(super) struct Shelves {
     /// Sent often without a receipt: again at `put_off_until`.
     put_off: Sequences,
     put_off_until: Option<Instant>,
+    /// Can't be read now: again at `out_of_reach_until`.
+    out_of_reach: Sequences,
+    out_of_reach_until: Option<Instant>,
     /// The event is too large for this connection.
     parked: Sequences,
     /// Published at least once, wherever else it is.
@@ -105,7 +110,7 @@ impl Shelves {
     }
 
     pub(super) fn wake_at(&self) -> Option<Instant> {
-        self.put_off_until
+        [self.put_off_until, self.out_of_reach_until].into_iter().flatten().min()
     }
 
     pub(super) fn put_off(&self) -> u64 {
@@ -138,9 +143,14 @@ impl Shelves {
 
     fn strike(&mut self, sequences: &RangeInclusive<u64>) {
         let [a, b, c] = &mut self.aside;
-        for shelf in
-            [a, b, c, &mut self.unloaded, &mut self.put_off, &mut self.parked, &mut self.published]
-        {
+        let others = [
+            &mut self.unloaded,
+            &mut self.put_off,
+            &mut self.out_of_reach,
+            &mut self.parked,
+            &mut self.published,
+        ];
+        for shelf in [a, b, c].into_iter().chain(others) {
             shelf.remove(sequences.clone());
         }
     }
@@ -167,6 +177,10 @@ impl Window {
         if self.shelves.put_off_until.is_some_and(|at| at <= now) {
             self.shelves.put_off_until = None;
             self.shelves.take_back(|s| &mut s.put_off);
+        }
+        if self.shelves.out_of_reach_until.is_some_and(|at| at <= now) {
+            self.shelves.out_of_reach_until = None;
+            self.shelves.take_back(|s| &mut s.out_of_reach);
         }
         self.wants_newest(now).or_else(|| self.wants_oldest(now))
     }
@@ -203,6 +217,17 @@ impl Window {
         let range = range.clone();
         let limit = self.backlog_room(BATCH, now);
         (limit > 0).then_some(Want { sequences: range, newest_first: false, limit, from })
+    }
+
+    /// Records that can't be read now: asked for again after [`OUT_OF_REACH`], or on the next connection.
+    pub fn keep_for_later(&mut self, sequences: &[u64], now: Instant) {
+        sequences.iter().for_each(|s| self.shelves.out_of_reach.insert(*s..=*s));
+        self.shelves.out_of_reach_until.get_or_insert(now + OUT_OF_REACH);
+    }
+
+    /// How many these are.
+    pub fn out_of_reach(&self) -> u64 {
+        len(&self.shelves.out_of_reach)
     }
 
     /// Takes records as `want` asked for; `onvif`: their reads have a view as well.
@@ -317,8 +342,10 @@ impl Window {
             self.shelve(sequence, &tracked);
         }
         self.shelves.take_back(|s| &mut s.put_off);
+        self.shelves.take_back(|s| &mut s.out_of_reach);
         self.shelves.take_back(|s| &mut s.parked);
         (self.shelves.put_off_until, self.shelves.old_up_to) = (None, 0);
+        self.shelves.out_of_reach_until = None;
     }
 
     /// Puts what was untracked where it can be loaded again, without its event if the broker has it.

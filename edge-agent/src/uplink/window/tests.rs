@@ -534,3 +534,20 @@ proptest! {
         prop_assert_eq!(done.len() + evicted.difference(&done).count(), pole.last as usize);
     }
 }
+
+#[test]
+fn what_can_not_be_read_now_is_asked_for_again_later() {
+    let now = Instant::now();
+    let mut window = Window::new(Delivery::Receipt, Duration::from_secs(30), NO_CAPS);
+    let position = LedgerPosition { epoch: Uuid::nil(), last_sequence: 1 };
+    window.grew(position);
+    let want = window.wants(now).unwrap();
+    window.load(&want, &[], |_| true, false, now);
+    window.keep_for_later(&[1], now);
+    assert_eq!((window.wants(now), window.out_of_reach()), (None, 1));
+    let later = now + loading::OUT_OF_REACH;
+    assert!(window.wants(later).is_some_and(|want| want.sequences == (1..=1)));
+    let want = window.wants(later).unwrap();
+    window.load(&want, &[record(1, 0)], |_| true, false, later);
+    assert_eq!(window.next(later).map(|(sequence, _)| sequence), Some(1));
+}
