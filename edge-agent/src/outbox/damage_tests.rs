@@ -206,3 +206,17 @@ fn damage_that_a_reader_meets_opens_the_store_again_and_then_replaces_it() {
     assert!(check.status == Status::Warn && check.output.contains("a page"), "{check:?}");
     until("the salvage", || outbox.sequence_of(Uuid::from_u128(1)).unwrap().is_some());
 }
+
+#[test]
+fn a_store_and_its_mark_that_are_gone_together_are_no_new_pole_while_photos_are_there() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    outbox.keep(entry(1, 10, &[(PhotoKind::Plate, 8)])).unwrap();
+    drop(outbox);
+    fs::remove_file(scratch.path().join("store.mark")).unwrap();
+    fs::remove_file(scratch.path().join("store-1/db")).unwrap();
+    let health: Arc<Health> = Arc::default();
+    let outbox = open_with(&settings(scratch.path()), &health);
+    assert_eq!(ledger_events::<Epoch>(&outbox)[0].data.cause, EpochCause::StoreDamaged);
+    assert_eq!(health.checks()[&Component::Outbox].status, Status::Warn);
+}

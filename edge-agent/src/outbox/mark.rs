@@ -15,6 +15,8 @@ use milepost_wire::LedgerPosition;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::sealing::PHOTO_FOLDERS;
+
 const FILE: &str = "store.mark";
 /// Epoch, last sequence, and the first bytes of their SHA-256.
 const BYTES: usize = 32;
@@ -75,6 +77,13 @@ pub(super) fn is_damaged(place: &Path) -> bool {
 /// Whether there ever was one.
 pub(super) fn is_there(place: &Path) -> bool {
     place.join(FILE).exists()
+}
+
+/// Whether a store that is empty may be a new one: nothing shows that anything was kept here. A mark may
+/// have gone together with the store; photos are on the disk before any record names them.
+pub(super) fn may_begin(place: &Path) -> bool {
+    let photos = fs::read_dir(place.join(PHOTO_FOLDERS));
+    !is_there(place) && photos.map_or(true, |mut photos| photos.next().is_none())
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         e => OutboxError::Folder { path: directory.clone(), why: e.to_string() },
     };
     let found = look(&probe, &directory, lost).map_err(fault)?;
-    let begin = matches!(found, Found::Quarantined { .. }) || !mark::is_there(&directory);
+    let begin = matches!(found, Found::Quarantined { .. }) || mark::may_begin(&directory);
     let before = mark::read(&directory);
     let store = SledStore::open(&directory, keyring.clone(), begin).map_err(fault)?;
     let store: Arc<dyn Store> = Arc::new(store);

@@ -225,7 +225,7 @@ fn receive(out: ChildStdout, mut take: impl FnMut(Record) -> bool) -> bool {
 }
 
 fn check(place: &Path, keyring: Keyring) -> Result<u64, StoreError> {
-    SledStore::open(place, keyring, !mark::is_there(place))?.check()
+    SledStore::open(place, keyring, mark::may_begin(place))?.check()
 }
 
 /// Every readable record; `Ok(false)` where `take` stopped it.
