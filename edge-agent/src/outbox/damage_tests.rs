@@ -13,6 +13,9 @@ use super::{
 };
 use crate::health::{Component, Status};
 
+/// Within the id of the data key at the head of what is sealed.
+const KEY_BYTE: usize = 5;
+
 #[test]
 fn what_can_be_read_of_a_damaged_store_comes_over_with_its_ids_and_photos() {
     let scratch = tempfile::tempdir().unwrap();
@@ -93,7 +96,7 @@ fn what_can_be_read_of_a_damaged_store_comes_over_with_its_ids_and_photos() {
 fn a_photo_that_is_damaged_or_gone_is_given_up_on_the_ledger_and_its_record_stays() {
     let scratch = tempfile::tempdir().unwrap();
     let outbox = open(scratch.path());
-    for n in 1..=2 {
+    for n in 1..=3 {
         outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 8), (PhotoKind::Context, 8)])).unwrap();
     }
     let file = |n: u128, kind: &str| {
@@ -101,9 +104,14 @@ fn a_photo_that_is_damaged_or_gone_is_given_up_on_the_ledger_and_its_record_stay
     };
     fs::write(file(1, "plate"), b"noise").unwrap();
     fs::remove_file(file(2, "context")).unwrap();
+    // It names another data key, of which there is none.
+    let mut sealed = fs::read(file(3, "plate")).unwrap();
+    sealed[KEY_BYTE] ^= 1;
+    fs::write(file(3, "plate"), sealed).unwrap();
     for (n, kind, cause) in [
         (1, PhotoKind::Plate, EvictionCause::Damaged),
         (2, PhotoKind::Context, EvictionCause::Missing),
+        (3, PhotoKind::Plate, EvictionCause::Damaged),
     ] {
         let id = Uuid::from_u128(n);
         assert_eq!(outbox.photo(id, kind).unwrap(), None);
@@ -115,8 +123,8 @@ fn a_photo_that_is_damaged_or_gone_is_given_up_on_the_ledger_and_its_record_stay
         assert_eq!(said.sequences, [SequenceRange { from: sequence, to: sequence }]);
     }
     assert!(!file(1, "plate").exists());
-    assert_eq!(outbox.photo(Uuid::from_u128(3), PhotoKind::Plate).unwrap(), None);
-    assert_eq!(ledger_events::<Eviction>(&outbox).len(), 2, "what nobody kept is no loss");
+    assert_eq!(outbox.photo(Uuid::from_u128(4), PhotoKind::Plate).unwrap(), None);
+    assert_eq!(ledger_events::<Eviction>(&outbox).len(), 3, "what nobody kept is no loss");
 }
 
 #[test]
@@ -217,6 +225,7 @@ fn a_store_and_its_mark_that_are_gone_together_are_no_new_pole_while_photos_are_
     fs::remove_file(scratch.path().join("store-1/db")).unwrap();
     let health: Arc<Health> = Arc::default();
     let outbox = open_with(&settings(scratch.path()), &health);
+    outbox.keep(entry(2, 10, &[])).unwrap();
     assert_eq!(ledger_events::<Epoch>(&outbox)[0].data.cause, EpochCause::StoreDamaged);
     assert_eq!(health.checks()[&Component::Outbox].status, Status::Warn);
 }

@@ -171,7 +171,9 @@ fn what_is_past_its_time_is_purged_on_the_ledger_and_what_is_on_hold_stays() {
     let held = Uuid::from_u128(2);
     assert_eq!(outbox.photo(held, PhotoKind::Plate).unwrap(), Some(vec![2; 8]));
     until("its end", || outbox.len() == 2);
-    assert_eq!(fs::read_dir(scratch.path().join("photos")).unwrap().count(), 1);
+    // Photos go after the commit that says so.
+    let photos = || fs::read_dir(scratch.path().join("photos")).unwrap().count();
+    until("the photos' end", || photos() == 1);
 }
 
 #[test]

@@ -462,7 +462,8 @@ impl Outbox {
         let loaded = self.photos.load(id, kind).map_err(|e| OutboxError::Store(e.to_string()))?;
         match loaded {
             photos::Loaded::Jpeg(jpeg) => return Ok(Some(jpeg)),
-            photos::Loaded::Aged => {}
+            // Where its record is still there, what it says of its key is what is damaged.
+            photos::Loaded::Aged => self.lost(id, kind, EvictionCause::Damaged)?,
             photos::Loaded::Missing => self.lost(id, kind, EvictionCause::Missing)?,
             photos::Loaded::Damaged => self.lost(id, kind, EvictionCause::Damaged)?,
             photos::Loaded::OutOfReach => return Err(OutboxError::OutOfReach),
