@@ -109,26 +109,26 @@ async fn an_old_read_is_marked_historical_and_a_lost_receipt_sends_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_over_the_limit_is_refused_once_and_the_rest_goes_on() {
-    let scratch = tempfile::tempdir().unwrap();
-    let broker = Broker::start(scratch.path(), "max_packet_size 60000");
-    let server = server(&broker, false);
-    server.until("connected", |l| l.connected > 0).await;
-    let pole =
-        pole(scratch.path(), config::Uplink { delivery: Delivery::Puback, ..broker.uplink() });
-    let big = pole.keep(1, 100_000);
-    let small: Vec<_> = (2..12).map(|n| pole.keep(n, 1_000)).collect();
-    pole.drained().await;
-    server.until("the small ones", |l| small.iter().all(|id| l.complete.contains(id))).await;
-    {
-        let log = server.log.lock().unwrap();
-        assert!(log.reads.contains_key(&big) && !log.complete.contains(&big));
+async fn a_photo_over_the_limit_is_refused_once_told_on_the_ledger_and_the_rest_goes_on() {
+    for delivery in [Delivery::Puback, Delivery::Receipt] {
+        let scratch = tempfile::tempdir().unwrap();
+        let broker = Broker::start(scratch.path(), "max_packet_size 60000");
+        let server = server(&broker, delivery == Delivery::Receipt);
+        server.until("connected", |l| l.connected > 0).await;
+        let pole = pole(scratch.path(), config::Uplink { delivery, ..broker.uplink() });
+        let big = pole.keep(1, 100_000);
+        let small: Vec<_> = (2..12).map(|n| pole.keep(n, 1_000)).collect();
+        pole.drained().await;
+        server.until("the small ones", |l| small.iter().all(|id| l.complete.contains(id))).await;
+        // Complete without the photo that can't come: the ledger says so.
+        server.until("the big one", |l| l.complete.contains(&big)).await;
+        let metrics = &pole.health.metrics;
+        assert_eq!(metrics.outbox_evictions.get(), 1);
+        assert_eq!(metrics.uplink_refused_oversize.get(), 1);
+        assert_eq!(metrics.uplink_connections.get(), 1, "no reconnect loop");
+        pole.stop().await;
+        assert_eq!(server.stop().await.bad_photos, 0);
     }
-    let metrics = &pole.health.metrics;
-    assert_eq!(metrics.uplink_refused_oversize.get(), 1);
-    assert_eq!(metrics.uplink_connections.get(), 1, "no reconnect loop");
-    pole.stop().await;
-    server.stop().await;
 }
 
 /// A client with the server's certificate that says whatever it likes.

@@ -16,6 +16,9 @@ use crate::lists::{
 
 /// Look at alert lists
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  milepost list check svs.txt --format clew")]
 pub struct ListArgs {
     #[command(subcommand)]
     verb: ListVerb,
