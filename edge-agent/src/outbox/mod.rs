@@ -7,7 +7,7 @@
 //!
 //! - one thread owns every write and commits whatever waits together ([`writer`], [`group`]), keeps
 //!   the limits ([`limits`], [`disk`]), and does what is due by itself ([`upkeep`]);
-//! - small records go into sled ([`sled_store`], [`generation`]), photos are files of their own
+//! - small records go into sled ([`sled_store`], [`sled_state`], [`generation`]), photos are files of their own
 //!   ([`photos`]), written, fsynced and renamed before the record that names them; both are sealed;
 //! - the store is opened in a process of its own first ([`probe`]); a damaged one is set aside and a
 //!   new one, with a new epoch, begins ([`open`]); what can be read of the old one comes over
@@ -27,6 +27,7 @@ mod open;
 mod photos;
 pub mod probe;
 mod salvage;
+mod sled_state;
 mod sled_store;
 mod stall;
 mod store;

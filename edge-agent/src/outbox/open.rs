@@ -28,7 +28,8 @@ use super::{
     photos::Photos,
     probe::Probe,
     salvage::Salvager,
-    sled_store::{self, SledStore},
+    sled_state,
+    sled_store::SledStore,
     stall::{Busy, EndOnPanic},
     store::{Store, StoreError, Stored},
     upkeep::Upkeep,
@@ -242,7 +243,7 @@ fn look(probe: &Probe, directory: &Path, lost: Option<Lost>) -> Result<Found, St
         return Ok(Found::Quarantined { why, aside: generation.folder() });
     }
     // sled makes its snapshots again from the log.
-    if sled_store::remove_snapshots(&generation.folder()).map_err(io)?
+    if sled_state::remove_snapshots(&generation.folder()).map_err(io)?
         && let Ok(unreadable) = check()
     {
         tracing::warn!(%why, "the store was mended by leaving its snapshot out");

@@ -1,9 +1,5 @@
 //! The store on sled 0.34.
 //!
-//! sled's `flush` calls `sync_file_range`, which orders no metadata and empties no disk cache:
-//! after each flush that must count, the file `db` is fsynced by us, and the folders once at open
-//! (measured with simulated power cuts: without it acknowledged records are lost).
-//!
 //! Keys, in one tree so that one batch is atomic: `r` + sequence (8 bytes, big-endian) → id and
 //! sealed record; `i` + id (16 bytes) → sequence; `c` + sequence → chain; `m` + name → epoch, last
 //! sequence, count, facts. What a record says is readable with its data key alone, bound to its
@@ -13,51 +9,32 @@
 //! ([`super::generation`]).
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     ops::RangeInclusive,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
-    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use milepost_wire::{Chain, LedgerPosition};
-use sled::{Batch, Db};
+use sled::Batch;
 use uuid::Uuid;
 
 use super::{
     generation::Generation,
     mark::{self, Mark},
+    sled_state::{COPY_BATCH, COUNT, LAST, Numbers, State, io, mend, number, open_state},
     store::{Change, Fact, Loss, Record, Store, StoreError, Stored},
 };
-use crate::{
-    durable,
-    sealing::{KeyUse, Keyring, SealingError},
-};
+use crate::sealing::{KeyUse, Keyring, SealingError};
 
-/// sled's cache. Its default of 1 GB is more than the whole agent may have.
-const CACHE_BYTES: u64 = 8 << 20;
 /// With more records than this the store is not drained.
 const COMPACT_RECORDS: u64 = 1000;
-/// Entries copied in one batch.
-const COPY_BATCH: usize = 1000;
-/// How long a store that was just closed may be in use still.
-const REOPEN_LIMIT: Duration = Duration::from_secs(5);
-/// Between two tries.
-const REOPEN_PAUSE: Duration = Duration::from_millis(5);
-/// Read and written at once when a file is written over itself.
-const REWRITE_CHUNK: usize = 1 << 20;
 /// Bytes of the id before a sealed record.
 pub(super) const ID_BYTES: usize = 16;
-
-const EPOCH: &[u8] = b"mepoch";
-const LAST: &[u8] = b"mlast";
-const COUNT: &[u8] = b"mcount";
 
 const fn fact_key(fact: Fact) -> &'static [u8] {
     match fact {
@@ -80,23 +57,6 @@ pub struct SledStore {
     keyring: Keyring,
 }
 
-#[derive(Debug)]
-struct State {
-    db: Db,
-    /// `<folder>/db`, to fsync it.
-    file: File,
-    folder: PathBuf,
-    epoch: Uuid,
-    /// As of the last commit; apart, so that asking for them never waits for the disk.
-    numbers: Mutex<Numbers>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Numbers {
-    last: u64,
-    count: u64,
-}
-
 fn key(prefix: u8, sequence: u64) -> [u8; 9] {
     let mut key = [prefix; 9];
     key[1..].copy_from_slice(&sequence.to_be_bytes());
@@ -109,204 +69,9 @@ fn id_key(id: Uuid) -> [u8; 17] {
     key
 }
 
-fn number(bytes: &[u8]) -> Result<u64, StoreError> {
-    let bytes =
-        bytes.try_into().map_err(|_| StoreError::Damaged("a number of wrong size".into()))?;
-    Ok(u64::from_be_bytes(bytes))
-}
-
 /// What a sealed record is bound to.
 fn context(epoch: Uuid, sequence: u64) -> Vec<u8> {
     [&b"record"[..], epoch.as_bytes(), &sequence.to_be_bytes()].concat()
-}
-
-fn open_db(folder: &Path) -> Result<(Db, File), StoreError> {
-    let db = sled::Config::new()
-        .path(folder)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(None)
-        .open()
-        .map_err(|e| from_sled(folder, &e))?;
-    let file = File::options().write(true).open(folder.join("db")).map_err(|e| io(folder, &e))?;
-    Ok((db, file))
-}
-
-fn io(path: &Path, error: &std::io::Error) -> StoreError {
-    StoreError::Io { path: path.into(), why: error.to_string() }
-}
-
-/// Writes a file over itself and fsyncs it. After an fsync that failed, the kernel takes what it could
-/// not write for written: it is read from memory, a next fsync succeeds, and a power cut loses it.
-///
-/// Holds sled's own lock meanwhile: its threads may still write for a moment after it was dropped, and
-/// what they write must not be overwritten with what was read before.
-fn write_again(path: &Path) -> std::io::Result<()> {
-    let file = File::options().read(true).write(true).open(path)?;
-    let until = Instant::now() + REOPEN_LIMIT;
-    loop {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(REOPEN_PAUSE),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let mut chunk = vec![0; REWRITE_CHUNK];
-    let mut at = 0;
-    loop {
-        let bytes = file.read_at(&mut chunk, at)?;
-        if bytes == 0 {
-            return file.sync_all();
-        }
-        file.write_all_at(&chunk[..bytes], at)?;
-        at += bytes as u64;
-    }
-}
-
-/// Makes a store sound again that a failed commit left behind; says whether there is one. Where it was
-/// set aside and the next could not be made, there is none.
-fn mend(generation: &Generation) -> Result<bool, StoreError> {
-    let file = generation.folder().join("db");
-    let there = file.exists();
-    let written = if there { write_again(&file) } else { Ok(()) };
-    match written.and_then(|()| fs::remove_file(generation.suspicion())) {
-        Err(e) if durable::is_bad_medium(&e) => {
-            Err(durable::unreadable_at(&file).map_or_else(|| io(&file, &e), bad_medium))
-        }
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io(&file, &e)),
-        _ => Ok(there),
-    }
-}
-
-/// Opens one, without its snapshots where they are what is damaged: sled makes them again from its log.
-/// Where the disk can't read it any more, that is damage: nothing but another store helps.
-fn open_state(generation: &Generation, begin: bool) -> Result<State, StoreError> {
-    let folder = generation.folder();
-    let opened = match State::open_again(generation, begin) {
-        // A disk that was full leaves half a snapshot, which sled takes for a damaged store.
-        Err(StoreError::Damaged(why)) if remove_snapshots(&folder).is_ok_and(|any| any) => {
-            tracing::warn!(%why, "the store is opened without its snapshots");
-            State::open_again(generation, begin)
-        }
-        opened => opened,
-    };
-    opened.map_err(|error| match &error {
-        StoreError::Io { .. } => {
-            durable::unreadable_at(&folder.join("db")).map_or(error, bad_medium)
-        }
-        _ => error,
-    })
-}
-
-/// Deletes sled's snapshots, whole and half-written ones; says whether there were any.
-pub(super) fn remove_snapshots(folder: &Path) -> std::io::Result<bool> {
-    let mut any = false;
-    for file in fs::read_dir(folder)? {
-        let path = file?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")) {
-            fs::remove_file(path)?;
-            any = true;
-        }
-    }
-    Ok(any)
-}
-
-fn bad_medium(at: u64) -> StoreError {
-    StoreError::Damaged(format!("the disk can't read it at byte {at}"))
-}
-
-fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    durable::sync_folder(folder).map_err(|e| io(folder, &e))
-}
-
-impl State {
-    /// `begin`: an empty one is a new ledger; else it is one that has lost everything.
-    fn open(generation: &Generation, begin: bool) -> Result<Self, StoreError> {
-        let folder = generation.folder();
-        let (db, file) = open_db(&folder)?;
-        let mut state = Self { db, file, folder, epoch: Uuid::nil(), numbers: Mutex::default() };
-        if state.get(EPOCH)?.is_none() {
-            if !begin {
-                return Err(StoreError::Damaged("nothing is left in it".into()));
-            }
-            let mut batch = Batch::default();
-            batch.insert(EPOCH, Uuid::now_v7().as_bytes());
-            batch.insert(LAST, &0u64.to_be_bytes());
-            batch.insert(COUNT, &0u64.to_be_bytes());
-            state.db.apply_batch(batch).map_err(|e| state.error(&e))?;
-        }
-        state.sync()?;
-        sync_folder(&state.folder)?;
-        let epoch = state.get(EPOCH)?.unwrap_or_default();
-        state.epoch =
-            Uuid::from_slice(&epoch).map_err(|e| StoreError::Damaged(format!("epoch: {e}")))?;
-        state.refresh()?;
-        Ok(state)
-    }
-
-    /// As [`Self::open`], after another handle on it was dropped: sled's own threads may hold it
-    /// for a moment more.
-    fn open_again(generation: &Generation, begin: bool) -> Result<Self, StoreError> {
-        let until = Instant::now() + REOPEN_LIMIT;
-        loop {
-            match Self::open(generation, begin) {
-                Err(StoreError::InUse) if Instant::now() < until => thread::sleep(REOPEN_PAUSE),
-                other => return other,
-            }
-        }
-    }
-
-    fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<sled::IVec>, StoreError> {
-        self.db.get(key).map_err(|e| self.error(&e))
-    }
-
-    fn meta(&self, name: &[u8]) -> Result<u64, StoreError> {
-        match self.get(name)? {
-            Some(bytes) => number(&bytes),
-            None => Err(StoreError::Damaged("the ledger's position is missing".into())),
-        }
-    }
-
-    /// Takes position and count from what is there.
-    fn refresh(&self) -> Result<(), StoreError> {
-        self.set_numbers(Numbers { last: self.meta(LAST)?, count: self.meta(COUNT)? });
-        Ok(())
-    }
-
-    fn numbers(&self) -> Numbers {
-        *self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn position(&self) -> LedgerPosition {
-        LedgerPosition { epoch: self.epoch, last_sequence: self.numbers().last }
-    }
-
-    fn set_numbers(&self, numbers: Numbers) {
-        *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = numbers;
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(|e| self.error(&e))?;
-        self.file.sync_all().map_err(|e| io(&self.folder.join("db"), &e))
-    }
-
-    fn error(&self, error: &sled::Error) -> StoreError {
-        from_sled(&self.folder, error)
-    }
-
-    /// Every entry into a fresh store, batch by batch.
-    fn copy_to(&self, db: &Db) -> Result<(), StoreError> {
-        let (mut batch, mut size) = (Batch::default(), 0);
-        for item in self.db.iter() {
-            let (key, value) = item.map_err(|e| self.error(&e))?;
-            batch.insert(key, value);
-            size += 1;
-            if size == COPY_BATCH {
-                db.apply_batch(std::mem::take(&mut batch)).map_err(|e| self.error(&e))?;
-                size = 0;
-            }
-        }
-        db.apply_batch(batch).map_err(|e| self.error(&e))
-    }
 }
 
 impl SledStore {
@@ -463,22 +228,6 @@ impl SledStore {
     }
 }
 
-/// Content that is wrong is told from a disk or a folder that is: only the first is set aside.
-fn from_sled(folder: &Path, error: &sled::Error) -> StoreError {
-    use std::io::ErrorKind;
-    match error {
-        // sled gives its lock back only when its last thread has ended, after our own is free.
-        sled::Error::Io(e) if e.to_string().contains("could not acquire lock") => StoreError::InUse,
-        sled::Error::Io(e)
-            if !matches!(e.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
-        {
-            StoreError::Io { path: folder.into(), why: e.to_string() }
-        }
-        sled::Error::CollectionNotFound(_) => StoreError::Failed(error.to_string()),
-        _ => StoreError::Damaged(error.to_string()),
-    }
-}
-
 impl Store for SledStore {
     fn commit(&self, change: &Change) -> Result<(), StoreError> {
         self.read(|state| {
@@ -594,17 +343,7 @@ impl Store for SledStore {
         let next = self.generation().next();
         let failed = |e: std::io::Error| io(&next.folder(), &e);
         next.remove().map_err(failed)?;
-        let fresh = self.read(|state| {
-            let fresh = State {
-                epoch: state.epoch,
-                numbers: Mutex::new(state.numbers()),
-                ..State::open(&next, true)?
-            };
-            state.copy_to(&fresh.db)?;
-            fresh.sync()?;
-            sync_folder(&fresh.folder)?;
-            Ok(fresh)
-        })?;
+        let fresh = self.read(|state| state.copied_to(&next))?;
         // Where that fails the pointer may have moved all the same: it is gone on with what is new.
         if let Err(error) = next.select() {
             tracing::warn!(%error, "the new store is in use, but may not be found at the next start");
@@ -641,7 +380,7 @@ impl Store for SledStore {
         let aside = generation.quarantine(Timestamp::now()).map_err(failed)?;
         let next = generation.next();
         next.remove().map_err(failed)?;
-        let state = State::open_again(&next, true)?;
+        let state = open_state(&next, true)?;
         if let Err(error) = next.select() {
             tracing::warn!(%error, "the new store is in use, but may not be found at the next start");
         }
