@@ -62,9 +62,11 @@ pub(crate) fn unreadable_at(path: &Path) -> Option<u64> {
     }
 }
 
-/// Whether the disk could not do it (`EIO`).
+/// Whether the disk could not do it, or its file system is damaged there.
 pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+    use rustix::io::Errno;
+    let bad = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA];
+    bad.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Writes a file as a whole, durably. Mode 0600.

@@ -150,6 +150,10 @@ impl Writer {
                 return Ok(());
             };
             if excess.evicted == Evicted::Records && excess.cause != EvictionCause::MaxRecords {
+                // What is short is what a salvage frees in a moment: better refuse it than give up reads.
+                if self.asides.is_any_needed().unwrap_or(false) {
+                    return Ok(());
+                }
                 group.room += excess.amount;
             }
             done.push((excess.cause, excess.evicted));
@@ -259,16 +263,17 @@ impl Writer {
             let Some(end) = page.last() else { break None };
             first = end.sequence() + 1;
             looked += page.len();
+            self.busy.begin();
             let mut any = false;
             for stored in page {
                 let Stored::Unreadable { sequence, id, loss } = stored else { continue };
-                any = true;
                 let lot = match loss {
                     Loss::Aged => &mut aged,
                     Loss::Damaged => &mut damaged,
                     // It may be read again.
                     Loss::OutOfReach => continue,
                 };
+                any = true;
                 if lot.is_full() {
                     break 'scan Some(sequence);
                 }
@@ -301,6 +306,10 @@ impl Writer {
             .and_then(Stored::record)
             .filter(|r| !group.changes(r.sequence));
         let Some(mut record) = record else { return Ok(()) };
+        // Another broker may take what is on hold.
+        if cause == EvictionCause::TooLarge && record.held {
+            return Ok(());
+        }
         let Some(place) = record.photos.iter().position(|p| p.kind == kind) else { return Ok(()) };
         let lost = record.photos.swap_remove(place);
         let mut lot = Lot::default();

@@ -104,7 +104,10 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     // Its photos may belong to records that still come over.
     let asides = generation::unsalvaged(&directory).map_err(folder)?;
     let set_aside = Asides::new(&directory);
-    let collected = collect_orphans(&set_aside, &photos, &*store).map_err(folder)?;
+    let collected = collect_orphans(&set_aside, &photos, &*store).unwrap_or_else(|error| {
+        tracing::warn!(%error, "photos without a record could not be deleted; done at the next start");
+        None
+    });
     let Collected { orphans, photos_from } = collected.unwrap_or_default();
     let (records, photo_bytes) = (store.count(), photos.bytes());
     tracing::info!(records, photo_bytes, orphans, "outbox opened");

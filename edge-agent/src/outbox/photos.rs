@@ -65,7 +65,8 @@ impl Photos {
         for file in fs::read_dir(&self.folder)? {
             match file?.metadata() {
                 Ok(file) => bytes += file.len(),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                // One that can't be looked at is met when it is to be sent.
+                Err(e) if e.kind() == io::ErrorKind::NotFound || durable::is_bad_medium(&e) => {}
                 Err(e) => return Err(e),
             }
         }

@@ -8,6 +8,7 @@
 use std::{
     fs,
     io::{self, BufReader, Read, Write},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::{
@@ -40,6 +41,8 @@ const LIMIT: Duration = Duration::from_secs(4);
 const NS_PER_BYTE: u64 = 200;
 /// A salvage that hands over nothing for so long hangs.
 const QUIET: Duration = Duration::from_secs(60);
+/// `SIGKILL`: by the kernel where memory is short, or with the agent.
+const KILLED: i32 = 9;
 /// How often the child is looked after.
 const POLL: Duration = Duration::from_millis(5);
 /// Longest answer that is read.
@@ -117,15 +120,18 @@ impl Probe {
     /// whole of it could be gone through. One that hangs is ended.
     ///
     /// # Errors
-    /// Where its process can't be started.
+    /// Where it could not be begun, or was cut off by something else than damage: it is to be done again.
     pub(super) fn salvage(
         &self,
         aside: &Path,
         mut take: impl FnMut(Record) -> bool,
     ) -> Result<bool, StoreError> {
         let Some(program) = &self.program else {
-            return Ok(SledStore::open_aside(aside, self.keyring.clone())
-                .is_ok_and(|store| each(&store, |record| Ok(take(record))).unwrap_or(false)));
+            return match SledStore::open_aside(aside, self.keyring.clone()) {
+                Ok(store) => Ok(each(&store, |record| Ok(take(record))).unwrap_or(false)),
+                Err(StoreError::Damaged(_)) => Ok(false),
+                Err(error) => Err(error),
+            };
         };
         let bytes = fs::metadata(aside.join("db")).map_or(0, |f| f.len());
         // Opening comes before the first record.
@@ -141,13 +147,15 @@ impl Probe {
                     Ok(()) => {}
                     // The child is not to blame for what is done with a record.
                     Err(RecvTimeoutError::Timeout) if taking.load(Ordering::Relaxed) => {}
-                    Err(RecvTimeoutError::Timeout) => return wait(&mut child, Duration::ZERO),
+                    Err(RecvTimeoutError::Timeout) => {
+                        return wait(&mut child, Duration::ZERO).map(|_| None);
+                    }
                     Err(RecvTimeoutError::Disconnected) => return wait(&mut child, LIMIT),
                 }
             }
         });
         let watch = watch.map_err(|e| failed(&e))?;
-        let whole = receive(out, |record| {
+        let received = receive(out, |record| {
             taken.store(true, Ordering::Relaxed);
             let goes_on = take(record);
             taken.store(false, Ordering::Relaxed);
@@ -156,7 +164,17 @@ impl Probe {
         });
         drop(heard);
         let ended = watch.join().ok().and_then(Result::ok).flatten();
-        Ok(whole && ended.is_some_and(|status| status.success()))
+        match (received, ended) {
+            (Received::Whole, _) => Ok(true),
+            // It names no damage and was not ended for hanging.
+            (Received::Cut, Some(status))
+                if status.signal() == Some(KILLED) || status.code() == Some(1) =>
+            {
+                let why = format!("the process that reads what was set aside ended with {status}");
+                Err(StoreError::Failed(why))
+            }
+            _ => Ok(false),
+        }
     }
 
     fn start(&self, program: &Path, task: Task) -> Result<Child, StoreError> {
@@ -199,15 +217,38 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<std::process::E
     }
 }
 
+/// How what the child hands over ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Received {
+    /// All of it.
+    Whole,
+    /// Damage or whoever takes it stopped it.
+    Stopped,
+    /// In the middle.
+    Cut,
+}
+
+/// The end of what the child hands over, in place of a record: nothing more, and whether that is all.
+fn end_frame(whole: bool) -> [u8; 20] {
+    let mut frame = [0; 20];
+    frame[7] = u8::from(!whole);
+    frame
+}
+
 /// Records as the child writes them: sequence (8 bytes), data key (8 bytes, zeros where there is none),
-/// length (4 bytes), numbers big-endian, record.
-fn receive(out: ChildStdout, mut take: impl FnMut(Record) -> bool) -> bool {
+/// length (4 bytes), numbers big-endian, record; then an [`end_frame`].
+fn receive(out: ChildStdout, mut take: impl FnMut(Record) -> bool) -> Received {
     let mut out = BufReader::new(out);
     loop {
         let mut head = [0; 20];
-        match out.read_exact(&mut head) {
-            Ok(()) => {}
-            Err(e) => return e.kind() == io::ErrorKind::UnexpectedEof,
+        if out.read_exact(&mut head).is_err() {
+            return Received::Cut;
+        }
+        if head == end_frame(true) {
+            return Received::Whole;
+        }
+        if head == end_frame(false) {
+            return Received::Stopped;
         }
         let (sequence, rest) = head.split_at(8);
         let (key, length) = rest.split_at(KeyId::BYTES);
@@ -218,8 +259,9 @@ fn receive(out: ChildStdout, mut take: impl FnMut(Record) -> bool) -> bool {
         let record = out.read_exact(&mut bytes).ok();
         let record = record.and_then(|()| Record::decode(sequence, &bytes).ok());
         let record = record.map(|record| Record { key, ..record });
-        if !record.is_some_and(&mut take) {
-            return false;
+        let Some(record) = record else { return Received::Cut };
+        if !take(record) {
+            return Received::Stopped;
         }
     }
 }
@@ -274,7 +316,13 @@ pub fn child(input: impl Read, mut output: impl Write) -> io::Result<bool> {
             Ok(matches!(answer, Answer::Sound { .. }))
         }
         Task::Salvage(aside) => {
-            let store = SledStore::open_aside(&aside, keyring?).map_err(io::Error::other)?;
+            let store = match SledStore::open_aside(&aside, keyring?) {
+                Err(StoreError::Damaged(_)) => {
+                    output.write_all(&end_frame(false))?;
+                    return Ok(true);
+                }
+                store => store.map_err(io::Error::other)?,
+            };
             let whole = each(&store, |record| {
                 let bytes = record.encode().map_err(io::Error::other)?;
                 let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
@@ -284,6 +332,7 @@ pub fn child(input: impl Read, mut output: impl Write) -> io::Result<bool> {
                 output.write_all(&bytes)?;
                 Ok(true)
             });
+            output.write_all(&end_frame(whole.is_ok()))?;
             output.flush()?;
             whole.map_err(io::Error::other)
         }

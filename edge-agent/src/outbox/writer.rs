@@ -175,6 +175,10 @@ impl Writer {
             }
         }
         let met = group.met.take();
+        if let Some(error) = &refused {
+            // The caller knows already, and the commit may wait for the disk.
+            self.report(Some(error));
+        }
         self.carry_out(group);
         // Not where that has opened it again.
         if let Some(error) = met.filter(|_| self.store.openings() == opening) {

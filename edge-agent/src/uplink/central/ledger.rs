@@ -80,7 +80,6 @@ pub struct Ledger {
     announced: u64,
     /// Records whose photos were given up, and those that lost so many.
     photos_given_up: RangeInclusiveSet<u64>,
-    photos_lost: BTreeMap<u64, usize>,
     pub(super) touched: u64,
 }
 
@@ -101,7 +100,6 @@ impl Ledger {
             wrong: 0,
             announced: 0,
             photos_given_up: RangeInclusiveSet::new(),
-            photos_lost: BTreeMap::new(),
             touched: 0,
         }
     }
@@ -138,26 +136,17 @@ impl Ledger {
         self.follow(&(from..=to));
     }
 
-    /// So many more photos of each of these will not come; [`usize::MAX`] for all.
-    pub fn give_up_photos(&mut self, range: SequenceRange, photos: usize) {
-        if photos == usize::MAX && self.photos_given_up.len() < MAX_GIVEN_UP {
+    /// The photos of these that have not come will not.
+    pub fn give_up_photos(&mut self, range: SequenceRange) {
+        if self.photos_given_up.len() < MAX_GIVEN_UP {
             self.photos_given_up.insert(range.from..=range.to);
-        }
-        for sequence in range.from..=range.to {
-            if photos == usize::MAX || self.photos_lost.len() >= MAX_GIVEN_UP {
-                break;
-            }
-            *self.photos_lost.entry(sequence).or_default() += photos;
         }
     }
 
-    /// How many photos of this record will not come.
+    /// Whether the photos of this record that have not come were given up.
     #[must_use]
-    pub fn lost_photos(&self, sequence: u64) -> usize {
-        if self.photos_given_up.contains(&sequence) || self.given_up_at(sequence).next().is_some() {
-            return usize::MAX;
-        }
-        self.photos_lost.get(&sequence).copied().unwrap_or_default()
+    pub fn are_photos_given_up(&self, sequence: u64) -> bool {
+        self.photos_given_up.contains(&sequence) || self.given_up_at(sequence).next().is_some()
     }
 
     /// The pole says how far its ledger goes.

@@ -33,7 +33,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use ledger::{Came, Ledger, MAX_SEQUENCE};
-use records::{Known, Named, Records};
+use records::{Known, Records};
 use verdict::{LedgerState, Stretch, Verdict, Waits};
 
 pub use records::{MAX_EARLY_BYTES, MAX_EARLY_PHOTOS, MAX_REMEMBERED};
@@ -146,12 +146,11 @@ impl Central {
         match leaf {
             Leaf::Reads => {
                 let event = Box::new(Event::<Read>::from_json(payload)?);
-                let named = PhotoKind::ALL.into_iter().filter_map(|kind| {
+                let coming = PhotoKind::ALL.into_iter().filter(|kind| !event.is_gone(*kind));
+                let photos = coming.filter_map(|kind| {
                     event.data.evidence.photo(kind).map(|p| (kind, p.sha256.clone()))
                 });
-                let (gone, coming): (Vec<_>, Vec<_>) =
-                    named.partition(|(kind, _)| event.is_gone(*kind));
-                let photos = Named { coming, gone: gone.len() };
+                let photos = photos.collect();
                 let was_complete = self.records.is_complete(&root, event.id);
                 self.summary.reads += 1;
                 let Taken { place, duplicate, .. } = self.record(&root, payload, photos)?;
@@ -169,8 +168,7 @@ impl Central {
             }
             Leaf::UnreadPasses => {
                 let event = Box::new(Event::<UnreadPass>::from_json(payload)?);
-                let Taken { place, duplicate, .. } =
-                    self.record(&root, payload, Named::default())?;
+                let Taken { place, duplicate, .. } = self.record(&root, payload, vec![])?;
                 self.summary.unread_passes += u64::from(!duplicate);
                 let (id, source) = (event.id, event.source.clone());
                 seen.push(Seen::UnreadPass { event, duplicate });
@@ -217,8 +215,7 @@ impl Central {
         if let LedgerEvent::Eviction(event) = &event {
             check_eviction(event)?;
         }
-        let Taken { place, duplicate, new_place } =
-            self.record(&root, payload, Named::default())?;
+        let Taken { place, duplicate, new_place } = self.record(&root, payload, vec![])?;
         let mut completed = Vec::new();
         let mut follows = Vec::new();
         if new_place {
@@ -249,23 +246,25 @@ impl Central {
     /// reads that are complete by that.
     fn evict(&mut self, root: &Root, data: &Eviction, place: Place) -> Vec<Uuid> {
         let by = (place.epoch == data.epoch).then_some(place.sequence);
-        // What can't be read is given up photo by photo, anything else whole. A record that had been
-        // sent and was given up: what has come of it is all.
-        let one = data.evicted == Evicted::Photos
-            && matches!(
-                data.cause,
-                EvictionCause::Damaged | EvictionCause::Missing | EvictionCause::TooLarge
-            );
-        let photos = if one { 1 } else { usize::MAX };
+        // What can't be read or sent is given up photo by photo: the next sending of its read says which
+        // (`photosgone`), the other one may still come.
+        let one = matches!(
+            data.cause,
+            EvictionCause::Damaged | EvictionCause::Missing | EvictionCause::TooLarge
+        );
+        if data.evicted == Evicted::Photos && one {
+            return Vec::new();
+        }
         let ledger = self.ledger(root.source(), data.epoch);
         for (n, range) in data.sequences.iter().enumerate() {
             match data.evicted {
                 Evicted::Records => ledger.give_up(*range, data.chain_sha256.get(n).copied(), by),
-                Evicted::Photos => ledger.give_up_photos(*range, photos),
+                Evicted::Photos => ledger.give_up_photos(*range),
             }
         }
+        // A record that had been sent and was given up: what has come of it is all.
         let ranges = data.sequences.iter();
-        ranges.flat_map(|r| self.records.photos_given_up(root, data.epoch, *r, photos)).collect()
+        ranges.flat_map(|r| self.records.photos_given_up(root, data.epoch, *r)).collect()
     }
 
     fn manifest(&mut self, event: &Event<Manifest>, root: &Root, now: Timestamp) -> Vec<Seen> {
@@ -324,7 +323,12 @@ impl Central {
     }
 
     /// Remembers a record, by its place and by its id.
-    fn record(&mut self, root: &Root, payload: &[u8], photos: Named) -> Result<Taken, Refused> {
+    fn record(
+        &mut self,
+        root: &Root,
+        payload: &[u8],
+        photos: Vec<(PhotoKind, String)>,
+    ) -> Result<Taken, Refused> {
         let header = Header::from_json(payload)?;
         let place = header.ledger().filter(|at| (1..=MAX_SEQUENCE).contains(&at.sequence));
         let Header { id, source, .. } = header;
@@ -336,11 +340,11 @@ impl Central {
         // A sending ends as one does; anything else will not fit the chain.
         let body = kept(payload).unwrap_or_else(|| payload.into());
         let ledger = self.ledger(source.clone(), epoch);
-        let lost = ledger.lost_photos(sequence);
+        let given_up = ledger.are_photos_given_up(sequence);
         let came = ledger.body(sequence, Sha256::digest(&body).into());
         let known = match came {
             Came::Conflict => Known::Conflict,
-            _ => self.records.record(root, id, place, payload, photos, lost)?,
+            _ => self.records.record(root, id, place, payload, photos, given_up)?,
         };
         if known == Known::Conflict {
             self.summary.conflicts += 1;

@@ -29,27 +29,16 @@ pub(super) enum Known {
 struct Remembered {
     content: Digest,
     place: event::Ledger,
-    /// Photos that have not come: kind and hash.
+    /// Photos that have not come and may: kind and hash.
     missing: Vec<(PhotoKind, String)>,
-    /// How many of its photos were given up, by the ledger; `usize::MAX`: all that have not come.
-    lost: usize,
-    /// How many the read itself says are gone: these are not in `missing`, and may be among `lost`.
-    gone: usize,
+    /// The ledger says that those which have not come were given up.
+    given_up: bool,
 }
 
 impl Remembered {
     fn is_complete(&self) -> bool {
-        self.lost == usize::MAX || self.missing.len() <= self.lost.saturating_sub(self.gone)
+        self.given_up || self.missing.is_empty()
     }
-}
-
-/// The photos that a read names.
-#[derive(Debug, Default)]
-pub(super) struct Named {
-    /// Kind and hash of those that may come.
-    pub(super) coming: Vec<(PhotoKind, String)>,
-    /// How many it says are gone.
-    pub(super) gone: usize,
 }
 
 /// Everything known by id.
@@ -65,15 +54,16 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Remembers a record; so many of its photos are `lost` by the ledger.
+    /// Remembers a record; `missing` are its photos that may come, where the ledger has not `given_up`
+    /// all of them.
     pub(super) fn record(
         &mut self,
         root: &Root,
         id: Uuid,
         place: event::Ledger,
         payload: &[u8],
-        photos: Named,
-        lost: usize,
+        missing: Vec<(PhotoKind, String)>,
+        given_up: bool,
     ) -> Result<Known, String> {
         let content = content(payload)?;
         let key = (root.clone(), id);
@@ -82,9 +72,7 @@ impl Records {
                 return Ok(Known::Conflict);
             }
             // Given up since it was sent before.
-            let is_coming = |kind| photos.coming.iter().any(|(coming, _)| *coming == kind);
-            known.missing.retain(|(kind, _)| is_coming(*kind));
-            known.gone = known.gone.max(photos.gone);
+            known.missing.retain(|(kind, _)| missing.iter().any(|(coming, _)| coming == kind));
             if known.is_complete() {
                 self.waiting.remove(&(root.clone(), known.place));
             }
@@ -92,12 +80,11 @@ impl Records {
             if known.place != place && !known.is_complete() {
                 self.waiting.remove(&(root.clone(), known.place));
                 self.waiting.insert((root.clone(), place), id);
-                (known.place, known.lost) = (place, known.lost.max(lost));
+                (known.place, known.given_up) = (place, known.given_up || given_up);
             }
             return Ok(Known::Again);
         }
-        let Named { coming: missing, gone } = photos;
-        let record = Remembered { content, place, missing, lost, gone };
+        let record = Remembered { content, place, missing, given_up };
         if !record.is_complete() {
             self.waiting.insert((root.clone(), place), id);
         }
@@ -117,21 +104,20 @@ impl Records {
         self.records.get(&(root.clone(), id)).is_some_and(Remembered::is_complete)
     }
 
-    /// So many more photos of each of these records do not come; the reads that are complete by that.
+    /// The photos of these records that have not come will not; the reads that are complete by that.
     pub(super) fn photos_given_up(
         &mut self,
         root: &Root,
         epoch: Uuid,
         range: SequenceRange,
-        photos: usize,
     ) -> Vec<Uuid> {
         let at = |sequence| (root.clone(), event::Ledger { epoch, sequence });
         let records = &mut self.records;
         let completed = |_: &(Root, event::Ledger), id: &mut Uuid| {
-            records.get_mut(&(root.clone(), *id)).is_none_or(|record| {
-                record.lost = record.lost.saturating_add(photos);
-                record.is_complete()
-            })
+            if let Some(record) = records.get_mut(&(root.clone(), *id)) {
+                record.given_up = true;
+            }
+            true
         };
         let completed = self.waiting.extract_if(at(range.from)..=at(range.to), completed);
         completed.map(|(_, id)| id).collect()

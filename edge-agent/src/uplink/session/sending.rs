@@ -77,11 +77,15 @@ impl Session<'_> {
                 Err(OutboxError::OutOfReach) => Ok(Err(OutboxError::OutOfReach)),
                 other => other.map(Ok),
             });
-            let jpeg = loaded.await?.unwrap_or_else(|error| {
-                // It is asked for again with the next resend.
-                self.complain(error.to_string());
-                None
-            });
+            let jpeg = match loaded.await? {
+                Ok(jpeg) => jpeg,
+                Err(error) => {
+                    // The whole record waits, so that nothing of it counts as sent.
+                    self.complain(error.to_string());
+                    self.window.defer(sequence, Instant::now());
+                    return Ok(());
+                }
+            };
             jpeg.map(|jpeg| (Leaf::Evidence { read_id: id, kind }, jpeg))
         } else {
             let record = blocking(move || outbox.record(sequence)).await?;

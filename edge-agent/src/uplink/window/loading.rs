@@ -225,6 +225,13 @@ impl Window {
         self.shelves.out_of_reach_until.get_or_insert(now + OUT_OF_REACH);
     }
 
+    /// As [`Self::keep_for_later`], for a record of which a part can't be read now.
+    pub fn defer(&mut self, sequence: u64, now: Instant) {
+        if self.untrack(sequence).is_some() {
+            self.keep_for_later(&[sequence], now);
+        }
+    }
+
     /// How many these are.
     pub fn out_of_reach(&self) -> u64 {
         len(&self.shelves.out_of_reach)
