@@ -119,11 +119,10 @@ pub struct Model {
     coming: Inventory,
     /// The child's disk is broken just now: what it keeps counts, what it finds says nothing.
     pub disturbed: bool,
-    /// The file system under it had failed: a new store may take its place, where it says so.
+    /// The file system under it had failed, and health said so: a new store may take its place, whose
+    /// ledger says that it is another one.
     may_be_replaced: bool,
-    /// Health said that the store was set aside, or that its disk fails.
-    said_aside: bool,
-    /// Records that such a store took along; the ledger and health said so.
+    /// Records that the one before took along.
     pub told_lost: u64,
     /// What did not fit.
     pub tally: Tally,
@@ -207,11 +206,11 @@ impl Model {
                 self.learn(*sequence, *id);
             }
             Line::Drop(sequences) => self.accounted.extend(sequences),
-            Line::Health { text, .. } => {
-                self.said_aside |=
-                    ["set aside", "the disk has failed"].iter().any(|w| text.contains(w));
-            }
-            Line::Entry { .. } | Line::Refused { .. } | Line::Clock(_) | Line::Done => {}
+            Line::Entry { .. }
+            | Line::Refused { .. }
+            | Line::Health { .. }
+            | Line::Clock(_)
+            | Line::Done => {}
         }
     }
 
@@ -306,7 +305,7 @@ impl Model {
         let saved: HashSet<Uuid> = found.records.iter().map(|r| r.id).collect();
         let due = self.kept.iter().filter(|s| !self.accounted.contains(s));
         let lost = due.filter(|s| self.ids.get(s).is_none_or(|id| !saved.contains(id))).count();
-        if self.may_be_replaced && self.said_aside {
+        if self.may_be_replaced {
             self.told_lost += lost as u64;
         } else {
             self.tally.lost += lost as u64;
