@@ -54,7 +54,6 @@ struct Knowledge {
     complete: Vec<Uuid>,
     /// The last word on each manifest: first and last sequence, verdict.
     manifests: Vec<(u64, u64, Verdict)>,
-    /// Records that it will not get: an eviction says so.
     /// Numbers of records that evictions name, some twice: one eviction is taken into the next.
     given_up: BTreeSet<u64>,
     /// Numbers of evictions that came, although the next one took them in.

@@ -1,7 +1,8 @@
 //! A disk that is full, one that fails some writes, and one that fails everything until it is
 //! mounted again. What was acknowledged stays, what can't be kept is refused and said, and keeping
-//! goes on by itself once the disk is well; only the third needs the disk mounted again. A process that
-//! ends itself is started again; none is killed or helped.
+//! goes on by itself once the disk is well, or the process ends itself and is started again: none is helped
+//! to that. Only the third needs the disk mounted again first; after the second it is mounted again as
+//! well, to see what is on it.
 
 use std::{
     fs::{self, File},

@@ -100,6 +100,8 @@ struct Inventory {
     epoch: Option<Uuid>,
     last: u64,
     records: Vec<Found>,
+    /// Records of which its ledger says that photos were given up.
+    photos_given_up: BTreeSet<u64>,
     orphans: u64,
 }
 
@@ -114,8 +116,6 @@ pub struct Model {
     /// Records that may have gone: delivered, given up, or counted as lost.
     accounted: BTreeSet<u64>,
     photos_given_up: BTreeSet<u64>,
-    /// Of them, those of the inventory that is coming.
-    coming_given_up: BTreeSet<u64>,
     coming: Inventory,
     /// The child's disk is broken just now: what it keeps counts, what it finds says nothing.
     pub disturbed: bool,
@@ -176,7 +176,6 @@ impl Model {
                 if self.disturbed => {}
             Line::Opened { ms, epoch, last } => {
                 self.worst_open_ms = self.worst_open_ms.max(*ms);
-                self.coming_given_up.clear();
                 self.coming =
                     Inventory { epoch: Some(*epoch), last: *last, ..Inventory::default() };
             }
@@ -191,7 +190,7 @@ impl Model {
             Line::Gone { photos_only, ranges } => {
                 let gone = ranges.iter().flat_map(|r| r.from..=r.to);
                 if *photos_only {
-                    self.coming_given_up.extend(gone.clone());
+                    self.coming.photos_given_up.extend(gone.clone());
                     self.photos_given_up.extend(gone);
                 } else {
                     self.accounted.extend(gone);
@@ -317,7 +316,7 @@ impl Model {
         let given_up: HashSet<_> = given_up.iter().filter_map(|s| self.ids.get(s)).collect();
         let again = found.records.iter().filter(|r| given_up.contains(&r.id));
         self.photos_given_up = again.map(|r| r.sequence).collect();
-        self.photos_given_up.extend(&self.coming_given_up);
+        self.photos_given_up.extend(&found.photos_given_up);
         self.ids.clear();
         self.kept.clear();
         self.accounted.clear();
@@ -337,8 +336,8 @@ mod tests {
         Line::Have { sequence: n, id: id(n), read: true, photos }
     }
 
-    /// A model that knows of 1 to 4, all acknowledged, and then meets `lines`.
-    fn after(lines: Vec<Line>) -> Tally {
+    /// A model that knows of 1 to 4, all acknowledged.
+    fn of_four() -> Model {
         let mut model = Model::default();
         model.take(&Line::Opened { ms: 1, epoch: id(99), last: 0 });
         model.take(&Line::Ready);
@@ -346,6 +345,12 @@ mod tests {
             model.take(&Line::Try(id(n)));
             model.take(&Line::Kept { sequence: n, id: id(n) });
         }
+        model
+    }
+
+    /// The same once it has met `lines`.
+    fn after(lines: Vec<Line>) -> Tally {
+        let mut model = of_four();
         lines.iter().for_each(|l| model.take(l));
         model.tally
     }
@@ -454,13 +459,7 @@ mod tests {
     #[test]
     fn what_is_unsure_may_be_gone_and_nothing_else_may() {
         let after_unsure = |there: &[u64]| {
-            let mut model = Model::default();
-            model.take(&Line::Opened { ms: 1, epoch: id(99), last: 0 });
-            model.take(&Line::Ready);
-            for n in 1..=4 {
-                model.take(&Line::Try(id(n)));
-                model.take(&Line::Kept { sequence: n, id: id(n) });
-            }
+            let mut model = of_four();
             let last = model.last_kept();
             model.unsure_after(3);
             found(*there.last().unwrap_or(&0), there.iter().copied())

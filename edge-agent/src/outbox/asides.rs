@@ -34,9 +34,7 @@ impl Asides {
     }
 
     pub(super) fn recount(&mut self) -> io::Result<()> {
-        let folders = self.folders()?;
-        let free = folders.iter().filter(|folder| !self.is_needed(folder));
-        self.bytes = free.map(|folder| size(folder)).sum::<io::Result<u64>>()?;
+        self.bytes = self.free()?.iter().map(|folder| size(folder)).sum::<io::Result<u64>>()?;
         Ok(())
     }
 
@@ -45,7 +43,7 @@ impl Asides {
         if self.bytes == 0 {
             return Ok(None);
         }
-        let gone = self.folders()?.into_iter().find(|folder| !self.is_needed(folder));
+        let gone = self.free()?.into_iter().next();
         if let Some(folder) = &gone {
             fs::remove_dir_all(folder)?;
         }
@@ -53,17 +51,12 @@ impl Asides {
         Ok(gone)
     }
 
-    /// A store that a salvage goes through still, and its photos.
-    fn is_needed(&self, folder: &Path) -> bool {
-        let photos = folder.parent() == Some(&*self.place)
-            && folder.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PHOTO_FOLDERS));
-        !photos && !generation::is_salvaged(folder)
-    }
-
-    /// Photos first: nothing opens them but a key that comes back.
-    fn folders(&self) -> io::Result<Vec<PathBuf>> {
+    /// What can go, in this order: photos first, which nothing opens but a key that comes back; no store
+    /// that a salvage goes through still.
+    fn free(&self) -> io::Result<Vec<PathBuf>> {
         let mut folders = durable::asides(&self.place.join(PHOTO_FOLDERS))?;
-        folders.extend(generation::quarantined(&self.place)?);
+        let stores = generation::quarantined(&self.place)?.into_iter();
+        folders.extend(stores.filter(|store| generation::is_salvaged(store)));
         Ok(folders)
     }
 }

@@ -7,7 +7,7 @@ use milepost_wire::{
 };
 
 use super::{
-    ledger_tests::{chain_over, keyring, ledger_events, until},
+    ledger_tests::{chain_over, hold, keyring, ledger_events, until},
     tests::{entry, open, open_with, settings, source},
     *,
 };
@@ -30,15 +30,7 @@ fn what_can_be_read_of_a_damaged_store_comes_over_with_its_ids_and_photos() {
     for read in &kept {
         outbox.keep(Entry::read(source(), read.clone(), photo())).unwrap();
     }
-    let request = HoldRequest {
-        held: true,
-        ids: vec![kept[1].read_id],
-        by: "somebody".into(),
-        reason: "a case".into(),
-        case_number: None,
-        command_id: Uuid::now_v7(),
-    };
-    outbox.hold(request).unwrap();
+    hold(&outbox, true, vec![kept[1].read_id]);
     let seal = |outbox: &Outbox, id| {
         let sequence = outbox.sequence_of(id).unwrap().unwrap();
         let record = outbox.record(sequence).unwrap().unwrap();

@@ -36,6 +36,13 @@ pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Puts records on hold, or releases them.
+pub(super) fn hold(outbox: &Outbox, held: bool, ids: Vec<Uuid>) -> Held {
+    let (by, reason) = ("somebody".into(), "a case".into());
+    let command_id = Uuid::now_v7();
+    outbox.hold(HoldRequest { held, ids, by, reason, case_number: None, command_id }).unwrap()
+}
+
 /// As another process has it.
 pub(super) fn keyring(place: &Path) -> Keyring {
     let sealing = config::Sealing { key: config::SealingKey::File(place.join("sealing.key")) };
@@ -144,11 +151,7 @@ fn what_is_past_its_time_is_purged_on_the_ledger_and_what_is_on_hold_stays() {
         outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 8)])).unwrap();
     }
     let hold = |held, ids: &[u128]| {
-        let ids = ids.iter().copied().map(Uuid::from_u128).collect();
-        let (by, reason) = ("somebody".into(), "a case".into());
-        let command_id = Uuid::now_v7();
-        let request = HoldRequest { held, ids, by, reason, case_number: None, command_id };
-        outbox.hold(request).unwrap()
+        hold(&outbox, held, ids.iter().copied().map(Uuid::from_u128).collect())
     };
     let held = hold(true, &[2, 5, 99]);
     assert_eq!((held.sequence, held.missing), (Some(9), vec![Uuid::from_u128(99)]));
@@ -255,11 +258,7 @@ fn photos_that_a_hold_kept_are_given_up_once_it_has_ended() {
         }
     };
     keep(1, 5);
-    let hold = |held| {
-        let (by, reason) = ("somebody".into(), "a case".into());
-        let (ids, command_id) = (vec![Uuid::from_u128(2)], Uuid::now_v7());
-        outbox.hold(HoldRequest { held, ids, by, reason, case_number: None, command_id }).unwrap()
-    };
+    let hold = |held| hold(&outbox, held, vec![Uuid::from_u128(2)]);
     hold(true);
     keep(6, 40);
     assert_eq!((photos(1), photos(2), photos(20), photos(40)), (0, 1, 0, 1));

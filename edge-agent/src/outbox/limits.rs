@@ -171,7 +171,7 @@ impl Writer {
 
     /// What was set aside goes before anything that is to be sent.
     fn give_up_asides(&mut self, group: &Group) {
-        loop {
+        while self.asides.bytes() > 0 {
             let photos = self.photos.bytes().saturating_sub(group.freed_photo_bytes);
             let all = photos + self.store.bytes() + self.asides.bytes();
             if all <= self.limits.bytes && self.disk.shortage() == 0 {
@@ -197,7 +197,7 @@ impl Writer {
     ) -> Result<GaveUp, StoreError> {
         let mut more = false;
         let mut lot = Lot::default();
-        let photos_only = excess.evicted == Evicted::Photos && kinds == ORDER[0];
+        let photos_only = excess.evicted == Evicted::Photos;
         let begin = if photos_only { group.photos_from.unwrap_or(self.photos_from) } else { 0 };
         // Where the next one may begin.
         let (mut first, mut seen, mut passed_over) = (begin, begin, None);

@@ -103,12 +103,15 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     let photos = Photos::open(&directory.join(PHOTO_FOLDERS), keyring.clone()).map_err(folder)?;
     // Its photos may belong to records that still come over.
     let asides = generation::unsalvaged(&directory).map_err(folder)?;
-    let set_aside = Asides::new(&directory);
-    let collected = collect_orphans(&set_aside, &photos, &*store).unwrap_or_else(|error| {
-        tracing::warn!(%error, "photos without a record could not be deleted; done at the next start");
-        None
-    });
-    let Collected { orphans, photos_from } = collected.unwrap_or_default();
+    let collected = if asides.is_empty() {
+        collect_orphans(&photos, &*store).unwrap_or_else(|error| {
+            tracing::warn!(%error, "photos without a record could not be deleted; done at the next start");
+            Collected::default()
+        })
+    } else {
+        Collected::default()
+    };
+    let Collected { orphans, photos_from } = collected;
     let (records, photo_bytes) = (store.count(), photos.bytes());
     tracing::info!(records, photo_bytes, orphans, "outbox opened");
 
@@ -134,7 +137,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         photos: photos.clone(),
         keyring,
         disk,
-        asides: set_aside,
+        asides: Asides::new(&directory),
         limits: (&setup.config).into(),
         source: setup.source,
         health: setup.health,
@@ -266,15 +269,8 @@ pub(super) struct Collected {
     pub(super) photos_from: u64,
 }
 
-/// Deletes the photos that no record names; `None` while a salvage may bring their records.
-pub(super) fn collect_orphans(
-    asides: &Asides,
-    photos: &Photos,
-    store: &dyn Store,
-) -> io::Result<Option<Collected>> {
-    if asides.is_any_needed()? {
-        return Ok(None);
-    }
+/// Deletes the photos that no record names. Not while a salvage may bring their records.
+pub(super) fn collect_orphans(photos: &Photos, store: &dyn Store) -> io::Result<Collected> {
     let mut photos_from = store.position().last_sequence + 1;
     let orphans = photos.collect(|id: Uuid, kind: PhotoKind| {
         let sequence = store.sequence_of(id).map_err(io::Error::other)?;
@@ -295,7 +291,7 @@ pub(super) fn collect_orphans(
         })
     })?;
     photos.sync()?;
-    Ok(Some(Collected { orphans, photos_from }))
+    Ok(Collected { orphans, photos_from })
 }
 
 /// What the component says while all is well.

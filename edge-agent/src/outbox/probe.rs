@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     MAX_RECORD_BYTES, mark,
+    sled_state::opening_time,
     sled_store::SledStore,
     store::{Record, Store, StoreError, Stored},
 };
@@ -37,8 +38,6 @@ pub const VERB: &str = "store-probe";
 /// Longest that going through a small store may take; twice, without its snapshots, it leaves a pole that
 /// runs again within 10 s.
 const LIMIT: Duration = Duration::from_secs(4);
-/// More for each byte of it: 5 MB a second, as it may have to be written over itself.
-const NS_PER_BYTE: u64 = 200;
 /// A salvage that hands over nothing for so long hangs.
 const QUIET: Duration = Duration::from_secs(60);
 /// `SIGKILL`: by the kernel where memory is short, or with the agent.
@@ -93,7 +92,7 @@ impl Probe {
     pub(super) fn check(&self, place: &Path, bytes: u64) -> Result<u64, StoreError> {
         let Some(program) = &self.program else { return check(place, self.keyring.clone()) };
         let mut child = self.start(program, Task::Check(place.into()))?;
-        let limit = LIMIT + Duration::from_nanos(bytes.saturating_mul(NS_PER_BYTE));
+        let limit = LIMIT + opening_time(bytes);
         let ended = wait(&mut child, limit).map_err(|e| failed(&e))?;
         let mut answer = Vec::new();
         if let Some(out) = child.stdout.take() {
@@ -135,7 +134,7 @@ impl Probe {
         };
         let bytes = fs::metadata(aside.join("db")).map_or(0, |f| f.len());
         // Opening comes before the first record.
-        let quiet = QUIET + Duration::from_nanos(bytes.saturating_mul(NS_PER_BYTE));
+        let quiet = QUIET + opening_time(bytes);
         let mut child = self.start(program, Task::Salvage(aside.into()))?;
         let Some(out) = child.stdout.take() else { return Ok(false) };
         let (heard, silence) = mpsc::channel();
@@ -228,19 +227,29 @@ enum Received {
     Cut,
 }
 
-/// The end of what the child hands over, in place of a record: nothing more, and whether that is all.
-fn end_frame(whole: bool) -> [u8; 20] {
-    let mut frame = [0; 20];
-    frame[7] = u8::from(!whole);
-    frame
+/// Bytes before each record.
+const HEAD_BYTES: usize = 8 + KeyId::BYTES + 4;
+
+/// What stands before a record: sequence (8 bytes), data key (8 bytes, zeros where there is none), length
+/// (4 bytes), numbers big-endian.
+fn head(sequence: u64, key: Option<KeyId>, length: u32) -> [u8; HEAD_BYTES] {
+    let mut head = [0; HEAD_BYTES];
+    head[..8].copy_from_slice(&sequence.to_be_bytes());
+    head[8..16].copy_from_slice(&key.map_or([0; KeyId::BYTES], KeyId::to_bytes));
+    head[16..].copy_from_slice(&length.to_be_bytes());
+    head
 }
 
-/// Records as the child writes them: sequence (8 bytes), data key (8 bytes, zeros where there is none),
-/// length (4 bytes), numbers big-endian, record; then an [`end_frame`].
+/// The end of what the child hands over, in place of a record: nothing more, and whether that is all.
+fn end_frame(whole: bool) -> [u8; HEAD_BYTES] {
+    head(u64::from(!whole), None, 0)
+}
+
+/// Records as the child writes them, a [`head`] before each; then an [`end_frame`].
 fn receive(out: ChildStdout, mut take: impl FnMut(Record) -> bool) -> Received {
     let mut out = BufReader::new(out);
     loop {
-        let mut head = [0; 20];
+        let mut head = [0; HEAD_BYTES];
         if out.read_exact(&mut head).is_err() {
             return Received::Cut;
         }
@@ -326,9 +335,7 @@ pub fn child(input: impl Read, mut output: impl Write) -> io::Result<bool> {
             let whole = each(&store, |record| {
                 let bytes = record.encode().map_err(io::Error::other)?;
                 let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-                output.write_all(&record.sequence.to_be_bytes())?;
-                output.write_all(&record.key.map_or([0; KeyId::BYTES], KeyId::to_bytes))?;
-                output.write_all(&length.to_be_bytes())?;
+                output.write_all(&head(record.sequence, record.key, length))?;
                 output.write_all(&bytes)?;
                 Ok(true)
             });

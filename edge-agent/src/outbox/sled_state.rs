@@ -22,6 +22,8 @@ use crate::durable;
 
 /// sled's cache. Its default of 1 GB is more than the whole agent may have.
 const CACHE_BYTES: u64 = 8 << 20;
+/// A store is written over itself, opened and gone through at this pace at the least: 5 MB a second.
+const NS_PER_BYTE: u64 = 200;
 /// Entries copied in one batch.
 pub(super) const COPY_BATCH: usize = 1000;
 /// How long a store that was just closed may be in use still.
@@ -33,6 +35,12 @@ const REWRITE_CHUNK: usize = 1 << 20;
 const EPOCH: &[u8] = b"mepoch";
 pub(super) const LAST: &[u8] = b"mlast";
 pub(super) const COUNT: &[u8] = b"mcount";
+
+/// How long a store of so many bytes may take to be mended, opened and gone through, beyond what a small
+/// one takes.
+pub(super) const fn opening_time(bytes: u64) -> Duration {
+    Duration::from_nanos(bytes.saturating_mul(NS_PER_BYTE))
+}
 
 #[derive(Debug)]
 pub(super) struct State {

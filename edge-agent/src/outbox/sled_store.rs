@@ -74,6 +74,15 @@ fn context(epoch: Uuid, sequence: u64) -> Vec<u8> {
     [&b"record"[..], epoch.as_bytes(), &sequence.to_be_bytes()].concat()
 }
 
+/// A ledger does not lose its end: its numbers would be given a second time.
+fn not_gone_back(before: LedgerPosition, now: LedgerPosition) -> Result<(), StoreError> {
+    if before.epoch == now.epoch && before.last_sequence > now.last_sequence {
+        let (was, is) = (before.last_sequence, now.last_sequence);
+        return Err(StoreError::Damaged(format!("it has gone back from {was} to {is}")));
+    }
+    Ok(())
+}
+
 impl SledStore {
     /// Opens or makes the store of an outbox's folder. `begin`: where it is empty, a new ledger
     /// begins; else that is damage.
@@ -91,11 +100,8 @@ impl SledStore {
             let why = "its mark is damaged, so whether it has gone back can't be told";
             return Err(StoreError::Damaged(why.into()));
         }
-        if let Some(before) = mark::read(place).filter(|before| before.epoch == now.epoch)
-            && before.last_sequence > now.last_sequence
-        {
-            let (was, is) = (before.last_sequence, now.last_sequence);
-            return Err(StoreError::Damaged(format!("it has gone back from {was} to {is}")));
+        if let Some(before) = mark::read(place) {
+            not_gone_back(before, now)?;
         }
         generation.select().map_err(|e| io(place, &e))?;
         generation.remove_others().map_err(|e| io(place, &e))?;
@@ -364,11 +370,7 @@ impl Store for SledStore {
         let _ = File::create(generation.suspicion());
         let there = mend(&generation)?;
         let state = open_state(&generation, !there)?;
-        let (known, now) = (self.position(), state.position());
-        if known.epoch == now.epoch && known.last_sequence > now.last_sequence {
-            let (was, is) = (known.last_sequence, now.last_sequence);
-            return Err(StoreError::Damaged(format!("it has gone back from {was} to {is}")));
-        }
+        not_gone_back(self.position(), state.position())?;
         self.set(Some(state));
         Ok(())
     }

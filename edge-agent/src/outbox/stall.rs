@@ -7,13 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::sled_state::opening_time;
 use crate::health::{Component, Health, Status};
 
 /// Longest that the writer may be at one thing.
 const LIMIT: Duration = Duration::from_secs(20);
-/// More for each byte of a store that is opened again: it is written over itself, read and gone through, at
-/// 5 MB a second.
-const NS_PER_BYTE: u64 = 200;
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -29,7 +27,7 @@ impl Busy {
 
     /// A store of so many bytes is opened again.
     pub(super) fn begin_opening(&self, bytes: u64) {
-        self.set(Some(LIMIT + Duration::from_nanos(bytes.saturating_mul(NS_PER_BYTE))));
+        self.set(Some(LIMIT + opening_time(bytes)));
     }
 
     /// It waits for work.

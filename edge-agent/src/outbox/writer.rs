@@ -262,12 +262,17 @@ impl Writer {
     /// Photos without a record were left while a salvage might have brought it.
     fn collect(&mut self) {
         self.busy.begin_opening(self.store.bytes());
-        match open::collect_orphans(&self.asides, &self.photos, &*self.store) {
-            Ok(Some(Collected { orphans, photos_from })) => {
+        let collected = match self.asides.is_any_needed() {
+            // The last salvage to end does it.
+            Ok(true) => return self.busy.begin(),
+            Ok(false) => open::collect_orphans(&self.photos, &*self.store),
+            Err(error) => Err(error),
+        };
+        match collected {
+            Ok(Collected { orphans, photos_from }) => {
                 tracing::info!(orphans, "photos of records that a salvage did not bring over");
                 self.photos_from = photos_from;
             }
-            Ok(None) => {}
             Err(error) => tracing::warn!(%error, "photos without a record could not be deleted"),
         }
         self.busy.begin();

@@ -283,13 +283,6 @@ impl Header {
     }
 }
 
-/// Puts `historical` into a kept body as its last member. `body` is what [`Event::to_json`] wrote
-/// for an event without it; anything that does not end in `}` comes back as it is.
-#[must_use]
-pub fn with_historical(body: &[u8], historical: bool) -> Vec<u8> {
-    sending(body, &[], historical)
-}
-
 /// A kept body as it is sent: with the photos that will not come, where there are any, and `historical`.
 /// `body` is what [`Event::to_json`] wrote for an event without them; anything that does not end in `}`
 /// comes back as it is.
@@ -348,9 +341,9 @@ mod tests {
         let kept = examples::read();
         let body = kept.to_json().unwrap();
         for historical in [true, false] {
-            let sent = Event::from_json(&with_historical(&body, historical)).unwrap();
+            let sent = Event::from_json(&sending(&body, &[], historical)).unwrap();
             assert_eq!(sent, Event { historical: Some(historical), ..kept.clone() });
-            assert_eq!(super::kept(&with_historical(&body, historical)), Some(body.clone()));
+            assert_eq!(super::kept(&sending(&body, &[], historical)), Some(body.clone()));
             for gone in [&[PhotoKind::Context][..], &PhotoKind::ALL] {
                 let sent = sending(&body, gone, historical);
                 assert_eq!(super::kept(&sent), Some(body.clone()));

@@ -7,7 +7,7 @@
 use std::{fs, path::PathBuf};
 
 use milepost_wire::{
-    Chain, Data, Event, asyncapi, event::kept, event::with_historical, examples, onvif, schema,
+    Chain, Data, Event, asyncapi, event::kept, event::sending, examples, onvif, schema,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -80,7 +80,7 @@ fn chain_example() -> String {
     let mut chain = Chain::start(epoch);
     let mut text = format!("epoch     {epoch}\nchain(0)  {chain}\n");
     for (n, body) in [(1, first.to_json().unwrap()), (2, second.to_json().unwrap())] {
-        let sent = with_historical(&body, n == 1);
+        let sent = sending(&body, &[], n == 1);
         assert_eq!(kept(&sent).unwrap(), body);
         chain = chain.then(&body);
         let hash: String = Sha256::digest(&body).iter().map(|b| format!("{b:02x}")).collect();

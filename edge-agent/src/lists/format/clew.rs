@@ -2,7 +2,7 @@
 //! header line, then plate in columns 0 to 7, state 8 and 9, county 10 and 11, date from 12 on; the last line is
 //! `TOTAL RECORD` with the number of lines between.
 
-use super::{Format, FormatError, LineError, Take, date, fixed, plate, state};
+use super::{Format, FormatError, LineError, Take, date, fixed, lines, plate, state};
 use crate::lists::entry::{Entry, Vehicle};
 
 /// Begins the last line.
@@ -17,8 +17,7 @@ impl Format for Clew {
     }
 
     fn read(&self, text: &str, take: &mut Take<'_>) -> Result<(), FormatError> {
-        let mut lines: Vec<(u64, &str)> = (1..).zip(text.lines()).collect();
-        lines.retain(|(_, line)| !line.trim().is_empty());
+        let lines: Vec<(u64, &str)> = lines(text).collect();
         let Some((_, header)) = lines.first() else {
             return Err(FormatError::Header("is missing: the list is empty".into()));
         };

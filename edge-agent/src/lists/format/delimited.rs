@@ -1,6 +1,6 @@
 //! Our own comma-separated format: a header with `plate` and any of the other names, in any order.
 
-use super::{Format, FormatError, LineError, Take, date, plate, state};
+use super::{Format, FormatError, LineError, Take, date, plate, state, whole_lines};
 use crate::lists::entry::{Entry, Vehicle, text};
 
 /// Names of columns.
@@ -16,9 +16,7 @@ impl Format for Csv {
     }
 
     fn read(&self, all: &str, take: &mut Take<'_>) -> Result<(), FormatError> {
-        if !all.is_empty() && !all.ends_with('\n') {
-            return Err(FormatError::CutShort("its last line has no end".into()));
-        }
+        whole_lines(all)?;
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(all.as_bytes());
         let header =
             reader.headers().map_err(|e| FormatError::Header(format!("can't be read: {e}")))?;

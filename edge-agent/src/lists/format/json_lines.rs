@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Format, FormatError, LineError, Take, date, plate, state};
+use super::{Format, FormatError, LineError, Take, date, lines, plate, state, whole_lines};
 use crate::lists::entry::{Entry, Vehicle, text};
 
 /// The format.
@@ -36,14 +36,8 @@ impl Format for JsonLines {
     }
 
     fn read(&self, all: &str, take: &mut Take<'_>) -> Result<(), FormatError> {
-        if !all.is_empty() && !all.ends_with('\n') {
-            return Err(FormatError::CutShort("its last line has no end".into()));
-        }
-        for (number, line) in (1..).zip(all.lines()) {
-            if !line.trim().is_empty() {
-                take(number, entry(number, line));
-            }
-        }
+        whole_lines(all)?;
+        lines(all).for_each(|(number, line)| take(number, entry(number, line)));
         Ok(())
     }
 }

@@ -177,6 +177,19 @@ pub fn read(
     Ok(report)
 }
 
+/// Refuses a text whose last line has no end: it was cut short.
+fn whole_lines(text: &str) -> Result<(), FormatError> {
+    if text.is_empty() || text.ends_with('\n') {
+        return Ok(());
+    }
+    Err(FormatError::CutShort("its last line has no end".into()))
+}
+
+/// The lines that are not blank, with their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
+}
+
 /// The plate of a line, or why there is none.
 fn plate(raw: &str) -> Result<Plate, LineError> {
     match junk(raw) {

@@ -1,7 +1,7 @@
 //! Extracts of NCIC in fixed columns: code in column 0, date 19 to 26, plate 27 to 36, state 37 and 38, model
 //! year 45 to 48, make 49 to 52, model 53 to 55, colour from 58 on.
 
-use super::{Format, FormatError, LineError, Take, date, fixed, plate, state};
+use super::{Format, FormatError, LineError, Take, date, fixed, lines, plate, state, whole_lines};
 use crate::lists::entry::{Entry, Vehicle, text};
 
 /// The format.
@@ -13,11 +13,8 @@ impl Format for Ncic {
     }
 
     fn read(&self, all: &str, take: &mut Take<'_>) -> Result<(), FormatError> {
-        if !all.is_empty() && !all.ends_with('\n') {
-            return Err(FormatError::CutShort("its last line has no end".into()));
-        }
-        let lines = (1..).zip(all.lines()).filter(|(_, line)| !line.trim().is_empty());
-        lines.for_each(|(number, line)| take(number, entry(number, line)));
+        whole_lines(all)?;
+        lines(all).for_each(|(number, line)| take(number, entry(number, line)));
         Ok(())
     }
 }

@@ -78,7 +78,7 @@ pub struct Ledger {
     folded: u64,
     wrong: u64,
     announced: u64,
-    /// Records whose photos were given up, and those that lost so many.
+    /// Records whose photos were given up.
     photos_given_up: RangeInclusiveSet<u64>,
     pub(super) touched: u64,
 }

@@ -75,9 +75,8 @@ impl Records {
             known.missing.retain(|(kind, _)| missing.iter().any(|(coming, _)| coming == kind));
             if known.is_complete() {
                 self.waiting.remove(&(root.clone(), known.place));
-            }
-            // Comes over from a damaged store: what is given up there is named by the new place.
-            if known.place != place && !known.is_complete() {
+            } else if known.place != place {
+                // Comes over from a damaged store: what is given up there is named by the new place.
                 self.waiting.remove(&(root.clone(), known.place));
                 self.waiting.insert((root.clone(), place), id);
                 (known.place, known.given_up) = (place, known.given_up || given_up);

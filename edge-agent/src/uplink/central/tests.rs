@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use milepost_wire::{
     Chain, Data, ManifestClaims, SequenceRange,
-    event::{in_ledger, sending, with_historical},
+    event::{in_ledger, sending},
     examples,
 };
 
@@ -31,7 +31,7 @@ fn completes(seen: &[Seen]) -> usize {
 #[test]
 fn a_read_is_complete_when_the_last_right_photo_is_there_in_any_order() {
     let (root, event) = read();
-    let body = with_historical(&event.to_json().unwrap(), false);
+    let body = sending(&event.to_json().unwrap(), &[], false);
     let topic = |leaf| root.topic(leaf);
     let photo = |kind| topic(Leaf::Evidence { read_id: event.id, kind });
     let mut messages = [
@@ -150,7 +150,7 @@ impl Pole {
         let body = &self.bodies[sequence as usize - 1];
         let kind = Header::from_json(body).unwrap().kind;
         let leaf = if kind == UnreadPass::TYPE { Leaf::UnreadPasses } else { Leaf::Ledger };
-        central.take(&self.root.topic(leaf), &with_historical(body, sequence.is_multiple_of(2)))
+        central.take(&self.root.topic(leaf), &sending(body, &[], sequence.is_multiple_of(2)))
     }
 }
 
@@ -257,7 +257,7 @@ fn another_body_under_an_id_or_a_sequence_is_a_conflict_and_gets_no_receipt() {
     let mut central = Central::default();
     pole.send(&mut central, 1);
     let topic = pole.root.topic(Leaf::UnreadPasses);
-    let text = String::from_utf8(with_historical(&pole.bodies[0], false)).unwrap();
+    let text = String::from_utf8(sending(&pole.bodies[0], &[], false)).unwrap();
     let changed = text.replace("receding", "approaching");
     let second = "00000000000000000002";
     let moved = changed.replace("00000000000000000001", second);
@@ -277,7 +277,7 @@ fn a_record_that_comes_over_from_a_damaged_store_is_a_duplicate_that_counts_in_i
     (1..=3).for_each(|n| drop(old.send(&mut central, n)));
     let place = Place { epoch: Uuid::from_u128(6), sequence: 1 };
     let body = in_ledger(&old.bodies[1], place).unwrap();
-    let seen = central.take(&old.root.topic(Leaf::UnreadPasses), &with_historical(&body, true));
+    let seen = central.take(&old.root.topic(Leaf::UnreadPasses), &sending(&body, &[], true));
     assert!(matches!(seen[0], Seen::UnreadPass { duplicate: true, .. }), "{seen:?}");
     assert_eq!(completes(&seen), 1, "it gets its receipt");
     let ledgers = central.ledgers();
@@ -288,7 +288,7 @@ fn a_record_that_comes_over_from_a_damaged_store_is_a_duplicate_that_counts_in_i
 #[test]
 fn a_read_whose_photos_were_given_up_is_complete_without_them() {
     let (root, event) = read();
-    let body = with_historical(&event.to_json().unwrap(), false);
+    let body = sending(&event.to_json().unwrap(), &[], false);
     let Place { epoch, sequence } = event.ledger().unwrap();
     let mut eviction = examples::eviction();
     eviction.data = Eviction {
@@ -298,7 +298,7 @@ fn a_read_whose_photos_were_given_up_is_complete_without_them() {
         chain_sha256: vec![],
         ..eviction.data
     };
-    let eviction = with_historical(&eviction.to_json().unwrap(), false);
+    let eviction = sending(&eviction.to_json().unwrap(), &[], false);
     let mut messages = [(Leaf::Reads, body), (Leaf::Ledger, eviction)];
     for _ in 0..2 {
         messages.rotate_left(1);
@@ -321,10 +321,7 @@ fn a_read_that_says_that_its_photos_are_gone_is_complete_at_once_and_fits_the_ch
     assert_eq!(central.summary().complete, 1);
     // Sent before they were given up, and again after: one photo had come meanwhile.
     let mut central = Central::default();
-    assert_eq!(
-        completes(&central.take(&root.topic(Leaf::Reads), &with_historical(&body, false))),
-        0
-    );
+    assert_eq!(completes(&central.take(&root.topic(Leaf::Reads), &sending(&body, &[], false))), 0);
     let photo = Leaf::Evidence { read_id: event.id, kind: PhotoKind::Plate };
     assert_eq!(completes(&central.take(&root.topic(photo), PLATE)), 0);
     let gone = sending(&body, &[PhotoKind::Context], true);
@@ -350,13 +347,10 @@ fn a_damaged_photo_is_not_waited_for_once_its_read_says_so_and_the_other_one_is(
         chain_sha256: vec![],
         ..eviction.data
     };
-    let eviction = with_historical(&eviction.to_json().unwrap(), false);
+    let eviction = sending(&eviction.to_json().unwrap(), &[], false);
     let gone = sending(&body, &[PhotoKind::Plate], true);
-    let messages = [
-        (Leaf::Reads, with_historical(&body, false)),
-        (Leaf::Ledger, eviction),
-        (Leaf::Reads, gone),
-    ];
+    let messages =
+        [(Leaf::Reads, sending(&body, &[], false)), (Leaf::Ledger, eviction), (Leaf::Reads, gone)];
     for order in [[0, 1, 2], [1, 0, 2], [0, 2, 1]] {
         let mut central = Central::default();
         for (leaf, message) in order.map(|n| &messages[n]) {
