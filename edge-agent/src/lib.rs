@@ -24,6 +24,7 @@ pub mod health;
 pub mod identity;
 pub mod lists;
 pub mod local;
+pub mod look_alikes;
 pub mod outbox;
 pub mod pass;
 pub mod recognise;

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::{Direction, Vote, motion::Motion};
 use crate::{
     geometry::{Point, Quad},
-    vision::{PlateDetection, Reading, serial::fold},
+    look_alikes::fold,
+    vision::{PlateDetection, Reading},
 };
 
 /// Speed under which a plate stands still, in plate widths a second.

@@ -8,9 +8,12 @@
 //! however many they are: what makes the two alike is on the plate and the same in every frame. There
 //! the serial formats have a say ([`serial`](crate::vision::serial)).
 
-use crate::vision::{
-    Character, MAX_ALTERNATIVES, Reading,
-    serial::{SERIALS, alike, look_alikes},
+use crate::{
+    look_alikes,
+    vision::{
+        Character, MAX_ALTERNATIVES, Reading,
+        serial::{SERIALS, alike},
+    },
 };
 
 /// `0-9A-Z`.
@@ -68,7 +71,9 @@ impl Column {
         let (mut all, one) = (self.posterior(looks), self.posterior(1.0));
         let mut done = [false; ALPHABET];
         for i in 0..ALPHABET {
-            let Some(group) = look_alikes(character(i)).filter(|_| !done[i]) else { continue };
+            let Some(group) = look_alikes::group(character(i)).filter(|_| !done[i]) else {
+                continue;
+            };
             let group: Vec<usize> = group.chars().filter_map(index).collect();
             let mass = |p: &[f32; ALPHABET]| group.iter().map(|&j| p[j]).sum::<f32>();
             let scale = mass(&all) / mass(&one).max(f32::MIN_POSITIVE);

@@ -13,6 +13,7 @@ use toml_span::{
 };
 
 use super::Character;
+use crate::look_alikes;
 
 /// The formats of `models/formats.toml`.
 pub static SERIALS: LazyLock<Serials> = LazyLock::new(|| {
@@ -20,8 +21,6 @@ pub static SERIALS: LazyLock<Serials> = LazyLock::new(|| {
     Serials::parse(include_str!("../../../models/formats.toml")).expect("models/formats.toml")
 });
 
-/// Characters of one group may be struck or seen alike.
-const LOOK_ALIKES: [&str; 6] = ["0ODQ", "1I", "8B", "5S", "2Z", "6G"];
 /// A look-alike that the picture gives less than this is not weighed: it was seen to be another.
 const LEAST: f32 = 1e-4;
 /// Texts weighed for one plate.
@@ -37,22 +36,9 @@ const LETTERS: [f64; 2] = [0.85, 0.5];
 /// Such plates have one to seven characters.
 const LENGTHS: f64 = 7.0;
 
-/// The group that `c` looks like, itself included.
-#[must_use]
-pub fn look_alikes(c: char) -> Option<&'static str> {
-    LOOK_ALIKES.into_iter().find(|group| group.contains(c))
-}
-
-/// `text` with every character replaced by the first of its group: equal for texts that look alike.
-#[must_use]
-pub fn fold(text: &str) -> String {
-    let first = |c| look_alikes(c).and_then(|group| group.chars().next()).unwrap_or(c);
-    text.chars().map(first).collect()
-}
-
 /// The alternatives of `c` that look like it, as it was read.
 pub fn alike(c: &Character) -> impl Iterator<Item = (char, f32)> {
-    let group = look_alikes(c.text).unwrap_or_default();
+    let group = look_alikes::group(c.text).unwrap_or_default();
     c.alternatives.iter().copied().filter(move |(other, _)| group.contains(*other))
 }
 
