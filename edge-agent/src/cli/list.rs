@@ -1,17 +1,18 @@
 //! `milepost list`: what an alert list holds, before it goes to the poles.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs::File,
+    io::{self, BufReader, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Args, Subcommand};
+use milepost_wire::ListFormat;
 
 use crate::lists::{
     Report,
-    format::{self, FormatError, Named},
+    format::{self, FormatError},
 };
 
 /// Look at alert lists
@@ -51,7 +52,7 @@ struct CheckArgs {
     file: PathBuf,
     /// Its format: csv, jsonl, clew or ncic
     #[arg(long)]
-    format: Named,
+    format: ListFormat,
     /// One JSON object on one line: lines, entries, junk, bad, named
     #[arg(long)]
     json: bool,
@@ -65,14 +66,14 @@ const SOME_BAD: u8 = 3;
 pub fn run(args: &ListArgs) -> ExitCode {
     let ListVerb::Check(args) = &args.verb;
     let file = args.file.display();
-    let bytes = match fs::read(&args.file) {
-        Ok(bytes) => bytes,
+    let opened = match File::open(&args.file) {
+        Ok(opened) => opened,
         Err(error) => {
             eprintln!("milepost list check: {file}: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let report = match check(args.format, &bytes) {
+    let report = match check(args.format, opened) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("milepost list check: {file}: {error}");
@@ -85,8 +86,8 @@ pub fn run(args: &ListArgs) -> ExitCode {
     if report.bad == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_BAD) }
 }
 
-fn check(format: Named, bytes: &[u8]) -> Result<Report, FormatError> {
-    format::read(format.format(), bytes, drop)
+fn check(format: ListFormat, list: File) -> Result<Report, FormatError> {
+    format::read(format, &mut BufReader::new(list), drop)
 }
 
 fn words(report: &Report) -> String {

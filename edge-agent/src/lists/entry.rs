@@ -3,7 +3,10 @@
 use std::fmt;
 
 use jiff::civil::Date;
+use milepost_wire::ListedVehicle;
 use serde::{Deserialize, Serialize};
+
+use super::pattern::Pattern;
 
 /// Longest plate of an entry, in characters.
 pub const MAX_PLATE: usize = 10;
@@ -11,7 +14,7 @@ pub const MAX_PLATE: usize = 10;
 pub const MAX_TEXT: usize = 64;
 
 /// The text of a plate as lists are matched by: `0-9A-Z`, 1 to [`MAX_PLATE`] characters.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Plate(String);
 
 /// What is wrong with a text that should be a plate. It does not repeat the text.
@@ -34,8 +37,7 @@ impl Plate {
     /// # Errors
     /// [`PlateError`].
     pub fn parse(text: &str) -> Result<Self, PlateError> {
-        let significant = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.'));
-        let plate: String = significant.map(|c| c.to_ascii_uppercase()).collect();
+        let plate = significant(text);
         if !plate.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()) {
             return Err(PlateError::Character);
         }
@@ -53,6 +55,12 @@ impl Plate {
     }
 }
 
+/// Small letters as capitals, without what people put between a plate's characters.
+pub(super) fn significant(text: &str) -> String {
+    let significant = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.'));
+    significant.map(|c| c.to_ascii_uppercase()).collect()
+}
+
 /// Not its text: a plate goes into no log.
 impl fmt::Debug for Plate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,26 +68,33 @@ impl fmt::Debug for Plate {
     }
 }
 
-/// What an entry says of the vehicle, as it stands in the list.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Vehicle {
-    /// Model year.
-    pub year: Option<String>,
-    /// Make, e.g. a code of NCIC's such as `TOYT`.
-    pub make: Option<String>,
-    /// Model.
-    pub model: Option<String>,
-    /// Colour.
-    pub colour: Option<String>,
+/// What an entry looks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wanted {
+    /// A whole plate.
+    Plate(Plate),
+    /// A plate of which only some characters are known.
+    Pattern(Pattern),
+}
+
+impl Wanted {
+    /// As it stands in the list, but for spaces and the like.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Plate(plate) => plate.as_str(),
+            Self::Pattern(pattern) => pattern.as_str(),
+        }
+    }
 }
 
 /// One entry.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The list's own name for it; where it has none, the number of its line.
     pub id: String,
-    /// The wanted plate.
-    pub plate: Plate,
+    /// What it looks for.
+    pub wanted: Wanted,
     /// Its state as it stands in the list, two letters; `None` where the list does not say.
     pub state: Option<String>,
     /// What it is wanted for, as it stands in the list.
@@ -87,13 +102,13 @@ pub struct Entry {
     /// When it was entered.
     pub date: Option<Date>,
     /// The vehicle.
-    pub vehicle: Vehicle,
+    pub vehicle: ListedVehicle,
 }
 
 /// Without what it says: an entry goes into no log.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("plate", &self.plate).finish_non_exhaustive()
+        f.debug_struct("Entry").field("wanted", &self.wanted).finish_non_exhaustive()
     }
 }
 

@@ -14,12 +14,14 @@
 #![forbid(unsafe_code)]
 
 pub mod asyncapi;
+pub mod alert;
 pub mod chain;
 pub mod command;
 pub mod event;
 pub mod examples;
 pub mod health;
 pub mod ledger;
+pub mod list;
 pub mod onvif;
 pub mod read;
 pub mod receipt;
@@ -27,6 +29,10 @@ pub mod schema;
 pub mod time;
 pub mod topics;
 
+pub use alert::{
+    Agreement, Alert, AlertEntry, AlertList, Check, ComparedPlace, ComparedText, Comparison, Freshness,
+    ListedVehicle, StateComparison, StateVerdict,
+};
 pub use chain::Chain;
 pub use command::{Action, Command, CommandError, Hold, Outcome, Response};
 pub use event::{Data, Event, EventError, Header, Ledger, Source, SpecVersion};
@@ -35,6 +41,7 @@ pub use ledger::{
     Epoch, EpochCause, Evicted, Eviction, EvictionCause, LedgerEvent, LedgerPosition, Manifest,
     ManifestClaims, Restart, RestartCause, Salvage, SequenceRange,
 };
+pub use list::{ListFormat, ListVersion, MAX_SUBSTITUTIONS, Tolerance};
 pub use read::{
     Character, Direction, Evidence, Models, PhotoInfo, PhotoKind, Position, Read, State,
     TextAlternative, TimeSource, UnreadPass, UnreadReason,

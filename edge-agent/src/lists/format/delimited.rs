@@ -1,7 +1,12 @@
 //! Our own comma-separated format: a header with `plate` and any of the other names, in any order.
 
-use super::{Format, FormatError, LineError, Take, date, plate, state, whole_lines};
-use crate::lists::entry::{Entry, Vehicle, text};
+use std::io::{self, BufRead};
+
+use csv::ErrorKind;
+use milepost_wire::ListedVehicle;
+
+use super::{Format, FormatError, LineError, Take, date, no_end, state, wanted};
+use crate::lists::entry::{Entry, text};
 
 /// Names of columns.
 const COLUMNS: [&str; 9] =
@@ -11,15 +16,11 @@ const COLUMNS: [&str; 9] =
 pub struct Csv;
 
 impl Format for Csv {
-    fn name(&self) -> &'static str {
-        "csv"
-    }
-
-    fn read(&self, all: &str, take: &mut Take<'_>) -> Result<(), FormatError> {
-        whole_lines(all)?;
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(all.as_bytes());
-        let header =
-            reader.headers().map_err(|e| FormatError::Header(format!("can't be read: {e}")))?;
+    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError> {
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .from_reader(Whole { input, last: b'\n' });
+        let header = reader.headers().map_err(unusable)?;
         let mut places = [None; COLUMNS.len()];
         for (place, name) in header.iter().enumerate() {
             let Some(column) = COLUMNS.iter().position(|c| c.eq_ignore_ascii_case(name)) else {
@@ -41,24 +42,49 @@ impl Format for Csv {
                         |column: usize| places[column].and_then(|p| record.get(p)).unwrap_or("");
                     take(number, entry(number, of));
                 }
-                Err(error) => {
+                Err(error) if matches!(error.kind(), ErrorKind::UnequalLengths { .. }) => {
                     let number = error.position().map_or(0, csv::Position::line);
                     take(number, Err(LineError::Bad("not as many columns as the header".into())));
                 }
+                Err(error) => return Err(unusable(error)),
             }
         }
-        Ok(())
+        if reader.get_ref().last == b'\n' { Ok(()) } else { Err(no_end()) }
+    }
+}
+
+/// Passes a text on and remembers how it ended.
+struct Whole<'a> {
+    input: &'a mut dyn BufRead,
+    last: u8,
+}
+
+impl io::Read for Whole<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.input.read(buffer)?;
+        self.last = buffer[..bytes].last().copied().unwrap_or(self.last);
+        Ok(bytes)
+    }
+}
+
+/// What stops the reading; csv's own words would repeat what stands there.
+fn unusable(error: csv::Error) -> FormatError {
+    let line = error.position().map_or(1, csv::Position::line);
+    match error.kind() {
+        ErrorKind::Utf8 { .. } => FormatError::Encoding { line },
+        ErrorKind::Io(error) => FormatError::Unreadable { line, why: error.to_string() },
+        _ => FormatError::Header("can't be read".into()),
     }
 }
 
 fn entry<'a>(number: u64, of: impl Fn(usize) -> &'a str) -> Result<Entry, LineError> {
     Ok(Entry {
-        plate: plate(of(0))?,
+        wanted: wanted(of(0))?,
         id: text(of(1)).unwrap_or_else(|| number.to_string()),
         state: state(of(2))?,
         kind: text(of(3)),
         date: date(of(4))?,
-        vehicle: Vehicle {
+        vehicle: ListedVehicle {
             year: text(of(5)),
             make: text(of(6)),
             model: text(of(7)),

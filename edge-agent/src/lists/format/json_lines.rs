@@ -1,9 +1,12 @@
 //! Our own format of one JSON object a line, with the members that the comma-separated one has as columns.
 
+use std::io::BufRead;
+
+use milepost_wire::ListedVehicle;
 use serde::Deserialize;
 
-use super::{Format, FormatError, LineError, Take, date, lines, plate, state, whole_lines};
-use crate::lists::entry::{Entry, Vehicle, text};
+use super::{Format, FormatError, LineError, Take, date, each_line, state, wanted};
+use crate::lists::entry::{Entry, text};
 
 /// The format.
 pub struct JsonLines;
@@ -31,14 +34,8 @@ struct Line {
 }
 
 impl Format for JsonLines {
-    fn name(&self) -> &'static str {
-        "jsonl"
-    }
-
-    fn read(&self, all: &str, take: &mut Take<'_>) -> Result<(), FormatError> {
-        whole_lines(all)?;
-        lines(all).for_each(|(number, line)| take(number, entry(number, line)));
-        Ok(())
+    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError> {
+        each_line(input, take, entry)
     }
 }
 
@@ -47,12 +44,12 @@ fn entry(number: u64, line: &str) -> Result<Entry, LineError> {
     let line: Line = serde_json::from_str(line)
         .map_err(|e| LineError::Bad(format!("no entry in JSON (column {})", e.column())))?;
     Ok(Entry {
-        plate: plate(&line.plate)?,
+        wanted: wanted(&line.plate)?,
         id: text(&line.id).unwrap_or_else(|| number.to_string()),
         state: state(&line.state)?,
         kind: text(&line.kind),
         date: date(&line.date)?,
-        vehicle: Vehicle {
+        vehicle: ListedVehicle {
             year: text(&line.year),
             make: text(&line.make),
             model: text(&line.model),

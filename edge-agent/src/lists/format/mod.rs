@@ -12,21 +12,43 @@ mod ncic;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead, Read as _},
+};
 
+use milepost_wire::ListFormat;
 use serde::Serialize;
 
 use super::{
-    entry::{Entry, Plate, PlateError},
+    entry::{Entry, Plate, PlateError, Wanted},
     junk::{Junk, junk},
+    pattern::{Pattern, PatternError},
 };
 
 /// Bad lines that are named; more are only counted.
 pub const MAX_NAMED: usize = 100;
 
+/// Longest line, in bytes; a list with a longer one is none.
+const MAX_LINE: u64 = 4096;
+
 /// Why a list can't be used at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
+    /// It can't be read to its end.
+    #[error("line {line} can't be read: {why}")]
+    Unreadable {
+        /// Which line, from 1.
+        line: u64,
+        /// What the system said.
+        why: String,
+    },
+    /// A line that has no end in sight.
+    #[error("line {line} has more than {MAX_LINE} bytes: this is no list of plates")]
+    LongLine {
+        /// Which line, from 1.
+        line: u64,
+    },
     /// Not text.
     #[error("line {line} is not UTF-8: was it damaged, or is it in another encoding?")]
     Encoding {
@@ -64,65 +86,32 @@ impl From<PlateError> for LineError {
     }
 }
 
+impl From<PatternError> for LineError {
+    fn from(error: PatternError) -> Self {
+        Self::Bad(error.to_string())
+    }
+}
+
 /// What a format calls for each line that should be an entry: its number and what came of it.
 pub type Take<'a> = dyn FnMut(u64, Result<Entry, LineError>) + 'a;
 
 /// A format.
-pub trait Format {
-    /// Its name, as in `--format`.
-    fn name(&self) -> &'static str;
-
+pub trait Format: Sync {
     /// Reads a whole list.
     ///
     /// # Errors
     /// [`FormatError`]; what was taken before it must not be used.
-    fn read(&self, text: &str, take: &mut Take<'_>) -> Result<(), FormatError>;
+    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError>;
 }
 
-/// The formats by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
-    /// Comma-separated, with a header.
-    Csv,
-    /// One JSON object a line.
-    JsonLines,
-    /// Tables of the California DOJ (CLEW): `svs`, `sfr`, `slr`.
-    Clew,
-    /// Extract of NCIC.
-    Ncic,
-}
-
-impl Named {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Csv, Self::JsonLines, Self::Clew, Self::Ncic];
-
-    /// The format.
-    #[must_use]
-    pub fn format(self) -> &'static dyn Format {
-        match self {
-            Self::Csv => &delimited::Csv,
-            Self::JsonLines => &json_lines::JsonLines,
-            Self::Clew => &clew::Clew,
-            Self::Ncic => &ncic::Ncic,
-        }
-    }
-}
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.format().name())
-    }
-}
-
-impl FromStr for Named {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let named = Self::ALL.into_iter().find(|n| n.format().name() == name);
-        named.ok_or_else(|| {
-            let names = Self::ALL.map(|n| n.format().name()).join(", ");
-            format!("no format of that name: {names}")
-        })
+/// The format of a list.
+#[must_use]
+pub const fn of(format: ListFormat) -> &'static dyn Format {
+    match format {
+        ListFormat::Csv => &delimited::Csv,
+        ListFormat::Jsonl => &json_lines::JsonLines,
+        ListFormat::Clew => &clew::Clew,
+        ListFormat::Ncic => &ncic::Ncic,
     }
 }
 
@@ -141,21 +130,17 @@ pub struct Report {
     pub named: Vec<(u64, String)>,
 }
 
-/// Reads a list; its entries go to `take`.
+/// Reads a list as it comes; its entries go to `take`.
 ///
 /// # Errors
 /// [`FormatError`]; what was taken before it must not be used.
 pub fn read(
-    format: &dyn Format,
-    bytes: &[u8],
+    format: ListFormat,
+    input: &mut dyn BufRead,
     mut take: impl FnMut(Entry),
 ) -> Result<Report, FormatError> {
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        let before = &bytes[..e.valid_up_to()];
-        FormatError::Encoding { line: 1 + before.iter().filter(|b| **b == b'\n').count() as u64 }
-    })?;
     let mut report = Report::default();
-    format.read(text.trim_start_matches('\u{feff}'), &mut |line, came| {
+    of(format).read(input, &mut |line, came| {
         report.lines += 1;
         match came {
             Ok(entry) => {
@@ -177,25 +162,77 @@ pub fn read(
     Ok(report)
 }
 
-/// Refuses a text whose last line has no end: it was cut short.
-fn whole_lines(text: &str) -> Result<(), FormatError> {
-    if text.is_empty() || text.ends_with('\n') {
-        return Ok(());
-    }
-    Err(FormatError::CutShort("its last line has no end".into()))
+/// The lines that are not blank, one at a time.
+struct Lines<'a> {
+    input: &'a mut dyn BufRead,
+    line: Vec<u8>,
+    number: u64,
+    /// Whether the last line had an end.
+    is_whole: bool,
 }
 
-/// The lines that are not blank, with their numbers.
-fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
-    (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
+impl<'a> Lines<'a> {
+    fn of(input: &'a mut dyn BufRead) -> Self {
+        Self { input, line: Vec::new(), number: 0, is_whole: true }
+    }
+
+    /// The next one, with its number from 1.
+    fn next(&mut self) -> Result<Option<(u64, &str)>, FormatError> {
+        loop {
+            self.line.clear();
+            self.number += 1;
+            let line = self.number;
+            let mut input = (&mut *self.input).take(MAX_LINE + 1);
+            let unreadable = |e: io::Error| FormatError::Unreadable { line, why: e.to_string() };
+            match input.read_until(b'\n', &mut self.line).map_err(unreadable)? as u64 {
+                0 => return Ok(None),
+                bytes if bytes > MAX_LINE => return Err(FormatError::LongLine { line }),
+                _ => self.is_whole = self.line.ends_with(b"\n"),
+            }
+            if line == 1 && self.line.starts_with(BOM) {
+                self.line.drain(..BOM.len());
+            }
+            if !self.line.trim_ascii().is_empty() {
+                break;
+            }
+        }
+        let text = std::str::from_utf8(&self.line)
+            .map_err(|_| FormatError::Encoding { line: self.number })?;
+        Ok(Some((self.number, text.trim_end_matches(['\n', '\r']))))
+    }
+}
+
+/// UTF-8's mark at the beginning of a text.
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
+/// Takes every line as an entry; a text whose last line has no end was cut short.
+fn each_line(
+    input: &mut dyn BufRead,
+    take: &mut Take<'_>,
+    entry: fn(u64, &str) -> Result<Entry, LineError>,
+) -> Result<(), FormatError> {
+    let mut lines = Lines::of(input);
+    while let Some((number, line)) = lines.next()? {
+        take(number, entry(number, line));
+    }
+    if lines.is_whole { Ok(()) } else { Err(no_end()) }
+}
+
+fn no_end() -> FormatError {
+    FormatError::CutShort("its last line has no end".into())
 }
 
 /// The plate of a line, or why there is none.
-fn plate(raw: &str) -> Result<Plate, LineError> {
+fn plate(raw: &str) -> Result<Wanted, LineError> {
     match junk(raw) {
         Some(junk) => Err(LineError::Junk(junk)),
-        None => Ok(Plate::parse(raw)?),
+        None => Ok(Wanted::Plate(Plate::parse(raw)?)),
     }
+}
+
+/// As [`plate`], in the formats in which `?` and `*` stand for characters that are not known.
+fn wanted(raw: &str) -> Result<Wanted, LineError> {
+    if raw.contains(Pattern::OPEN) { Ok(Wanted::Pattern(Pattern::parse(raw)?)) } else { plate(raw) }
 }
 
 /// Two letters of a state; `None` where it is empty.

@@ -21,30 +21,30 @@ fn ncic() -> String {
     [line("7ABC123"), line("0"), line("AB/12")].concat()
 }
 
-fn all(named: Named, text: &str) -> (Vec<Entry>, Result<Report, FormatError>) {
+fn all(named: ListFormat, text: &str) -> (Vec<Entry>, Result<Report, FormatError>) {
     let mut entries = Vec::new();
-    let report = read(named.format(), text.as_bytes(), |entry| entries.push(entry));
+    let report = read(named, &mut text.as_bytes(), |entry| entries.push(entry));
     (entries, report)
 }
 
 #[test]
 fn each_format_gives_its_entries_and_says_what_it_skipped() {
-    let (entries, report) = all(Named::Csv, CSV);
+    let (entries, report) = all(ListFormat::Csv, CSV);
     let report = report.unwrap();
     assert_eq!((report.lines, report.entries, report.junk[&Junk::Zeros]), (3, 2, 1));
-    assert_eq!((entries[0].plate.as_str(), entries[0].id.as_str()), ("7ABC123", "A1"));
-    assert_eq!((entries[1].plate.as_str(), entries[1].state.as_deref()), ("8XYZ99", Some("NV")));
+    assert_eq!((entries[0].wanted.as_str(), entries[0].id.as_str()), ("7ABC123", "A1"));
+    assert_eq!((entries[1].wanted.as_str(), entries[1].state.as_deref()), ("8XYZ99", Some("NV")));
 
-    let (entries, report) = all(Named::JsonLines, JSONL);
+    let (entries, report) = all(ListFormat::Jsonl, JSONL);
     assert_eq!(report.unwrap().junk[&Junk::Word], 1);
     assert_eq!((entries.len(), entries[0].state.as_deref()), (1, Some("CA")));
 
-    let (entries, report) = all(Named::Clew, CLEW);
+    let (entries, report) = all(ListFormat::Clew, CLEW);
     assert_eq!(report.unwrap().entries, 2);
-    assert_eq!((entries[1].plate.as_str(), entries[1].id.as_str()), ("1234", "3"));
+    assert_eq!((entries[1].wanted.as_str(), entries[1].id.as_str()), ("1234", "3"));
     assert_eq!(entries[0].date, Some(jiff::civil::date(2026, 11, 20)));
 
-    let (entries, report) = all(Named::Ncic, &ncic());
+    let (entries, report) = all(ListFormat::Ncic, &ncic());
     let report = report.unwrap();
     assert_eq!((report.entries, report.junk[&Junk::Zeros], report.bad), (1, 1, 1));
     assert_eq!(report.named[0].0, 3);
@@ -57,26 +57,28 @@ fn each_format_gives_its_entries_and_says_what_it_skipped() {
 fn a_list_that_was_cut_short_is_refused_as_a_whole() {
     let short = CLEW.replace("RECORD 2", "RECORD 3");
     assert!(
-        matches!(all(Named::Clew, &short).1, Err(FormatError::CutShort(why)) if why.contains('3'))
+        matches!(all(ListFormat::Clew, &short).1, Err(FormatError::CutShort(why)) if why.contains('3'))
     );
     let no_footer = CLEW.trim_end_matches("TOTAL RECORD 2\n");
-    assert!(matches!(all(Named::Clew, no_footer).1, Err(FormatError::CutShort(_))));
-    for (named, text) in [(Named::Csv, CSV), (Named::JsonLines, JSONL), (Named::Ncic, &*ncic())] {
+    assert!(matches!(all(ListFormat::Clew, no_footer).1, Err(FormatError::CutShort(_))));
+    for (named, text) in
+        [(ListFormat::Csv, CSV), (ListFormat::Jsonl, JSONL), (ListFormat::Ncic, &*ncic())]
+    {
         let cut = &text[..text.len() - 3];
-        assert!(matches!(all(named, cut).1, Err(FormatError::CutShort(_))), "{named}");
+        assert!(matches!(all(named, cut).1, Err(FormatError::CutShort(_))), "{named:?}");
     }
 }
 
 #[test]
 fn a_list_of_another_format_is_refused_with_the_reason() {
-    assert!(matches!(all(Named::Csv, &ncic()).1, Err(FormatError::Header(_))));
-    assert!(matches!(all(Named::JsonLines, CSV).1, Err(FormatError::Nothing { .. })));
-    assert!(matches!(all(Named::Clew, "").1, Err(FormatError::Header(_))));
+    assert!(matches!(all(ListFormat::Csv, &ncic()).1, Err(FormatError::Header(_))));
+    assert!(matches!(all(ListFormat::Jsonl, CSV).1, Err(FormatError::Nothing { .. })));
+    assert!(matches!(all(ListFormat::Clew, "").1, Err(FormatError::Header(_))));
     let twice = "plate,Plate\nA1,B2\n";
     assert!(
-        matches!(all(Named::Csv, twice).1, Err(FormatError::Header(why)) if why.contains("twice"))
+        matches!(all(ListFormat::Csv, twice).1, Err(FormatError::Header(why)) if why.contains("twice"))
     );
-    let bytes = read(Named::Csv.format(), b"plate\nABC1\n\xff\xfe\n", drop);
+    let bytes = read(ListFormat::Csv, &mut &b"plate\nABC1\n\xff\xfe\n"[..], drop);
     assert_eq!(bytes, Err(FormatError::Encoding { line: 3 }));
 }
 
@@ -84,16 +86,16 @@ fn a_list_of_another_format_is_refused_with_the_reason() {
 fn no_reason_repeats_what_stands_in_the_list() {
     let secret = "SECRET77";
     for (named, text) in [
-        (Named::Csv, format!("plate,state\n{secret}ÄÄ,CA\n{secret},CAL\nA1,CA\n")),
+        (ListFormat::Csv, format!("plate,state\n{secret}ÄÄ,CA\n{secret},CAL\nA1,CA\n")),
         (
-            Named::JsonLines,
+            ListFormat::Jsonl,
             format!("{{\"plate\":\"{secret}\",\"{secret}\":1}}\n{{\"plate\":\"A1\"}}\n"),
         ),
     ] {
         let report = all(named, &text).1.unwrap();
         assert!(report.bad > 0 && !format!("{report:?}").contains(secret), "{report:?}");
     }
-    let header = all(Named::Csv, &format!("plate,{secret}\nA1,1\n")).1.unwrap_err();
+    let header = all(ListFormat::Csv, &format!("plate,{secret}\nA1,1\n")).1.unwrap_err();
     assert!(!header.to_string().contains(secret), "{header}");
 }
 
@@ -103,9 +105,9 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
         which in any::<Index>(),
     ) {
-        let named = Named::ALL[which.index(Named::ALL.len())];
+        let named = ListFormat::ALL[which.index(ListFormat::ALL.len())];
         let mut taken = 0;
-        if let Ok(report) = read(named.format(), &bytes, |_| taken += 1) {
+        if let Ok(report) = read(named, &mut &bytes[..], |_| taken += 1) {
             prop_assert_eq!(taken, report.entries);
             prop_assert_eq!(report.lines, report.entries + report.bad + report.junk.values().sum::<u64>());
         }
@@ -118,11 +120,11 @@ proptest! {
         byte in any::<u8>(),
     ) {
         let ncic = ncic();
-        let lists = [(Named::Csv, CSV), (Named::JsonLines, JSONL), (Named::Clew, CLEW), (Named::Ncic, &*ncic)];
+        let lists = [(ListFormat::Csv, CSV), (ListFormat::Jsonl, JSONL), (ListFormat::Clew, CLEW), (ListFormat::Ncic, &*ncic)];
         let (named, text) = lists[which.index(lists.len())];
         let mut bytes = text.as_bytes().to_vec();
         let place = place.index(bytes.len());
         bytes[place] = byte;
-        let _ = read(named.format(), &bytes, drop);
+        let _ = read(named, &mut &bytes[..], drop);
     }
 }
