@@ -58,11 +58,12 @@ pub enum Component {
     Clock,
     Lamp,
     Sealing,
+    Lists,
 }
 
 impl Component {
     /// Every component.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Capture,
         Self::Vision,
         Self::Outbox,
@@ -70,6 +71,7 @@ impl Component {
         Self::Clock,
         Self::Lamp,
         Self::Sealing,
+        Self::Lists,
     ];
 
     /// What people call it.
@@ -83,6 +85,7 @@ impl Component {
             Self::Clock => "Clock",
             Self::Lamp => "Lamp",
             Self::Sealing => "Storage encryption",
+            Self::Lists => "Alert lists",
         }
     }
 
@@ -104,6 +107,7 @@ impl Component {
             Self::Clock => "clock",
             Self::Lamp => "lamp",
             Self::Sealing => "sealing",
+            Self::Lists => "lists",
         }
     }
 }

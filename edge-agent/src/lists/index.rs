@@ -7,7 +7,10 @@
 //! Two entries whose numbers agree in the bits that are kept are told apart by whoever looks at the
 //! entries themselves: the index names *candidates*.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Read, Write},
+};
 
 /// Most entries of one index.
 pub const MAX_ENTRIES: usize = 16_000_000;
@@ -33,9 +36,15 @@ impl fmt::Debug for Index {
 }
 
 /// What is wrong with a stored index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the index of a list is damaged: {0}")]
-pub struct IndexError(&'static str);
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// It is not what was written.
+    #[error("the index of a list is damaged: {0}")]
+    Damaged(&'static str),
+    /// It can't be read to its end.
+    #[error("the index of a list can't be read: {0}")]
+    Unreadable(#[from] io::Error),
+}
 
 /// Takes numbers and makes an index of them.
 #[derive(Default)]
@@ -118,42 +127,58 @@ impl Index {
         same.map(|word| *word as u32)
     }
 
-    /// Its stored form: number of bits, number of entries, starts of buckets, words; little-endian.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(12 + self.bytes());
-        bytes.extend(self.bits.to_le_bytes());
-        bytes.extend((self.words.len() as u64).to_le_bytes());
-        self.starts.iter().for_each(|start| bytes.extend(start.to_le_bytes()));
-        self.words.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
-        bytes
-    }
-
-    /// The inverse of [`Self::encode`].
+    /// Writes its stored form: number of bits, number of entries, starts of buckets, words; little-endian.
     ///
     /// # Errors
-    /// [`IndexError`] for anything that `encode` did not write.
-    pub fn decode(bytes: &[u8]) -> Result<Self, IndexError> {
-        let short = IndexError("it is too short");
-        let (bits, rest) = bytes.split_first_chunk().ok_or(short)?;
-        let (entries, rest) = rest.split_first_chunk().ok_or(short)?;
-        let (bits, entries) = (u32::from_le_bytes(*bits), u64::from_le_bytes(*entries) as usize);
-        if entries > MAX_ENTRIES || bits != (entries as u64).max(1).ilog2().saturating_sub(BUCKET) {
-            return Err(IndexError("its head does not fit"));
-        }
-        let buckets = (1_usize << bits) + 1;
-        let (starts, words) = rest.split_at_checked(4 * buckets).ok_or(short)?;
-        if words.len() != 8 * entries {
-            return Err(IndexError("its length does not fit"));
-        }
-        let starts: Vec<u32> =
-            starts.as_chunks().0.iter().map(|start| u32::from_le_bytes(*start)).collect();
-        if !starts.is_sorted() || starts.last() != Some(&(entries as u32)) {
-            return Err(IndexError("its buckets do not fit"));
-        }
-        let words = words.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        Ok(Self { bits, starts, words })
+    /// Where it can't be written.
+    pub fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+        to.write_all(&self.bits.to_le_bytes())?;
+        to.write_all(&(self.words.len() as u64).to_le_bytes())?;
+        self.starts.iter().try_for_each(|start| to.write_all(&start.to_le_bytes()))?;
+        self.words.iter().try_for_each(|word| to.write_all(&word.to_le_bytes()))
     }
+
+    /// Reads what [`Self::write`] wrote, to the end of `from`.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn read(from: &mut dyn Read) -> Result<Self, IndexError> {
+        let (mut bits, mut entries) = ([0; 4], [0; 8]);
+        from.read_exact(&mut bits)?;
+        from.read_exact(&mut entries)?;
+        let (bits, entries) = (u32::from_le_bytes(bits), u64::from_le_bytes(entries));
+        let fits =
+            entries <= MAX_ENTRIES as u64 && bits == entries.max(1).ilog2().saturating_sub(BUCKET);
+        if !fits {
+            return Err(IndexError::Damaged("its head does not fit"));
+        }
+        let starts = numbers(from, (1 << bits) + 1, u32::from_le_bytes)?;
+        if !starts.is_sorted() || starts.last().map(|end| u64::from(*end)) != Some(entries) {
+            return Err(IndexError::Damaged("its buckets do not fit"));
+        }
+        let words = numbers(from, entries as usize, u64::from_le_bytes)?;
+        match from.read(&mut [0])? {
+            0 => Ok(Self { bits, starts, words }),
+            _ => Err(IndexError::Damaged("it is too long")),
+        }
+    }
+}
+
+/// Reads so many numbers, memory growing with what is really there.
+fn numbers<T, const N: usize>(
+    from: &mut dyn Read,
+    count: usize,
+    number: impl Fn([u8; N]) -> T,
+) -> Result<Vec<T>, IndexError> {
+    let mut numbers = Vec::new();
+    let mut bytes = vec![0; 64 * 1024];
+    while numbers.len() < count {
+        let some = (count - numbers.len()).min(bytes.len() / N);
+        from.read_exact(&mut bytes[..some * N])?;
+        numbers.reserve_exact(if numbers.is_empty() { count } else { 0 });
+        numbers.extend(bytes[..some * N].as_chunks().0.iter().map(|bytes| number(*bytes)));
+    }
+    Ok(numbers)
 }
 
 #[cfg(test)]
@@ -168,6 +193,12 @@ mod tests {
         let mut builder = Builder::default();
         pairs.iter().for_each(|(number, place)| builder.push(*number, *place));
         builder.build()
+    }
+
+    fn stored(index: &Index) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        index.write(&mut bytes).unwrap();
+        bytes
     }
 
     /// Few numbers, so that some come twice, at both ends of what there is and between.
@@ -194,12 +225,12 @@ mod tests {
                 found.sort_unstable();
                 prop_assert_eq!(found, expected.get(&kept(asked)).cloned().unwrap_or_default());
             }
-            prop_assert_eq!(Index::decode(&index.encode()).unwrap().encode(), index.encode());
+            prop_assert!(Index::read(&mut &*stored(&index)).unwrap() == index);
         }
 
         #[test]
-        fn no_bytes_make_decoding_or_a_look_panic(bytes in vec(any::<u8>(), 0..200), asked in any::<u64>()) {
-            if let Ok(index) = Index::decode(&bytes) {
+        fn no_bytes_make_reading_or_a_look_panic(bytes in vec(any::<u8>(), 0..200), asked in any::<u64>()) {
+            if let Ok(index) = Index::read(&mut &*bytes) {
                 let _ = index.find(asked).count();
             }
         }
@@ -208,10 +239,10 @@ mod tests {
         fn a_damaged_index_is_refused_or_looks_somewhere_else(
             at in any::<proptest::sample::Index>(), bit in 0..8_u32, asked in any::<u64>(),
         ) {
-            let mut bytes = index(&[(1, 0), (5 << 60, 1), (asked, 2)]).encode();
+            let mut bytes = stored(&index(&[(1, 0), (5 << 60, 1), (asked, 2)]));
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
-            if let Ok(index) = Index::decode(&bytes) {
+            if let Ok(index) = Index::read(&mut &*bytes) {
                 let _ = index.find(asked).count();
             }
         }

@@ -60,7 +60,7 @@ fn observed(health: &Health, component: Component) -> Option<(Value, &'static st
         Component::Vision => Some((m.readings.get().into(), "readings")),
         Component::Outbox => Some((m.outbox_records.get().into(), "records")),
         Component::Uplink => Some((m.uplink_published.get().into(), "messages")),
-        Component::Clock | Component::Lamp | Component::Sealing => None,
+        Component::Clock | Component::Lamp | Component::Sealing | Component::Lists => None,
     }
 }
 

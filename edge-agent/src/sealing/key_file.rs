@@ -64,6 +64,7 @@ impl Label {
         bytes[0] = match self.key_use {
             KeyUse::Data => 1,
             KeyUse::Hold => 2,
+            KeyUse::List => 3,
         };
         bytes[1..9].copy_from_slice(&self.id.to_bytes());
         bytes[9..17].copy_from_slice(&self.made.as_secs().to_be_bytes());
@@ -77,6 +78,7 @@ impl Label {
             key_use: match bytes[0] {
                 1 => KeyUse::Data,
                 2 => KeyUse::Hold,
+                3 => KeyUse::List,
                 _ => return None,
             },
             id: KeyId::from_bytes(eight(1))?,

@@ -56,6 +56,10 @@ pub const KEY_LIFE: Duration = Duration::from_secs(3600);
 /// How long a key for held records seals before the next one is made.
 pub const HOLD_KEY_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How long a key for alert lists seals before the next one is made: a list of ten million entries takes
+/// a seventh of [`MAX_MESSAGES_PER_KEY`].
+pub const LIST_KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
+
 /// How long a key goes on sealing where the next one can't be written. With [`KEY_LIFE`] shorter than
 /// the least `retention.max_age_h`, so that a key never seals at an age at which it is destroyed.
 pub const KEY_GRACE: Duration = Duration::from_secs(1800);
@@ -140,11 +144,13 @@ pub enum KeyUse {
     Data,
     /// What the server has put on hold; destroyed at [`MAX_KEPT`].
     Hold,
+    /// Alert lists, which are replaced and deleted by themselves; destroyed at [`MAX_KEPT`].
+    List,
 }
 
 impl KeyUse {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Data, Self::Hold];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Data, Self::Hold, Self::List];
 
     /// How long such a key seals before the next one is made.
     #[must_use]
@@ -152,6 +158,7 @@ impl KeyUse {
         match self {
             Self::Data => KEY_LIFE,
             Self::Hold => HOLD_KEY_LIFE,
+            Self::List => LIST_KEY_LIFE,
         }
     }
 
@@ -160,7 +167,7 @@ impl KeyUse {
     pub fn max_age(self, configured: Duration) -> Duration {
         match self {
             Self::Data => configured.min(MAX_KEPT),
-            Self::Hold => MAX_KEPT,
+            Self::Hold | Self::List => MAX_KEPT,
         }
     }
 }

@@ -1,0 +1,369 @@
+//! Alert lists on the disk and in force: sealed, taken as a whole or not at all, there again after a power
+//! cut.
+//!
+//! ```text
+//! lists/<list>/<version>/{head,index,entries}     the version in force, whole by its name
+//! lists/<list>/<version>.tmp/                     one that is being written
+//! lists/<list>/highest                            the highest version that was ever in force
+//! ```
+//!
+//! A version is in force when its folder has its name, which is one rename: a power cut leaves the one
+//! before it or this one. Then the one before is deleted.
+//!
+//! How it fails: a version that is refused leaves the one in force as it is ([`ListError`] says why). One
+//! that can't be opened after a start is reported on the health page, kept, and replaced by the next that
+//! the server sends, which may be the same.
+
+mod sealed_file;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use jiff::Timestamp;
+use milepost_wire::{Alert, ListVersion, MAX_SUBSTITUTIONS, TimeSource, TopicLevel};
+use uuid::Uuid;
+
+pub use shelf::Shelf;
+
+use crate::{
+    durable,
+    health::{Component, Health, Status},
+    lists::{Report, format::FormatError, search},
+    sealing::Keyring,
+};
+
+/// Name of the lists' folder in the outbox's.
+pub const FOLDER: &str = "lists";
+/// Most lists at once.
+pub const MAX_LISTS: usize = 64;
+/// Largest list, in bytes.
+pub const MAX_LIST_BYTES: u64 = 2 << 30;
+
+const HIGHEST: &str = "highest";
+
+/// Why a version is not taken. The one in force stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// What is said of it is not possible.
+    #[error("{0}")]
+    Version(String),
+    /// It is not newer than that in force, or than one that was.
+    #[error("version {came} is refused: version {highest} was in force already")]
+    Rollback {
+        /// What came.
+        came: u64,
+        /// What was in force.
+        highest: u64,
+    },
+    /// Nothing would be matched by it.
+    #[error("it expired at {0}")]
+    Expired(Timestamp),
+    /// More or fewer bytes than its authority signed for.
+    #[error("{came} bytes came of {expected}")]
+    Size {
+        /// What should have come.
+        expected: u64,
+        /// What came.
+        came: u64,
+    },
+    /// Other bytes than its authority signed for.
+    #[error("it is not the list that was signed: its SHA-256 differs")]
+    Hash,
+    /// It is not in its format.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// Too much of it is no entry.
+    #[error("{bad} of {lines} lines are no entries: is it in another format? {first}")]
+    Bad {
+        /// So many.
+        bad: u64,
+        /// Of so many.
+        lines: u64,
+        /// The first of them.
+        first: String,
+    },
+    /// It is larger than a pole takes.
+    #[error("{0}")]
+    Limit(String),
+    /// It can't be written.
+    #[error("it can't be written: {0}: check the disk and its free space")]
+    Disk(#[from] io::Error),
+}
+
+/// The lists in force.
+pub struct ListStore {
+    folder: PathBuf,
+    keyring: Keyring,
+    health: Arc<Health>,
+    in_force: RwLock<BTreeMap<String, Arc<Shelf>>>,
+    /// Versions that can't be opened, with the reason.
+    broken: Mutex<BTreeMap<String, String>>,
+    /// One is taken in at a time.
+    taking: Mutex<()>,
+}
+
+impl ListStore {
+    /// Opens what is there; a list that can't be opened is told by health and no error.
+    ///
+    /// # Errors
+    /// Where the folder can't be read or made.
+    pub fn open(folder: PathBuf, keyring: Keyring, health: Arc<Health>) -> io::Result<Self> {
+        durable::make_folder(&folder)?;
+        let (mut in_force, mut broken) = (BTreeMap::new(), BTreeMap::new());
+        for list in names(&folder)? {
+            let place = folder.join(&list);
+            for version in versions(&place)?.into_iter().rev() {
+                let path = place.join(version.to_string());
+                if in_force.contains_key(&list) {
+                    fs::remove_dir_all(&path)?;
+                    continue;
+                }
+                match Shelf::open(&path, &keyring, &list, version) {
+                    Ok(shelf) => drop(in_force.insert(list.clone(), Arc::new(shelf))),
+                    Err(error) => {
+                        tracing::error!(list, version, %error, "an alert list can't be opened");
+                        broken.insert(list.clone(), format!("version {version}: {error}"));
+                    }
+                }
+            }
+        }
+        let store = Self {
+            folder,
+            keyring,
+            health,
+            in_force: RwLock::new(in_force),
+            broken: Mutex::new(broken),
+            taking: Mutex::default(),
+        };
+        store.report(Timestamp::now());
+        Ok(store)
+    }
+
+    /// Takes a version in: when this returns, it is in force and stays so after a power cut.
+    ///
+    /// # Errors
+    /// [`ListError`]; the version that was in force still is.
+    pub fn install(
+        &self,
+        version: &ListVersion,
+        now: Timestamp,
+        input: &mut dyn Read,
+    ) -> Result<Report, ListError> {
+        let _one = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        self.may_take(version, now)?;
+        let place = self.folder.join(&version.list);
+        durable::make_folder(&place)?;
+        let (path, unfinished) = paths(&place, version.version);
+        remove(&unfinished)?;
+        let written = shelf::write(&unfinished, &self.keyring, version, input);
+        let report = written.inspect_err(|_| {
+            let _ = remove(&unfinished);
+        })?;
+        // One of this version that could not be opened.
+        remove(&path)?;
+        fs::rename(&unfinished, &path)?;
+        durable::sync_folder(&place)?;
+        // What was written is what is in force: it is read from there.
+        let shelf = Shelf::open(&path, &self.keyring, &version.list, version.version)?;
+        durable::write(&place.join(HIGHEST), version.version.to_string().as_bytes())?;
+        self.write().insert(version.list.clone(), Arc::new(shelf));
+        self.broken().remove(&version.list);
+        for older in versions(&place)?.into_iter().filter(|v| *v != version.version) {
+            remove(&place.join(older.to_string()))?;
+        }
+        self.report(now);
+        Ok(report)
+    }
+
+    /// Whether a version would be taken, but for its entries.
+    ///
+    /// # Errors
+    /// [`ListError`].
+    pub fn may_take(&self, version: &ListVersion, now: Timestamp) -> Result<(), ListError> {
+        checked(version)?;
+        let known = self.folder.join(&version.list).exists();
+        if !known && names(&self.folder)?.len() >= MAX_LISTS {
+            return Err(ListError::Limit(format!("more than {MAX_LISTS} lists")));
+        }
+        let in_force = self.in_force().get(&version.list).map(|s| s.list.version.version);
+        let highest = in_force.max(self.highest(&version.list)).unwrap_or(0);
+        // One that can't be read may come again.
+        let again = in_force == Some(version.version) && !self.broken().contains_key(&version.list);
+        if version.version < highest || again {
+            return Err(ListError::Rollback { came: version.version, highest });
+        }
+        if version.expires_at <= now {
+            return Err(ListError::Expired(version.expires_at));
+        }
+        Ok(())
+    }
+
+    fn highest(&self, list: &str) -> Option<u64> {
+        let bytes = durable::read(&self.folder.join(list).join(HIGHEST)).ok()?;
+        str::from_utf8(&bytes).ok()?.parse().ok()
+    }
+
+    fn in_force(&self) -> BTreeMap<String, Arc<Shelf>> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Shelf>>> {
+        self.in_force.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn broken(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is said of the versions in force.
+    #[must_use]
+    pub fn versions(&self) -> Vec<ListVersion> {
+        self.in_force().values().map(|shelf| shelf.list.version.clone()).collect()
+    }
+
+    /// The alerts that a read gives, by every list in force, each under a new id.
+    #[must_use]
+    pub fn alerts(&self, read: &milepost_wire::Read) -> Vec<Alert> {
+        let mut alerts = Vec::new();
+        for (name, shelf) in self.in_force() {
+            if shelf.list.has_expired(read) {
+                continue;
+            }
+            let found = shelf.list.search(read, |place| shelf.entry(place));
+            if let Some(error) = found.failed.first() {
+                tracing::error!(list = name, %error, "entries of an alert list can't be read");
+                let why = format!("entries can't be read: {error}");
+                self.broken().insert(name.clone(), why);
+                self.report(Timestamp::now());
+            }
+            if found.more > 0 {
+                tracing::warn!(
+                    list = name,
+                    more = found.more,
+                    "a read has more matches than are told"
+                );
+            }
+            let made = found.matches.into_iter();
+            alerts.extend(made.map(|found| shelf.list.alert(Uuid::now_v7(), read, found)));
+        }
+        alerts
+    }
+
+    /// Says on the health page which lists are in force, and what is wrong with them.
+    pub fn report(&self, now: Timestamp) {
+        let broken = self.broken().clone();
+        let mut words: Vec<String> = broken
+            .iter()
+            .map(|(list, why)| format!("{list}: {why}: send the list again"))
+            .collect();
+        let mut status = if broken.is_empty() { Status::Pass } else { Status::Fail };
+        for (name, shelf) in self.in_force() {
+            let version = &shelf.list.version;
+            let (_, freshness) = search::freshness(version, now, TimeSource::Kernel);
+            let state = if version.expires_at <= now {
+                status = status.max(Status::Fail);
+                format!("expired at {}, nothing is matched by it", version.expires_at)
+            } else {
+                if freshness == milepost_wire::Freshness::Stale {
+                    status = status.max(Status::Warn);
+                }
+                format!("{}, {} entries", word(freshness), shelf.entries())
+            };
+            words.push(format!(
+                "{name} version {} of {}: {state}",
+                version.version, version.source_at
+            ));
+        }
+        let words = if words.is_empty() { "no list".into() } else { words.join("; ") };
+        self.health.set(Component::Lists, status, words);
+    }
+}
+
+const fn word(freshness: milepost_wire::Freshness) -> &'static str {
+    match freshness {
+        milepost_wire::Freshness::Fresh => "fresh",
+        milepost_wire::Freshness::Aging => "aging",
+        milepost_wire::Freshness::Stale => "stale",
+    }
+}
+
+/// Whether what is said of a version is possible.
+fn checked(version: &ListVersion) -> Result<(), ListError> {
+    let wrong = |why: String| Err(ListError::Version(why));
+    if let Err(error) = TopicLevel::new(&version.list) {
+        return wrong(format!("the list's name: {error}"));
+    }
+    if version.version == 0 {
+        return wrong("version 0: versions begin with 1".into());
+    }
+    if version.tolerance.substitutions > MAX_SUBSTITUTIONS {
+        let more = version.tolerance.substitutions;
+        return wrong(format!("it tolerates {more} look-alikes; at most {MAX_SUBSTITUTIONS} are"));
+    }
+    if !(0.0..=1.0).contains(&version.tolerance.least_probability) {
+        return wrong("its least probability is not between 0 and 1".into());
+    }
+    if version.aging_after_s > version.stale_after_s {
+        return wrong("it is stale before it is aging".into());
+    }
+    if version.bytes > MAX_LIST_BYTES {
+        let bytes = version.bytes;
+        return Err(ListError::Limit(format!(
+            "{bytes} bytes; at most {MAX_LIST_BYTES} are taken: split the list"
+        )));
+    }
+    Ok(())
+}
+
+/// The folder of a version and that of one that is being written.
+fn paths(place: &Path, version: u64) -> (PathBuf, PathBuf) {
+    let path = place.join(version.to_string());
+    let unfinished = place.join(format!("{version}.{}", durable::UNFINISHED));
+    (path, unfinished)
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The lists that have a folder.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if TopicLevel::new(&name).is_ok() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The versions of a list that are whole, oldest first; what was being written is deleted.
+fn versions(place: &Path) -> io::Result<Vec<u64>> {
+    let mut versions = Vec::new();
+    for entry in fs::read_dir(place)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.strip_suffix(durable::UNFINISHED).is_some_and(|rest| rest.ends_with('.'))
+            && entry.path().is_dir()
+        {
+            remove(&entry.path())?;
+        } else if let Some(version) = name.parse::<u64>().ok().filter(|v| v.to_string() == *name) {
+            versions.push(version);
+        }
+    }
+    versions.sort_unstable();
+    Ok(versions)
+}

@@ -1,0 +1,244 @@
+//! One version of a list on the disk: a folder with three sealed files.
+//!
+//! - `head`: what is said of the version, its key, its open entries, where each part of `entries` is;
+//! - `index`: plates as keyed numbers, read into memory whole;
+//! - `entries`: the entries themselves, [`CHUNK`] at a time, read where a read matches.
+//!
+//! Written under another name, then renamed: a folder of this name is whole.
+
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use milepost_wire::ListVersion;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    ListError,
+    sealed_file::{Chunks, ReadableChunks, Reader, Writer},
+};
+use crate::{
+    durable,
+    lists::{
+        Entry, List, Report,
+        fingerprint::{Fingerprints, KEY_BYTES},
+        format::{self, FormatError},
+        index::Index,
+        search::{Builder, TooMany},
+    },
+    sealing::Keyring,
+};
+
+/// Shape of the files; a version with another is asked for anew.
+const FORMAT: u32 = 1;
+/// Entries that are sealed together.
+const CHUNK: usize = 32;
+/// A list of which more than one line in so many is none can't be what it says.
+const BAD_ONE_IN: u64 = 10;
+
+const HEAD: &str = "head";
+const INDEX: &str = "index";
+const ENTRIES: &str = "entries";
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: u32,
+    version: ListVersion,
+    /// Base64.
+    key: String,
+    patterns: Vec<Entry>,
+    /// Lengths of the parts of `entries`.
+    chunks: Vec<u32>,
+}
+
+/// A version that can be searched.
+#[derive(Debug)]
+pub struct Shelf {
+    /// What is in memory of it.
+    pub list: List,
+    entries: ReadableChunks,
+    keyring: Keyring,
+}
+
+/// What a file of a version is, for its seal.
+fn name(version: &ListVersion, file: &str) -> String {
+    named(&version.list, version.version, file)
+}
+
+fn named(list: &str, version: u64, file: &str) -> String {
+    format!("{list} {version} {file}")
+}
+
+/// Counts and hashes what goes by.
+struct Hashed<'a> {
+    input: BufReader<&'a mut dyn Read>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.input.read(buffer)?;
+        self.hash.update(&buffer[..bytes]);
+        self.bytes += bytes as u64;
+        Ok(bytes)
+    }
+}
+
+impl BufRead for Hashed<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.input.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.hash.update(&self.input.buffer()[..bytes]);
+        self.bytes += bytes as u64;
+        self.input.consume(bytes);
+    }
+}
+
+/// Takes entries in and writes their parts.
+struct Taking<'a> {
+    keyring: &'a Keyring,
+    builder: Builder,
+    chunks: Chunks,
+    waiting: Vec<Vec<u8>>,
+    /// The first that went wrong; what comes after it is not taken.
+    failed: Option<ListError>,
+}
+
+impl Taking<'_> {
+    fn take(&mut self, entry: Entry) {
+        if self.failed.is_some() {
+            return;
+        }
+        let taken = self.builder.push(entry).map_err(|e: TooMany| ListError::Limit(e.to_string()));
+        let done = taken.and_then(|entry| {
+            if let Some(entry) = entry {
+                self.waiting.push(postcard::to_stdvec(&entry).map_err(io::Error::other)?);
+            }
+            if self.waiting.len() == CHUNK { self.write() } else { Ok(()) }
+        });
+        self.failed = done.err();
+    }
+
+    fn write(&mut self) -> Result<(), ListError> {
+        let plain = postcard::to_stdvec(&self.waiting).map_err(io::Error::other)?;
+        self.chunks.push(self.keyring, &plain)?;
+        self.waiting.clear();
+        Ok(())
+    }
+}
+
+/// Reads a list and writes its folder, which must not be there; not durable by its name yet.
+///
+/// # Errors
+/// [`ListError`]; what was written of it must be deleted.
+pub fn write(
+    folder: &Path,
+    keyring: &Keyring,
+    version: &ListVersion,
+    input: &mut dyn Read,
+) -> Result<Report, ListError> {
+    durable::make_folder(folder)?;
+    let mut key = [0; KEY_BYTES];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("no random numbers"))?;
+    let mut taking = Taking {
+        keyring,
+        builder: Builder::new(Fingerprints::new(&key)),
+        chunks: Chunks::create(&folder.join(ENTRIES), &name(version, ENTRIES))?,
+        waiting: Vec::with_capacity(CHUNK),
+        failed: None,
+    };
+    let mut input = Hashed { input: BufReader::new(input), hash: Sha256::new(), bytes: 0 };
+    let report = format::read(version.format, &mut input, |entry| taking.take(entry));
+    if !matches!(report, Err(FormatError::Unreadable { .. })) {
+        // What is wrong with the bytes says more than what is wrong with the lines that they seem to be.
+        io::copy(&mut input, &mut io::sink())?;
+        whole(version, input)?;
+    }
+    let report = report?;
+    if report.bad > report.lines / BAD_ONE_IN {
+        let first = report.named.first().map(|(line, why)| format!("line {line}: {why}"));
+        let (bad, lines) = (report.bad, report.lines);
+        return Err(ListError::Bad { bad, lines, first: first.unwrap_or_default() });
+    }
+    if !taking.waiting.is_empty() && taking.failed.is_none() {
+        taking.failed = taking.write().err();
+    }
+    let Taking { builder, chunks, failed, .. } = taking;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let chunks = chunks.finish()?;
+    let list = builder.build(version.clone());
+    let mut index = Writer::create(&folder.join(INDEX), keyring, &name(version, INDEX))?;
+    list.index.write(&mut index)?;
+    index.finish()?;
+    let head = Head {
+        format: FORMAT,
+        version: version.clone(),
+        key: STANDARD.encode(key),
+        patterns: list.patterns,
+        chunks,
+    };
+    let mut file = Writer::create(&folder.join(HEAD), keyring, &name(version, HEAD))?;
+    serde_json::to_writer(&mut file, &head).map_err(io::Error::from)?;
+    file.finish()?;
+    durable::sync_folder(folder)?;
+    Ok(report)
+}
+
+/// Whether the list is what its authority signed.
+fn whole(version: &ListVersion, came: Hashed<'_>) -> Result<(), ListError> {
+    if came.bytes != version.bytes {
+        return Err(ListError::Size { expected: version.bytes, came: came.bytes });
+    }
+    let hash: String = came.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if hash == version.sha256 { Ok(()) } else { Err(ListError::Hash) }
+}
+
+impl Shelf {
+    /// Opens a version's folder.
+    ///
+    /// # Errors
+    /// Where a file is missing, damaged or of another version, or can't be unsealed.
+    pub fn open(folder: &Path, keyring: &Keyring, list: &str, version: u64) -> io::Result<Self> {
+        let name = |file| named(list, version, file);
+        let head = Reader::open(&folder.join(HEAD), keyring, &name(HEAD))?;
+        let head: Head = serde_json::from_reader(BufReader::new(head)).map_err(io::Error::from)?;
+        if head.format != FORMAT {
+            return Err(io::Error::other("it was written by another version of the agent"));
+        }
+        let key = STANDARD.decode(&head.key).ok().and_then(|key| key.try_into().ok());
+        let key: [u8; KEY_BYTES] = key.ok_or_else(|| io::Error::other("its key is damaged"))?;
+        let mut index = Reader::open(&folder.join(INDEX), keyring, &name(INDEX))?;
+        let index = Index::read(&mut index).map_err(io::Error::other)?;
+        let entries = ReadableChunks::open(&folder.join(ENTRIES), &name(ENTRIES), &head.chunks)?;
+        let fingerprints = Fingerprints::new(&key);
+        let list = List { version: head.version, index, fingerprints, patterns: head.patterns };
+        Ok(Self { list, entries, keyring: keyring.clone() })
+    }
+
+    /// How many entries it has.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.list.index.len() + self.list.patterns.len()
+    }
+
+    /// The entry at a place of the index.
+    ///
+    /// # Errors
+    /// Where it can't be read or unsealed.
+    pub fn entry(&self, place: u32) -> io::Result<Entry> {
+        let place = place as usize;
+        let chunk = self.entries.get(&self.keyring, place / CHUNK)?;
+        let entries: Vec<&[u8]> = postcard::from_bytes(&chunk).map_err(io::Error::other)?;
+        let none = || io::Error::other("the index names an entry that is not there");
+        let entry = entries.get(place % CHUNK).ok_or_else(none)?;
+        postcard::from_bytes(entry).map_err(io::Error::other)
+    }
+}
