@@ -1,7 +1,7 @@
 //! What `milepost watch` says of a pole's ledger.
 
 use milepost_wire::{
-    EpochCause, Event, EvictionCause, Header, LedgerEvent, RestartCause, SequenceRange,
+    EpochCause, Event, EvictionCause, Header, LedgerEvent, ListOutcome, RestartCause, SequenceRange,
 };
 use serde_json::{Value, json};
 
@@ -62,6 +62,23 @@ pub(super) fn ledger_line(event: &LedgerEvent) -> String {
         }
         LedgerEvent::TimeCorrection(Event { time, source, data, .. }) => {
             (time, source, format!("true time of {} records taken before", data.records.len()))
+        }
+        LedgerEvent::ListChange(Event { time, source, data, .. }) => {
+            let list = data.list.as_deref().unwrap_or("unknown");
+            let version = data.version.map(|v| format!(" version {v}")).unwrap_or_default();
+            let words = match data.outcome {
+                ListOutcome::InForce => {
+                    format!(
+                        "list {list}{version} is in force, {} entries",
+                        data.entries.unwrap_or(0)
+                    )
+                }
+                ListOutcome::Refused => {
+                    let why = data.why.as_deref().unwrap_or("unknown");
+                    format!("list {list}{version} was refused: {why}")
+                }
+            };
+            (time, source, words)
         }
         LedgerEvent::Other(Header { time, source, kind, .. }) => (time, source, kind.clone()),
     };

@@ -13,7 +13,7 @@ use std::{
 };
 
 use clap::Args;
-use milepost_wire::{Event, PhotoKind, Read, TopicLevel};
+use milepost_wire::{Alert, Event, Freshness, PhotoKind, Read, StateVerdict, TopicLevel};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -196,6 +196,10 @@ impl Screen {
             Seen::Read { event, duplicate } => {
                 json!({ "kind": "read", "duplicate": duplicate, "event": event })
             }
+            Seen::Alert { event, duplicate } => {
+                json!({ "kind": "alert", "duplicate": duplicate, "event": event })
+            }
+            Seen::ListRequest { event, .. } => json!({ "kind": "list_request", "event": event }),
             Seen::UnreadPass { event, duplicate } => {
                 json!({ "kind": "unread_pass", "duplicate": duplicate, "event": event })
             }
@@ -257,6 +261,8 @@ impl Screen {
                 let id = *id;
                 self.flush(out, |p| p.event.id == id)
             }
+            Seen::Alert { event, duplicate } => writeln!(out, "{}", alert_line(event, *duplicate)),
+            Seen::ListRequest { .. } => Ok(()),
             Seen::UnreadPass { event, duplicate } => {
                 let (data, again) = (&event.data, if *duplicate { ", duplicate" } else { "" });
                 let (camera, reason) = (event.source.root(), data.reason.name());
@@ -333,7 +339,7 @@ impl Screen {
         if self.json {
             let value = json!({
                 "kind": "summary", "reads": s.reads, "distinct": s.distinct, "complete": s.complete,
-                "duplicates": s.duplicates, "unread_passes": s.unread_passes, "gaps": s.gaps,
+                "duplicates": s.duplicates, "alerts": s.alerts, "unread_passes": s.unread_passes, "gaps": s.gaps,
                 "bad_photos": s.bad_photos, "bad": s.bad, "conflicts": s.conflicts,
                 "verified": s.verified, "verified_manifests": s.verified_manifests,
                 "wrong_manifests": s.wrong_manifests, "open_manifests": s.open_manifests,
@@ -343,12 +349,13 @@ impl Screen {
         }
         writeln!(
             out,
-            "{} reads, {} distinct ({} with all their photos), {} duplicates, {} unread passes, \
+            "{} reads, {} distinct ({} with all their photos), {} alerts, {} duplicates, {} unread passes, \
              {} missing in the sequence, {} wrong photos, {} conflicts, {} messages not understood; \
              manifests: {} verified, {} WRONG, {} open",
             s.reads,
             s.distinct,
             s.complete,
+            s.alerts,
             s.duplicates,
             s.unread_passes,
             s.gaps,
@@ -360,6 +367,38 @@ impl Screen {
             s.open_manifests
         )
     }
+}
+
+/// An alert in a line: what was read, what is listed, how old the list is.
+fn alert_line(event: &Event<Alert>, duplicate: bool) -> String {
+    let Alert { list, entry, comparison, state, plate_text, captured_at, .. } = &event.data;
+    let time = captured_at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
+    let age = list.age_s.map_or("of unknown age".into(), |s| format!("{:.1} h old", s / 3600.0));
+    let freshness = match list.freshness {
+        Freshness::Fresh => "fresh",
+        Freshness::Aging => "aging",
+        Freshness::Stale => "STALE",
+    };
+    let verdict = match state.verdict {
+        StateVerdict::Match => "state agrees",
+        StateVerdict::Mismatch => "STATE DIFFERS",
+        StateVerdict::Unknown => "state not known",
+    };
+    let camera = event.source.root();
+    let late = if event.historical == Some(true) { "  (historical)" } else { "" };
+    let again = if duplicate { "  duplicate" } else { "" };
+    format!(
+        "{time:<23}  {}/{}/{}  ADVISORY {} {}: read {plate_text}, listed {} ({} look-alikes, {:.1}%), {verdict}; list version {} {freshness}, {age}; verify before acting{late}{again}",
+        camera.agency,
+        camera.site,
+        camera.camera,
+        list.name,
+        entry.kind.as_deref().unwrap_or("entry"),
+        comparison.listed_plate,
+        comparison.substitutions,
+        comparison.probability * 100.0,
+        list.version,
+    )
 }
 
 /// To the millisecond, without the zone.

@@ -87,6 +87,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Config {
             },
             onvif: r.flag("uplink", "onvif"),
         },
+        lists: Lists { authority_file: r.path("lists", "authority_file") },
         clock: Clock {
             reference: match r.word("clock", "reference") {
                 "ntp" => Some(ClockSource::Ntp),

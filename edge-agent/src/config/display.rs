@@ -28,6 +28,7 @@ impl Display for Config {
             sealing,
             retention,
             uplink,
+            lists,
             clock,
             local,
             lamp,
@@ -103,8 +104,8 @@ impl Display for Config {
         text(f, "ca_file", uplink.ca_file.display())?;
         text(f, "certificate_file", uplink.certificate_file.display())?;
         text(f, "key_file", uplink.key_file.display())?;
-        if let Some(lists) = &uplink.crl_file {
-            text(f, "crl_file", lists.display())?;
+        if let Some(revoked) = &uplink.crl_file {
+            text(f, "crl_file", revoked.display())?;
         }
         let delivery = match uplink.delivery {
             Delivery::Receipt => "receipt",
@@ -123,6 +124,11 @@ impl Display for Config {
             cap.map_or(Ok(()), |bytes| bare(f, key, bytes))?;
         }
         bare(f, "onvif", uplink.onvif)?;
+
+        writeln!(f, "\n[lists]")?;
+        if let Some(authority) = &lists.authority_file {
+            text(f, "authority_file", authority.display())?;
+        }
 
         writeln!(f, "\n[clock]")?;
         let reference = clock.reference.map_or("auto", |source| source.wire().name());

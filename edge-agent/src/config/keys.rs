@@ -90,7 +90,7 @@ pub struct Section {
 }
 
 /// The tables, in the order of [`super::Config`].
-pub const SECTIONS: [Section; 12] = [
+pub const SECTIONS: [Section; 13] = [
     Section { name: "site", meaning: "who and where; the names stand in every topic and event" },
     Section { name: "capture", meaning: "where frames come from" },
     Section { name: "vision", meaning: "models, execution providers, regions" },
@@ -100,6 +100,7 @@ pub const SECTIONS: [Section; 12] = [
     Section { name: "sealing", meaning: "what encrypts the queue; at most one of the two keys" },
     Section { name: "retention", meaning: "how long a pole keeps what the server has not taken" },
     Section { name: "uplink", meaning: "the central server's broker" },
+    Section { name: "lists", meaning: "alert lists" },
     Section { name: "clock", meaning: "what keeps the machine's clock" },
     Section { name: "local", meaning: "the local endpoint" },
     Section { name: "lamp", meaning: "the infrared lamp's wiring" },
@@ -228,6 +229,8 @@ pub const KEYS: &[Key] = &[
     key("uplink", "close_up_bytes_per_hour", optional(10_000, 1 << 40), "The same for plate close-ups; events do not wait for them."),
     key("uplink", "context_bytes_per_hour", optional(10_000, 1 << 40), "The same for context photos; nothing else waits for them."),
     key("uplink", "onvif", Kind::Flag(false), "Publish the ONVIF Profile M view beside ours."),
+
+    key("lists", "authority_file", Kind::Path, "PEM of the authority whose signers answer for alert lists; without the key no list is taken. Not the authority of `uplink`: whoever it signs for could write lists."),
 
     key("clock", "reference", word(REFERENCES, "auto"), "What keeps the machine's clock: `auto` asks chrony and systemd-timesyncd; name it where neither does (`ptp` with phc2sys)."),
     key("clock", "reference_error_ms", number(0.0, 10_000.0, 1.0), "How far the reference itself may be off; added to the uncertainty of every time."),

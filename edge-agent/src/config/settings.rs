@@ -26,6 +26,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[uplink]`: the central server.
     pub uplink: Uplink,
+    /// `[lists]`: alert lists.
+    pub lists: Lists,
     /// `[clock]`: what keeps the machine's clock.
     pub clock: Clock,
     /// `[local]`: the local endpoint.
@@ -340,6 +342,13 @@ pub enum SealingKey {
     Credential(String),
     /// `key_file`: a file, made on first use. Without any key: `sealing.key` in the outbox's folder.
     File(PathBuf),
+}
+
+/// Alert lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lists {
+    /// `authority_file`: PEM of the authority whose signers answer for lists; `None`: no list is taken.
+    pub authority_file: Option<PathBuf>,
 }
 
 /// How long a pole keeps what the server has not taken.

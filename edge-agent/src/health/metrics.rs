@@ -25,6 +25,10 @@ pub struct Metrics {
     pub evidence_withheld: Counter,
     /// Finished passes that could never be kept, or not before the stop.
     pub passes_lost: Counter,
+    pub alerts: Counter,
+    pub lists_refused: Counter,
+    pub list_source: Family<Vec<(String, String)>, Gauge>,
+    pub list_entries: Family<Vec<(String, String)>, Gauge>,
     pub outbox_records: Gauge,
     pub outbox_photo_bytes: Gauge,
     pub outbox_store_bytes: Gauge,
@@ -82,6 +86,10 @@ impl Default for Metrics {
             unread_passes: Counter::default(),
             evidence_withheld: Counter::default(),
             passes_lost: Counter::default(),
+            alerts: Counter::default(),
+            lists_refused: Counter::default(),
+            list_source: Family::default(),
+            list_entries: Family::default(),
             outbox_records: Gauge::default(),
             outbox_photo_bytes: Gauge::default(),
             outbox_store_bytes: Gauge::default(),
@@ -206,6 +214,8 @@ impl Metrics {
             &self.time_corrections,
         );
         counter("commands", "Commands of the server that were answered", &self.commands);
+        counter("alerts", "Alerts kept", &self.alerts);
+        counter("lists_refused", "Versions of alert lists that were refused", &self.lists_refused);
         counter(
             "commands_ignored",
             "Commands that were malformed or too many at once",
@@ -255,6 +265,12 @@ impl Metrics {
             "End of our certificate, the authority's, the broker's and the revocation list, Unix time",
             self.certificate_expiry.clone(),
         );
+        r.register(
+            "list_source_timestamp_seconds",
+            "When the entries of a list in force were taken from their source, Unix time",
+            self.list_source.clone(),
+        );
+        r.register("list_entries", "Entries of a list in force", self.list_entries.clone());
         r.register(
             "frames_per_second",
             "Frames taken from the camera, mean of the last seconds",

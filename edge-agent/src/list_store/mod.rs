@@ -14,6 +14,8 @@
 //! that can't be opened after a start is reported on the health page, kept, and replaced by the next that
 //! the server sends, which may be the same.
 
+pub mod incoming;
+pub mod intake;
 mod sealed_file;
 mod shelf;
 #[cfg(test)]
@@ -28,9 +30,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{Alert, ListVersion, MAX_SUBSTITUTIONS, TimeSource, TopicLevel};
+use milepost_wire::{Alert, ListInForce, ListVersion, MAX_SUBSTITUTIONS, TimeSource, TopicLevel};
 use uuid::Uuid;
 
+pub use incoming::Incoming;
 pub use shelf::Shelf;
 
 use crate::{
@@ -48,6 +51,8 @@ pub const MAX_LISTS: usize = 64;
 pub const MAX_LIST_BYTES: u64 = 2 << 30;
 
 const HIGHEST: &str = "highest";
+/// In a version's folder: the ledger has it.
+const TOLD: &str = "told";
 
 /// Why a version is not taken. The one in force stays.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +108,7 @@ pub struct ListStore {
     folder: PathBuf,
     keyring: Keyring,
     health: Arc<Health>,
-    in_force: RwLock<BTreeMap<String, Arc<Shelf>>>,
+    in_force: RwLock<Arc<BTreeMap<String, Arc<Shelf>>>>,
     /// Versions that can't be opened, with the reason.
     broken: Mutex<BTreeMap<String, String>>,
     /// One is taken in at a time.
@@ -139,7 +144,7 @@ impl ListStore {
             folder,
             keyring,
             health,
-            in_force: RwLock::new(in_force),
+            in_force: RwLock::new(Arc::new(in_force)),
             broken: Mutex::new(broken),
             taking: Mutex::default(),
         };
@@ -174,13 +179,81 @@ impl ListStore {
         // What was written is what is in force: it is read from there.
         let shelf = Shelf::open(&path, &self.keyring, &version.list, version.version)?;
         durable::write(&place.join(HIGHEST), version.version.to_string().as_bytes())?;
-        self.write().insert(version.list.clone(), Arc::new(shelf));
+        let mut in_force = BTreeMap::clone(&self.in_force());
+        in_force.insert(version.list.clone(), Arc::new(shelf));
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
         self.broken().remove(&version.list);
         for older in versions(&place)?.into_iter().filter(|v| *v != version.version) {
             remove(&place.join(older.to_string()))?;
         }
         self.report(now);
         Ok(report)
+    }
+
+    /// Begins to take a list in that comes part by part, or goes on with it.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn begin(&self, version: ListVersion, jws: &str) -> io::Result<Incoming> {
+        let place = self.folder.join(&version.list);
+        Incoming::begin(version, jws, &place, &self.keyring)
+    }
+
+    /// As [`Self::install`], of a list whose parts are all here.
+    ///
+    /// # Errors
+    /// As [`Self::install`].
+    pub fn install_incoming(
+        &self,
+        incoming: &mut Incoming,
+        now: Timestamp,
+    ) -> Result<Report, ListError> {
+        let version = incoming.version.clone();
+        let mut whole = incoming.open(&self.keyring)?;
+        self.install(&version, now, &mut whole)
+    }
+
+    /// Announcements of lists that were on their way when the agent ended.
+    ///
+    /// # Errors
+    /// Where the folder can't be read.
+    pub fn unfinished(&self) -> io::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for list in names(&self.folder)? {
+            found.extend(incoming::unfinished(&self.folder.join(list))?);
+        }
+        Ok(found)
+    }
+
+    /// Versions in force that the ledger may not have.
+    #[must_use]
+    pub fn untold(&self) -> Vec<ListVersion> {
+        let untold = |v: &ListVersion| !self.mark(&v.list, v.version).exists();
+        self.versions().into_iter().filter(untold).collect()
+    }
+
+    /// The ledger has the version of this list that is in force.
+    pub fn told(&self, list: &str) {
+        let in_force = self.in_force();
+        let Some(shelf) = in_force.get(list) else { return };
+        if let Err(error) = durable::write(&self.mark(list, shelf.list.version.version), b"") {
+            tracing::warn!(list, %error, "the ledger may be told twice that a list is in force");
+        }
+    }
+
+    fn mark(&self, list: &str, version: u64) -> PathBuf {
+        self.folder.join(list).join(version.to_string()).join(TOLD)
+    }
+
+    /// How many entries of a list are in force.
+    #[must_use]
+    pub fn entries(&self, list: &str) -> Option<u64> {
+        Some(self.in_force().get(list)?.entries() as u64)
+    }
+
+    /// Counts a version that was refused.
+    pub fn count_refused(&self) {
+        self.health.metrics.lists_refused.inc();
     }
 
     /// Whether a version would be taken, but for its entries.
@@ -211,16 +284,25 @@ impl ListStore {
         str::from_utf8(&bytes).ok()?.parse().ok()
     }
 
-    fn in_force(&self) -> BTreeMap<String, Arc<Shelf>> {
+    fn in_force(&self) -> Arc<BTreeMap<String, Arc<Shelf>>> {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Shelf>>> {
-        self.in_force.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn broken(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The versions in force as a heartbeat tells of them.
+    #[must_use]
+    pub fn in_heartbeat(&self) -> Vec<ListInForce> {
+        let in_force = self.in_force();
+        let of = |shelf: &Arc<Shelf>| {
+            let entries = shelf.entries() as u64;
+            let ListVersion { list, version, source_at, expires_at, .. } =
+                shelf.list.version.clone();
+            ListInForce { list, version, source_at, expires_at, entries }
+        };
+        in_force.values().map(of).collect()
     }
 
     /// What is said of the versions in force.
@@ -233,7 +315,7 @@ impl ListStore {
     #[must_use]
     pub fn alerts(&self, read: &milepost_wire::Read) -> Vec<Alert> {
         let mut alerts = Vec::new();
-        for (name, shelf) in self.in_force() {
+        for (name, shelf) in &*self.in_force() {
             if shelf.list.has_expired(read) {
                 continue;
             }
@@ -265,7 +347,7 @@ impl ListStore {
             .map(|(list, why)| format!("{list}: {why}: send the list again"))
             .collect();
         let mut status = if broken.is_empty() { Status::Pass } else { Status::Fail };
-        for (name, shelf) in self.in_force() {
+        for (name, shelf) in &*self.in_force() {
             let version = &shelf.list.version;
             let (_, freshness) = search::freshness(version, now, TimeSource::Kernel);
             let state = if version.expires_at <= now {
@@ -277,6 +359,11 @@ impl ListStore {
                 }
                 format!("{}, {} entries", word(freshness), shelf.entries())
             };
+            let label = vec![("list".to_owned(), name.clone())];
+            let metrics = &self.health.metrics;
+            metrics.list_source.get_or_create(&label).set(version.source_at.as_second());
+            let entries = i64::try_from(shelf.entries()).unwrap_or(i64::MAX);
+            metrics.list_entries.get_or_create(&label).set(entries);
             words.push(format!(
                 "{name} version {} of {}: {state}",
                 version.version, version.source_at

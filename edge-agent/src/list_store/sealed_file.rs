@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufReader, BufWriter, Read, Seek as _, Write},
     os::unix::fs::FileExt as _,
     path::Path,
 };
@@ -26,22 +26,64 @@ fn sealing(error: SealingError) -> io::Error {
 }
 
 /// A file that is written from its beginning to its end, in frames of one size.
-pub struct Writer<'a> {
-    keyring: &'a Keyring,
+pub struct Writer {
+    keyring: Keyring,
     name: String,
     file: BufWriter<File>,
     plain: Vec<u8>,
     frame: u64,
 }
 
-impl<'a> Writer<'a> {
+impl Writer {
     /// A new file; `name` is what it is, and must be given again to read it.
     ///
     /// # Errors
     /// Where it can't be made.
-    pub fn create(path: &Path, keyring: &'a Keyring, name: &str) -> io::Result<Self> {
+    pub fn create(path: &Path, keyring: &Keyring, name: &str) -> io::Result<Self> {
         let file = BufWriter::new(File::create_new(path)?);
-        Ok(Self { keyring, name: name.into(), file, plain: Vec::with_capacity(FRAME), frame: 0 })
+        Ok(Self {
+            keyring: keyring.clone(),
+            name: name.into(),
+            file,
+            plain: Vec::with_capacity(FRAME),
+            frame: 0,
+        })
+    }
+
+    /// Goes on with a file that may have been cut off: what is whole of it stays.
+    ///
+    /// # Errors
+    /// Where it can't be read or written.
+    pub fn resume(path: &Path, keyring: &Keyring, name: &str) -> io::Result<Self> {
+        if !path.exists() {
+            return Self::create(path, keyring, name);
+        }
+        let mut reader = Reader::open(path, keyring, name)?;
+        let (mut frames, mut whole) = (0, 0);
+        while reader.unseal().is_ok() && !reader.ended {
+            (frames, whole) = (reader.frame, reader.file.stream_position()?);
+        }
+        let mut file = File::options().write(true).open(path)?;
+        file.set_len(whole)?;
+        file.seek(io::SeekFrom::End(0))?;
+        let (file, plain) = (BufWriter::new(file), Vec::new());
+        Ok(Self { keyring: keyring.clone(), name: name.into(), file, plain, frame: frames })
+    }
+
+    /// How many frames it has.
+    #[must_use]
+    pub const fn frames(&self) -> u64 {
+        self.frame
+    }
+
+    /// Writes a frame of its own.
+    ///
+    /// # Errors
+    /// Where it can't be sealed or written.
+    pub fn push(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.plain.extend(frame);
+        self.seal()?;
+        self.file.flush()
     }
 
     fn seal(&mut self) -> io::Result<()> {
@@ -69,7 +111,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl Write for Writer<'_> {
+impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let some = bytes.len().min(FRAME - self.plain.len());
         self.plain.extend(&bytes[..some]);

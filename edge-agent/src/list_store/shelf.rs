@@ -35,7 +35,7 @@ use crate::{
 /// Shape of the files; a version with another is asked for anew.
 const FORMAT: u32 = 1;
 /// Entries that are sealed together.
-const CHUNK: usize = 32;
+const CHUNK: usize = 16;
 /// A list of which more than one line in so many is none can't be what it says.
 const BAD_ONE_IN: u64 = 10;
 

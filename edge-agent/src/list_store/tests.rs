@@ -21,6 +21,7 @@ fn version(number: u64, text: &[u8]) -> ListVersion {
     ListVersion {
         list: "svs".into(),
         version: number,
+        audience: "demo-pd".into(),
         agency: "pd".into(),
         purpose: "stolen vehicles".into(),
         source_at: "2026-11-27T00:00:00Z".parse().unwrap(),

@@ -24,7 +24,13 @@ impl Fingerprints {
     /// The number of a plate and of all that look like it.
     #[must_use]
     pub fn of(&self, plate: &str) -> u64 {
-        let tag = hmac::sign(&self.0, look_alikes::fold(plate).as_bytes());
+        self.of_folded(&look_alikes::fold(plate))
+    }
+
+    /// As [`Self::of`], of a plate that is folded already.
+    #[must_use]
+    pub fn of_folded(&self, folded: &str) -> u64 {
+        let tag = hmac::sign(&self.0, folded.as_bytes());
         tag.as_ref().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }

@@ -12,6 +12,7 @@ use super::{
     fingerprint::Fingerprints,
     index::Index,
 };
+use crate::look_alikes;
 
 /// Most alerts by one list for one read, the nearest ones; more are counted.
 pub const MAX_MATCHES: usize = 8;
@@ -66,11 +67,12 @@ impl List {
                 found.matches.push(Match { entry, comparison });
             }
         };
-        // The pictures' own text mostly has the same number: only look-alikes were weighed.
-        let mut numbers =
-            [&read.plate_text, &read.raw_text].map(|t| self.fingerprints.of(t)).to_vec();
-        numbers.dedup();
-        for place in numbers.into_iter().flat_map(|number| self.index.find(number)) {
+        let mut texts =
+            [&read.plate_text, &read.raw_text].map(|text| look_alikes::fold(text)).to_vec();
+        // Mostly one: only look-alikes were weighed.
+        texts.dedup();
+        let numbers = texts.iter().map(|text| self.fingerprints.of_folded(text));
+        for place in numbers.flat_map(|number| self.index.find(number)) {
             match entry(place) {
                 Ok(entry) => take(entry),
                 Err(error) => found.failed.push(error),

@@ -1,5 +1,5 @@
-//! What is given up when a limit is reached: photos before reads before what the pole says of
-//! itself, the oldest first, each eviction in the ledger before anything is deleted.
+//! What is given up when a limit is reached: photos before reads before alerts before what the pole says
+//! of itself, the oldest first, each eviction in the ledger before anything is deleted.
 
 use milepost_wire::{
     Chain, Event, Evicted, Eviction, EvictionCause, PhotoKind, SequenceRange,
@@ -35,7 +35,7 @@ pub(super) enum Look {
 }
 
 /// What may be given up, in the order in which it is.
-const ORDER: [&[Kind]; 2] = [&[Kind::Read, Kind::UnreadPass], &[Kind::Ledger]];
+const ORDER: [&[Kind]; 3] = [&[Kind::Read, Kind::UnreadPass], &[Kind::Alert], &[Kind::Ledger]];
 
 /// The limits in force.
 #[derive(Debug, Clone, Copy)]

@@ -55,7 +55,7 @@ use std::{
 
 use jiff::Timestamp;
 use milepost_wire::{
-    Data, Event, EvictionCause, Ledger, LedgerPosition, PhotoKind, Read, Source, UnreadPass,
+    Alert, Data, Event, EvictionCause, Ledger, LedgerPosition, PhotoKind, Read, Source, UnreadPass,
 };
 use serde::Serialize;
 use tokio::sync::watch;
@@ -144,6 +144,12 @@ impl Entry {
     #[must_use]
     pub fn read(source: Source, read: Read, photos: Vec<Photo>) -> Self {
         Self::event(Kind::Read, read.read_id, source, read.captured_at, read, photos)
+    }
+
+    /// An alert.
+    #[must_use]
+    pub fn alert(source: Source, alert: Alert) -> Self {
+        Self::event(Kind::Alert, alert.alert_id, source, alert.captured_at, alert, Vec::new())
     }
 
     /// An unread pass.
@@ -355,7 +361,17 @@ impl Outbox {
     /// Nothing was kept, except after [`OutboxError::Store`], where it is not known: try again
     /// with the same id.
     pub fn keep(&self, entry: Entry) -> Result<u64, OutboxError> {
-        self.ask(|reply| writer::Command::Keep(entry, reply))
+        let kept = self.keep_all(vec![entry])?;
+        kept.into_iter().next().ok_or(OutboxError::Closed)
+    }
+
+    /// Keeps entries in one commit, in this order: after a power cut all of them are there or none.
+    ///
+    /// # Errors
+    /// As [`Self::keep`]; where one of them can't be kept ([`OutboxError::is_final`]), those before it may
+    /// be.
+    pub fn keep_all(&self, entries: Vec<Entry>) -> Result<Vec<u64>, OutboxError> {
+        self.ask(|reply| writer::Command::Keep(entries, reply))
     }
 
     /// Deletes records, and their photos, that the server has. Unknown sequences are ignored. After

@@ -80,7 +80,7 @@ impl Salvager {
     fn keep(&self, entry: &dyn Fn() -> Entry) -> bool {
         while !self.stop.load(Ordering::Relaxed) {
             let (reply, answer) = mpsc::sync_channel(1);
-            if self.writer.send(Command::Keep(entry(), reply)).is_err() {
+            if self.writer.send(Command::Keep(vec![entry()], reply)).is_err() {
                 return false;
             }
             match answer.recv() {

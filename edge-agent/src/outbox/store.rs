@@ -18,6 +18,8 @@ const FORMAT: u8 = 1;
 pub enum Kind {
     /// `reads`.
     Read,
+    /// `alerts`.
+    Alert,
     /// `unread_passes`.
     UnreadPass,
     /// `ledger`: what the pole says of itself, e.g. what it had to give up.

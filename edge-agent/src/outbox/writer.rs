@@ -44,7 +44,8 @@ use crate::{
 const MAX_GROUP: usize = 64;
 
 pub(super) enum Command {
-    Keep(Entry, Reply<u64>),
+    /// All in one commit; their places.
+    Keep(Vec<Entry>, Reply<Vec<u64>>),
     /// Of the ledger of this epoch.
     Delivered(Uuid, Vec<u64>, Reply<()>),
     Hold(HoldRequest, Reply<Held>),
@@ -141,8 +142,10 @@ impl Writer {
         let (opening, mut refused, mut salvaged) = (self.store.openings(), None, false);
         for command in commands {
             match command {
-                Command::Keep(entry, reply) => {
-                    let result = self.prepare(entry, &mut group);
+                Command::Keep(entries, reply) => {
+                    let entries = entries.into_iter();
+                    let result: Result<Vec<u64>, _> =
+                        entries.map(|entry| self.prepare(entry, &mut group)).collect();
                     if let Err(OutboxError::Store(why)) = &result {
                         refused = Some(StoreError::Failed(why.clone()));
                     }
@@ -453,7 +456,8 @@ impl Writer {
 impl Command {
     fn refuse(self, error: &OutboxError) {
         match self {
-            Self::Keep(_, reply) | Self::Manifest(_, reply) => drop(reply.send(Err(error.clone()))),
+            Self::Keep(_, reply) => drop(reply.send(Err(error.clone()))),
+            Self::Manifest(_, reply) => drop(reply.send(Err(error.clone()))),
             Self::Delivered(_, _, reply) | Self::PhotoLost(_, _, _, reply) => {
                 drop(reply.send(Err(error.clone())));
             }

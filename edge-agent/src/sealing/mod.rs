@@ -57,7 +57,7 @@ pub const KEY_LIFE: Duration = Duration::from_secs(3600);
 pub const HOLD_KEY_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How long a key for alert lists seals before the next one is made: a list of ten million entries takes
-/// a seventh of [`MAX_MESSAGES_PER_KEY`].
+/// three fifths of [`MAX_MESSAGES_PER_KEY`].
 pub const LIST_KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a key goes on sealing where the next one can't be written. With [`KEY_LIFE`] shorter than

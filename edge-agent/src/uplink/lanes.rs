@@ -1,8 +1,8 @@
 //! What waits to be sent, by lane, and whose turn it is. Pure.
 //!
-//! Live events go first, then live close-ups, then live context photos; the backlog goes beside
-//! them on slots of its own. Of live events the oldest goes first as long as all that wait can go at
-//! once, else the newest; of live photos the newest, of the backlog the oldest.
+//! Live alerts go first, then other live events, then live close-ups, then live context photos; the
+//! backlog goes beside them on slots of its own, in the same order. Of live alerts and of live events the oldest goes first as long as
+//! all that wait can go at once, else the newest; of live photos the newest, of the backlog the oldest.
 //!
 //! Invariants: a live event waits behind nothing but live events, [`LIVE_EVENTS_A_TURN`] of them at
 //! most to one other message; nothing that may go is passed over for ever: after so many live events
@@ -17,10 +17,12 @@ pub const LIVE_EVENTS_A_TURN: u32 = 15;
 /// Live photos in a row before the backlog has its turn, where it waits.
 pub const LIVE_PHOTOS_A_TURN: u32 = 7;
 
-/// What shares a cap of bytes.
+/// What goes before or after others and, but for alerts, shares a cap of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Events and their ONVIF views.
+    /// Alerts; never capped.
+    Alerts,
+    /// Other events and their ONVIF views.
     Events,
     /// Plate close-ups.
     CloseUps,
@@ -30,7 +32,7 @@ pub enum Lane {
 
 impl Lane {
     /// Every lane, the first to go first.
-    pub const ALL: [Self; 3] = [Self::Events, Self::CloseUps, Self::Contexts];
+    pub const ALL: [Self; 4] = [Self::Alerts, Self::Events, Self::CloseUps, Self::Contexts];
     /// Those of photos.
     pub const PHOTOS: [Self; 2] = [Self::CloseUps, Self::Contexts];
 }
@@ -38,8 +40,10 @@ impl Lane {
 /// One message of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
-    /// The event itself.
+    /// The event itself, of anything but an alert.
     Event,
+    /// The event of an alert.
+    Alert,
     /// The ONVIF view of a read.
     Onvif,
     /// A photo.
@@ -51,10 +55,17 @@ impl Part {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
+            Self::Alert => Lane::Alerts,
             Self::Event | Self::Onvif => Lane::Events,
             Self::Photo(PhotoKind::Plate) => Lane::CloseUps,
             Self::Photo(PhotoKind::Context) => Lane::Contexts,
         }
+    }
+
+    /// Whether it is the record's own event: what its other parts wait for.
+    #[must_use]
+    pub const fn is_event(self) -> bool {
+        matches!(self, Self::Event | Self::Alert)
     }
 
     /// Whether it is a photo.
@@ -90,7 +101,7 @@ pub struct Room {
 }
 
 /// Which lanes may send now, in the order of [`Lane::ALL`].
-pub type Open = [bool; 3];
+pub type Open = [bool; Lane::ALL.len()];
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -101,7 +112,7 @@ struct Queue {
 /// All that waits.
 #[derive(Debug, Default)]
 pub struct Lanes {
-    queues: [[Queue; 3]; 2],
+    queues: [[Queue; Lane::ALL.len()]; 2],
     /// Live events since another message had its turn.
     events_in_a_row: u32,
     /// Live photos since the backlog had its turn.
@@ -164,12 +175,15 @@ impl Lanes {
     }
 
     fn live_event(&self, room: Room, open: Open) -> Option<Piece> {
-        if room.all == 0 || !open[Lane::Events as usize] {
+        if room.all == 0 {
             return None;
         }
-        let mut waiting = self.waiting(Class::Live, Lane::Events);
-        let behind = self.count(Class::Live, Lane::Events) > room.all;
-        if behind { waiting.next_back() } else { waiting.next() }
+        let mut lanes = [Lane::Alerts, Lane::Events].into_iter().filter(|l| open[*l as usize]);
+        lanes.find_map(|lane| {
+            let mut waiting = self.waiting(Class::Live, lane);
+            let behind = self.count(Class::Live, lane) > room.all;
+            if behind { waiting.next_back() } else { waiting.next() }
+        })
     }
 
     fn live_photo(&self, room: Room, open: Open) -> Option<Piece> {
@@ -184,7 +198,7 @@ impl Lanes {
         if room.all.min(room.others).min(room.backlog) == 0 {
             return None;
         }
-        let may = |l: &Lane| open[*l as usize] && (*l == Lane::Events || room.photos > 0);
+        let may = |l: &Lane| open[*l as usize] && (!Lane::PHOTOS.contains(l) || room.photos > 0);
         let mut lanes = Lane::ALL.into_iter().filter(may);
         lanes.find_map(|l| self.waiting(Class::Backlog, l).next())
     }
@@ -194,7 +208,7 @@ impl Lanes {
 mod tests {
     use super::*;
 
-    const ALL_OPEN: Open = [true; 3];
+    const ALL_OPEN: Open = [true; 4];
     const CLOSE_UP: Part = Part::Photo(PhotoKind::Plate);
     const CONTEXT: Part = Part::Photo(PhotoKind::Context);
 
@@ -239,6 +253,28 @@ mod tests {
     }
 
     #[test]
+    fn an_alert_waits_for_nothing_but_other_alerts() {
+        let live =
+            [(7, Part::Event), (8, Part::Alert), (8, CLOSE_UP), (9, Part::Event), (9, Part::Alert)];
+        let backlog = [(1, Part::Event), (2, Part::Alert)];
+        let order = [
+            (8, Part::Alert),
+            (9, Part::Alert),
+            (7, Part::Event),
+            (9, Part::Event),
+            (8, CLOSE_UP),
+            (2, Part::Alert),
+            (1, Part::Event),
+        ];
+        assert_eq!(drain(lanes(&live, &backlog), room(20), ALL_OPEN), order);
+        // Not even for the cap of the other events.
+        assert_eq!(
+            drain_some(&live, [true, false, false, false]),
+            [(8, Part::Alert), (9, Part::Alert)]
+        );
+    }
+
+    #[test]
     fn the_newest_live_event_goes_first_only_while_more_wait_than_can_go_at_once() {
         let live: Vec<_> = (1..=5).map(|s| (s, Part::Event)).collect();
         let order = |all| -> Vec<u64> {
@@ -251,9 +287,9 @@ mod tests {
     #[test]
     fn a_lane_whose_cap_is_used_up_holds_back_no_other() {
         let pieces = [(9, Part::Event), (9, CLOSE_UP), (9, CONTEXT)];
-        let picked = drain_some(&pieces, [true, false, true]);
+        let picked = drain_some(&pieces, [true, true, false, true]);
         assert_eq!(picked, [(9, Part::Event), (9, CONTEXT)]);
-        assert_eq!(drain_some(&pieces, [false, true, false]), [(9, CLOSE_UP)]);
+        assert_eq!(drain_some(&pieces, [true, false, true, false]), [(9, CLOSE_UP)]);
     }
 
     fn drain_some(pieces: &[Piece], open: Open) -> Vec<Piece> {

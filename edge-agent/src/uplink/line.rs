@@ -208,6 +208,7 @@ pub(super) fn heartbeat(line: &Line) -> Result<Vec<u8>, Cause> {
         ledger: line.outbox.position(),
         outbox_records: line.outbox.len(),
         outbox_photo_bytes: metrics.outbox_photo_bytes.get().try_into().unwrap_or_default(),
+        lists: Vec::new(),
         reads_total: metrics.reads.get(),
         unread_passes_total: metrics.unread_passes.get(),
     };

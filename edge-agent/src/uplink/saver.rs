@@ -25,6 +25,7 @@ impl Saver {
     pub(super) async fn save(&mut self, seen: &Seen, payload: &[u8]) -> io::Result<()> {
         let (name, bytes) = match seen {
             Seen::Read { event, duplicate: false } => (format!("{}.json", event.id), payload),
+            Seen::Alert { event, duplicate: false } => (format!("{}.json", event.id), payload),
             Seen::UnreadPass { event, duplicate: false } => (format!("{}.json", event.id), payload),
             Seen::Ledger { event, duplicate: false } => (format!("{}.json", event.id()), payload),
             Seen::Photo { read_id, kind, verified: true, early } => {

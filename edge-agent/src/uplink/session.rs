@@ -291,7 +291,7 @@ impl<'a> Session<'a> {
         match answer {
             Answer::Accepted => {
                 self.line.health.metrics.uplink_published.inc();
-                if piece.1 == Part::Event {
+                if piece.1.is_event() {
                     if self.window.is_backlog(piece.0) {
                         self.line.health.metrics.uplink_backlog_events.inc();
                     }
@@ -305,7 +305,7 @@ impl<'a> Session<'a> {
                 "the broker refuses our messages ({reason:?}): check its access list and quota"
             )),
         }
-        if answer == Answer::Accepted && self.complaint.is_some() && piece.1 == Part::Event {
+        if answer == Answer::Accepted && self.complaint.is_some() && piece.1.is_event() {
             self.complaint = None;
             self.report();
         }

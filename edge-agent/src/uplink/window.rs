@@ -95,7 +95,7 @@ pub struct Window {
     in_flight_limit: usize,
     live_until: Option<Instant>,
     pace: Pace,
-    allowances: [Allowance; 3],
+    allowances: [Allowance; Lane::ALL.len()],
     /// Where everything is that is not tracked.
     shelves: loading::Shelves,
     done: Sequences,
@@ -120,7 +120,7 @@ impl Window {
             in_flight_limit: MAX_IN_FLIGHT,
             live_until: None,
             pace: Pace::new(MAX_IN_FLIGHT),
-            allowances: [events, close_ups, contexts].map(Allowance::per_hour),
+            allowances: [None, events, close_ups, contexts].map(Allowance::per_hour),
             shelves: loading::Shelves::default(),
             done: Sequences::new(),
             resent: 0,
@@ -141,7 +141,7 @@ impl Window {
         let piece = self.lanes.pick(self.room(now), self.open(now))?;
         self.set(piece, State::InFlight(now));
         let (sequence, part) = piece;
-        if part == Part::Event {
+        if part.is_event() {
             self.shelves.published(sequence);
             // The rest of it may follow.
             self.enqueue(sequence);
@@ -167,7 +167,7 @@ impl Window {
     }
 
     fn open(&self, now: Instant) -> Open {
-        [0, 1, 2].map(|lane| self.allowances[lane].is_open(now))
+        Lane::ALL.map(|lane| self.allowances[lane as usize].is_open(now))
     }
 
     fn begin_due(&mut self, now: Instant) {
@@ -209,9 +209,9 @@ impl Window {
     /// Its parts that wait go into their lanes; all but the event only once that has begun.
     fn enqueue(&mut self, sequence: u64) {
         let Some(tracked) = self.tracked.get(&sequence) else { return };
-        let begun = tracked.state(Part::Event) != Some(State::Waiting);
+        let begun = tracked.event() != Some(State::Waiting);
         for message in &tracked.messages {
-            if message.state == State::Waiting && (begun || message.part == Part::Event) {
+            if message.state == State::Waiting && (begun || message.part.is_event()) {
                 self.lanes.insert(tracked.class, (sequence, message.part), message.bytes);
             }
         }

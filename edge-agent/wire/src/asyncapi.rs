@@ -42,9 +42,10 @@ const fn event(
     }
 }
 
-fn channels() -> [Channel; 10] {
+fn channels() -> [Channel; 14] {
     [
         event("reads", "reads", "read", "Every vehicle whose plate was read, once"),
+        event("alerts", "alerts", "alert", "Every match of a read with an alert list, before the read"),
         event(
             "unreadPasses",
             "unread_passes",
@@ -80,6 +81,18 @@ fn channels() -> [Channel; 10] {
         Channel {
             action: "receive",
             content_type: "application/json",
+            ..event("lists", "lists", "list_announcement", "A new version of an alert list, signed")
+        },
+        event("listRequests", "list_requests", "list_request", "The pole asks for parts of a list"),
+        Channel {
+            action: "receive",
+            schema: None,
+            content_type: "application/octet-stream",
+            ..event("listParts", "list_parts/{requestId}/{part}", "", "A part of a list")
+        },
+        Channel {
+            action: "receive",
+            content_type: "application/json",
             ..event("commands", "commands", "command", "What the server asks of the pole")
         },
         event("responses", "responses", "response", "The pole's answer to a command"),
@@ -101,6 +114,11 @@ fn parameters(leaf: &str) -> Value {
     let mut map = Map::new();
     for level in ["agency", "site", "camera"] {
         map.insert(level.into(), json!({ "description": name }));
+    }
+    if leaf.contains("{requestId}") {
+        let request = json!({ "description": "The request's id, lower-case UUID" });
+        map.insert("requestId".into(), request);
+        map.insert("part".into(), json!({ "description": "Which part, from 0" }));
     }
     if leaf.contains("{readId}") {
         map.insert("readId".into(), json!({ "description": "The read's id, lower-case UUID" }));
@@ -126,7 +144,7 @@ fn messages(c: &Channel) -> Vec<(String, &'static str, Value)> {
             return types.map(|(n, meaning)| ((*n).into(), *meaning, by_schema(n))).collect();
         }
         Some(file) => by_schema(file),
-        None if c.name == "evidence" => json!({ "type": "string", "format": "binary" }),
+        None if ["evidence", "listParts"].contains(&c.name) => json!({ "type": "string", "format": "binary" }),
         None => json!({ "type": "object" }),
     };
     vec![(c.name.into(), c.summary, payload)]

@@ -1,5 +1,7 @@
 //! One example of every message, for the reference and for tests. The plates are made up.
 
+mod lists;
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -20,6 +22,8 @@ use crate::{
     time::{BootTime, ClockStep, CorrectedTime, MAX_DRIFT_PPM, TimeCorrection},
     topics::{Root, TopicLevel},
 };
+
+pub use lists::{alert, list_announcement, list_change, list_request, list_version};
 
 const EPOCH: Uuid = Uuid::from_u128(0x0199_4a1b_0000_7000_8000_0000_0000_0001);
 const POSITION: Position =
@@ -301,6 +305,7 @@ pub fn heartbeat() -> Event<Heartbeat> {
         ledger: LedgerPosition { epoch: EPOCH, last_sequence: 43 },
         outbox_records: 3,
         outbox_photo_bytes: 154_425,
+        lists: vec![lists::in_force()],
         reads_total: 1,
         unread_passes_total: 1,
     };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{event::Data, ledger::LedgerPosition, schema};
+use crate::{event::Data, ledger::LedgerPosition, list::ListInForce, schema};
 
 /// Retained on `status`: the birth when the pole connects, an orderly stop, or the Last-Will that
 /// the broker publishes for a pole it has lost (its `time` is when that connection was made).
@@ -47,7 +47,7 @@ pub enum StatusState {
 pub struct Heartbeat {
     /// The worst of the checks.
     pub status: CheckStatus,
-    /// One word for each component: capture, vision, outbox, uplink, clock, lamp, sealing.
+    /// One word for each component: capture, vision, outbox, uplink, clock, lamp, sealing, lists.
     pub checks: BTreeMap<String, ComponentCheck>,
     /// The agent's version.
     pub software_version: String,
@@ -59,6 +59,9 @@ pub struct Heartbeat {
     pub outbox_records: u64,
     /// Photos waiting with them.
     pub outbox_photo_bytes: u64,
+    /// The versions of alert lists in force.
+    #[serde(default)]
+    pub lists: Vec<ListInForce>,
     /// Reads since the agent started.
     pub reads_total: u64,
     /// Unread passes since the agent started.

@@ -13,8 +13,8 @@
 //! new `…​.v2` type is made instead). This crate does no I/O.
 #![forbid(unsafe_code)]
 
-pub mod asyncapi;
 pub mod alert;
+pub mod asyncapi;
 pub mod chain;
 pub mod command;
 pub mod event;
@@ -30,8 +30,8 @@ pub mod time;
 pub mod topics;
 
 pub use alert::{
-    Agreement, Alert, AlertEntry, AlertList, Check, ComparedPlace, ComparedText, Comparison, Freshness,
-    ListedVehicle, StateComparison, StateVerdict,
+    Agreement, Alert, AlertEntry, AlertList, Check, ComparedPlace, ComparedText, Comparison,
+    Freshness, ListedVehicle, StateComparison, StateVerdict,
 };
 pub use chain::Chain;
 pub use command::{Action, Command, CommandError, Hold, Outcome, Response};
@@ -41,7 +41,10 @@ pub use ledger::{
     Epoch, EpochCause, Evicted, Eviction, EvictionCause, LedgerEvent, LedgerPosition, Manifest,
     ManifestClaims, Restart, RestartCause, Salvage, SequenceRange,
 };
-pub use list::{ListFormat, ListVersion, MAX_SUBSTITUTIONS, Tolerance};
+pub use list::{
+    ListAnnouncement, ListAnnouncementError, ListChange, ListFormat, ListInForce, ListOutcome,
+    ListRequest, ListVersion, MAX_SUBSTITUTIONS, Tolerance,
+};
 pub use read::{
     Character, Direction, Evidence, Models, PhotoInfo, PhotoKind, Position, Read, State,
     TextAlternative, TimeSource, UnreadPass, UnreadReason,

@@ -5,8 +5,16 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::schema;
+use crate::{event::Data, schema};
+
+/// Largest announcement that is read, in bytes.
+pub const MAX_ANNOUNCEMENT_BYTES: usize = 32 * 1024;
+/// Bytes of every part of a list but the last.
+pub const PART_BYTES: usize = 64 * 1024;
+/// Most parts that one request asks for.
+pub const MAX_PARTS: u32 = 16;
 
 /// Most look-alike characters that a list may tolerate in one match.
 pub const MAX_SUBSTITUTIONS: u8 = 2;
@@ -21,6 +29,9 @@ pub struct ListVersion {
     /// Goes up with every version; a lower one than that in force is refused.
     #[schemars(range(min = 1))]
     pub version: u64,
+    /// The agency whose poles it is for: the first name of their topics.
+    #[schemars(extend("pattern" = "^[A-Za-z0-9-]{1,64}$"))]
+    pub audience: String,
     /// The agency that answers for the list.
     #[schemars(length(min = 1, max = 200))]
     pub agency: String,
@@ -47,6 +58,122 @@ pub struct ListVersion {
     /// SHA-256 of the list, lower-case hexadecimal.
     #[schemars(schema_with = "schema::sha256")]
     pub sha256: String,
+}
+
+impl ListVersion {
+    /// The `typ` of the JWS that it is signed as.
+    pub const JWS_TYPE: &'static str = "milepost-list+jws";
+}
+
+/// A new version of a list, on `lists`. The pole asks for the list itself, part by part.
+///
+/// `jws` is a JSON Web Signature in compact form (RFC 7515), algorithm ES256, `typ`
+/// [`ListVersion::JWS_TYPE`], over a [`ListVersion`]; its `x5c` is the certificate of who answers for the
+/// list, which the pole checks against the authority that it is configured with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ListAnnouncement {
+    /// The signed version.
+    #[schemars(length(max = 32768))]
+    pub jws: String,
+}
+
+/// What is wrong with an announcement.
+#[derive(Debug, thiserror::Error)]
+pub enum ListAnnouncementError {
+    /// Larger than [`MAX_ANNOUNCEMENT_BYTES`].
+    #[error("announcement of {0} bytes; at most {MAX_ANNOUNCEMENT_BYTES} are read")]
+    TooLarge(usize),
+    /// Not JSON, or not of this shape.
+    #[error("not an announcement: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl ListAnnouncement {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// Too large, or not one.
+    pub fn from_json(json: &[u8]) -> Result<Self, ListAnnouncementError> {
+        if json.len() > MAX_ANNOUNCEMENT_BYTES {
+            return Err(ListAnnouncementError::TooLarge(json.len()));
+        }
+        Ok(serde_json::from_slice(json)?)
+    }
+}
+
+/// The pole asks for parts of a list, on `list_requests`. The server sends each on
+/// `list_parts/<request id>/<part>`, in order: [`PART_BYTES`] of the list, the last part what is left.
+/// What does not come is asked for again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ListRequest {
+    /// Stands in the topics of the parts.
+    #[schemars(schema_with = "schema::uuid")]
+    pub request_id: Uuid,
+    /// Which list.
+    pub list: String,
+    /// Which version of it.
+    pub version: u64,
+    /// The first part wanted; they are counted from 0.
+    pub first_part: u32,
+    /// How many from there on.
+    #[schemars(range(min = 1, max = 16))]
+    pub parts: u32,
+}
+
+impl Data for ListRequest {
+    const TYPE: &'static str = "org.milepost.alpr.list_request.v1";
+    const IN_LEDGER: bool = false;
+}
+
+/// A version of a list came in force, or was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ListChange {
+    /// Which list; null where the announcement's signature is not to be trusted.
+    pub list: Option<String>,
+    /// Which version of it; null likewise.
+    pub version: Option<u64>,
+    /// What became of it.
+    pub outcome: ListOutcome,
+    /// Why it was refused; the version that was in force still is.
+    pub why: Option<String>,
+    /// Entries in force.
+    pub entries: Option<u64>,
+    /// Lines that were skipped by rule: fillers that are no plate.
+    pub skipped: Option<u64>,
+    /// Lines that were no entries.
+    pub bad: Option<u64>,
+}
+
+impl Data for ListChange {
+    const TYPE: &'static str = "org.milepost.alpr.list_change.v1";
+    const IN_LEDGER: bool = true;
+}
+
+/// What became of a version of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ListOutcome {
+    /// Reads are matched by it from now on.
+    InForce,
+    /// It is not used.
+    Refused,
+}
+
+/// A version in force, in a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ListInForce {
+    /// Which list.
+    pub list: String,
+    /// Which version of it.
+    pub version: u64,
+    /// When its entries were taken from their source.
+    #[schemars(schema_with = "schema::date_time")]
+    pub source_at: Timestamp,
+    /// From then on nothing is matched by it.
+    #[schemars(schema_with = "schema::date_time")]
+    pub expires_at: Timestamp,
+    /// Its entries.
+    pub entries: u64,
 }
 
 /// How a list's entries are written.

@@ -4,10 +4,12 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
+    alert::Alert,
     command::{Command, Hold, Response},
     event::{Data, Event},
     health::{Heartbeat, Status},
     ledger::{Epoch, Eviction, Manifest, ManifestClaims, Restart, Salvage},
+    list::{ListAnnouncement, ListChange, ListRequest, ListVersion},
     read::{Read, UnreadPass},
     receipt::Receipt,
     time::{ClockStep, TimeCorrection},
@@ -77,6 +79,7 @@ fn event<T: Data + JsonSchema>(name: &'static str, title: &str) -> Named {
 pub fn all() -> Vec<Named> {
     vec![
         event::<Read>("read", "A read: the one result of a vehicle's pass"),
+        event::<Alert>("alert", "An alert: a read that matches an entry of a list, to be verified"),
         event::<UnreadPass>("unread_pass", "A pass whose plate could not be read"),
         event::<Eviction>("eviction", "Records or photos that the pole had to give up"),
         event::<Epoch>("epoch", "The first record of a ledger: where it comes from"),
@@ -95,6 +98,16 @@ pub fn all() -> Vec<Named> {
             "time_correction",
             "The true time of records taken with an unsynchronised clock",
         ),
+        Named {
+            name: "list_announcement",
+            schema: generate::<ListAnnouncement>("list_announcement", "A new version of an alert list"),
+        },
+        Named {
+            name: "list_version",
+            schema: generate::<ListVersion>("list_version", "What a list's signature is over"),
+        },
+        event::<ListRequest>("list_request", "The pole asks for parts of an alert list"),
+        event::<ListChange>("list_change", "A version of an alert list came in force, or was refused"),
         event::<Hold>("hold", "Records were put on hold by the server, or a hold was ended"),
         event::<Response>("response", "The pole's answer to a command"),
         Named {

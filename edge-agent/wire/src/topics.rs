@@ -114,6 +114,8 @@ impl fmt::Display for Root {
 pub enum Leaf {
     /// `reads`: [`Event`](crate::Event) of [`Read`](crate::Read).
     Reads,
+    /// `alerts`: event of [`Alert`](crate::Alert).
+    Alerts,
     /// `unread_passes`: event of [`UnreadPass`](crate::UnreadPass).
     UnreadPasses,
     /// `evidence/<read id>/<plate|context>`: the JPEG itself; its hash is in the read.
@@ -133,6 +135,17 @@ pub enum Leaf {
     Commands,
     /// `responses`: event of [`Response`](crate::Response).
     Responses,
+    /// `lists`, from the server: [`ListAnnouncement`](crate::ListAnnouncement).
+    Lists,
+    /// `list_requests`: event of [`ListRequest`](crate::ListRequest).
+    ListRequests,
+    /// `list_parts/<request id>/<part>`, from the server: a part of a list.
+    ListParts {
+        /// The request that asked for it.
+        request_id: Uuid,
+        /// Which part, from 0.
+        part: u32,
+    },
     /// `receipts`, from the server: [`Receipt`](crate::Receipt).
     Receipts,
     /// `onvif-ej/RuleEngine/Recognition/LicensePlate`: the read as an ONVIF event.
@@ -143,6 +156,7 @@ impl fmt::Display for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reads => f.write_str("reads"),
+            Self::Alerts => f.write_str("alerts"),
             Self::UnreadPasses => f.write_str("unread_passes"),
             Self::Evidence { read_id, kind } => {
                 write!(f, "evidence/{}/{}", read_id.hyphenated(), kind.name())
@@ -152,6 +166,11 @@ impl fmt::Display for Leaf {
             Self::Ledger => f.write_str("ledger"),
             Self::Commands => f.write_str("commands"),
             Self::Responses => f.write_str("responses"),
+            Self::Lists => f.write_str("lists"),
+            Self::ListRequests => f.write_str("list_requests"),
+            Self::ListParts { request_id, part } => {
+                write!(f, "list_parts/{}/{part}", request_id.hyphenated())
+            }
             Self::Receipts => f.write_str("receipts"),
             Self::Onvif => f.write_str(ONVIF_LICENSE_PLATE),
         }
@@ -162,22 +181,28 @@ impl Leaf {
     fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "reads" => Self::Reads,
+            "alerts" => Self::Alerts,
             "unread_passes" => Self::UnreadPasses,
             "status" => Self::Status,
             "health" => Self::Health,
             "ledger" => Self::Ledger,
             "commands" => Self::Commands,
             "responses" => Self::Responses,
+            "lists" => Self::Lists,
+            "list_requests" => Self::ListRequests,
             "receipts" => Self::Receipts,
             ONVIF_LICENSE_PLATE => Self::Onvif,
             _ => {
-                let (id, kind) = text.strip_prefix("evidence/")?.split_once('/')?;
-                let read_id = Uuid::parse_str(id).ok()?;
-                // Only the canonical spelling, so that one photo has one topic.
-                if read_id.hyphenated().to_string() != id {
-                    return None;
-                }
-                Self::Evidence { read_id, kind: PhotoKind::from_name(kind)? }
+                let (first, rest) = text.split_once('/')?;
+                let (id, last) = rest.split_once('/')?;
+                let uuid = Uuid::parse_str(id).ok()?;
+                let leaf = match first {
+                    "evidence" => Self::Evidence { read_id: uuid, kind: PhotoKind::from_name(last)? },
+                    "list_parts" => Self::ListParts { request_id: uuid, part: last.parse().ok()? },
+                    _ => return None,
+                };
+                // Only the canonical spelling, so that one thing has one topic.
+                return (leaf.to_string() == text).then_some(leaf);
             }
         })
     }
@@ -237,6 +262,7 @@ mod tests {
     fn leaf() -> impl Strategy<Value = Leaf> {
         prop_oneof![
             Just(Leaf::Reads),
+            Just(Leaf::Alerts),
             Just(Leaf::UnreadPasses),
             Just(Leaf::Status),
             Just(Leaf::Health),
@@ -248,6 +274,12 @@ mod tests {
             (any::<u128>(), any::<bool>()).prop_map(|(id, plate)| Leaf::Evidence {
                 read_id: Uuid::from_u128(id),
                 kind: if plate { PhotoKind::Plate } else { PhotoKind::Context },
+            }),
+            Just(Leaf::Lists),
+            Just(Leaf::ListRequests),
+            (any::<u128>(), any::<u32>()).prop_map(|(id, part)| Leaf::ListParts {
+                request_id: Uuid::from_u128(id),
+                part,
             }),
         ]
     }

@@ -31,6 +31,11 @@ fn sent<T: Data>(event: Event<T>) -> Value {
 fn all_examples() -> Vec<(&'static str, Value)> {
     vec![
         ("read", sent(examples::read())),
+        ("alert", sent(examples::alert())),
+        ("list_version", wire(&examples::list_version())),
+        ("list_announcement", wire(&examples::list_announcement())),
+        ("list_request", wire(&examples::list_request())),
+        ("list_change", sent(examples::list_change())),
         ("unread_pass", sent(examples::unread_pass())),
         ("eviction", sent(examples::eviction())),
         ("epoch", sent(examples::epoch())),

@@ -28,6 +28,7 @@ fn version(substitutions: u8) -> ListVersion {
     ListVersion {
         list: "svs".into(),
         version: 1,
+        audience: "demo-pd".into(),
         agency: "pd".into(),
         purpose: "stolen vehicles".into(),
         source_at: at("2026-11-27T00:00:00Z"),

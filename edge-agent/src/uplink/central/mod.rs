@@ -23,8 +23,8 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use milepost_wire::{
-    Event, EventError, Evicted, Eviction, EvictionCause, Header, Heartbeat, Leaf, LedgerEvent,
-    Manifest, PhotoKind, Read, Root, Source, Topic, UnreadPass,
+    Alert, Event, EventError, Evicted, Eviction, EvictionCause, Header, Heartbeat, Leaf,
+    LedgerEvent, ListRequest, Manifest, PhotoKind, Read, Root, Source, Topic, UnreadPass,
     event::{Ledger as Place, kept},
     ledger::MAX_EVICTED_RANGES,
 };
@@ -166,6 +166,15 @@ impl Central {
                 }
                 seen.extend(self.news(&source, place.epoch));
             }
+            Leaf::Alerts => {
+                let event = Box::new(Event::<Alert>::from_json(payload)?);
+                let Taken { place, duplicate, .. } = self.record(&root, payload, vec![])?;
+                self.summary.alerts += u64::from(!duplicate);
+                let (id, source) = (event.id, event.source.clone());
+                seen.push(Seen::Alert { event, duplicate });
+                seen.push(Seen::Complete { root, id, new_read: false });
+                seen.extend(self.news(&source, place.epoch));
+            }
             Leaf::UnreadPasses => {
                 let event = Box::new(Event::<UnreadPass>::from_json(payload)?);
                 let Taken { place, duplicate, .. } = self.record(&root, payload, vec![])?;
@@ -199,7 +208,15 @@ impl Central {
             Leaf::Responses => {
                 seen.push(Seen::Response(Box::new(Event::from_json(payload)?)));
             }
-            Leaf::Receipts | Leaf::Commands | Leaf::Onvif => {}
+            Leaf::ListRequests => {
+                let event = Box::new(Event::<ListRequest>::from_json(payload)?);
+                seen.push(Seen::ListRequest { root, event });
+            }
+            Leaf::Receipts
+            | Leaf::Commands
+            | Leaf::Onvif
+            | Leaf::Lists
+            | Leaf::ListParts { .. } => {}
         }
         Ok(seen)
     }

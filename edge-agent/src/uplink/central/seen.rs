@@ -1,8 +1,8 @@
 //! What a server is told of what came in.
 
 use milepost_wire::{
-    Event, Heartbeat, LedgerEvent, PhotoKind, Read, Response, Root, SequenceRange, Source, Status,
-    UnreadPass,
+    Alert, Event, Heartbeat, LedgerEvent, ListRequest, PhotoKind, Read, Response, Root,
+    SequenceRange, Source, Status, UnreadPass,
 };
 use uuid::Uuid;
 
@@ -16,6 +16,13 @@ pub enum Seen {
         /// It.
         event: Box<Event<Read>>,
         /// Came before, with the same source and id.
+        duplicate: bool,
+    },
+    /// An alert; its read and photos follow.
+    Alert {
+        /// It.
+        event: Box<Event<Alert>>,
+        /// Came before.
         duplicate: bool,
     },
     /// An unread pass.
@@ -80,6 +87,13 @@ pub enum Seen {
         /// What it is in conflict with.
         why: &'static str,
     },
+    /// A pole asks for parts of an alert list.
+    ListRequest {
+        /// Which camera.
+        root: Root,
+        /// It.
+        event: Box<Event<ListRequest>>,
+    },
     /// A pole's answer to a command.
     Response(Box<Event<Response>>),
     /// A pole's birth or end.
@@ -106,6 +120,8 @@ pub struct Summary {
     pub complete: u64,
     /// Messages with a record that was there.
     pub duplicates: u64,
+    /// Different alerts.
+    pub alerts: u64,
     /// Different unread passes.
     pub unread_passes: u64,
     /// Sequences missing between the first and the last seen of each ledger, evictions aside.

@@ -94,7 +94,7 @@ impl Session<'_> {
                 self.window.gone(sequence);
                 return Ok(());
             };
-            if part == Part::Event {
+            if part.is_event() {
                 let window = self.line.config.live_window;
                 let historical = is_historical(&record, window, &Now::read());
                 let gone = photos_gone(&record);
@@ -113,7 +113,7 @@ impl Session<'_> {
             self.line.health.metrics.uplink_refused_oversize.inc();
             let limit = self.max_packet;
             tracing::warn!(%id, ?part, bytes, limit, "message over the limit; not sent");
-            if part == Part::Event {
+            if part.is_event() {
                 self.window.park(sequence);
                 return Ok(());
             }
@@ -132,7 +132,7 @@ impl Session<'_> {
         self.window.charge(part, bytes, Instant::now());
         let metrics = &self.line.health.metrics;
         let sent = match part.lane() {
-            Lane::Events => &metrics.uplink_event_bytes,
+            Lane::Alerts | Lane::Events => &metrics.uplink_event_bytes,
             Lane::CloseUps => &metrics.uplink_close_up_bytes,
             Lane::Contexts => &metrics.uplink_context_bytes,
         };
@@ -156,6 +156,7 @@ fn photos_gone(record: &Record) -> Vec<PhotoKind> {
 const fn event_leaf(kind: Kind) -> Leaf {
     match kind {
         Kind::Read => Leaf::Reads,
+        Kind::Alert => Leaf::Alerts,
         Kind::UnreadPass => Leaf::UnreadPasses,
         Kind::Ledger => Leaf::Ledger,
     }

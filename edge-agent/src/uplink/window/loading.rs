@@ -284,7 +284,8 @@ impl Window {
         }
         let left = |lane| !matches!(from, Source::Aside(shelf) if !ASIDE[shelf].contains(&lane));
         let view = (onvif && record.kind == Kind::Read).then_some(Part::Onvif);
-        let events = [Some(Part::Event), view].into_iter().flatten();
+        let event = if record.kind == Kind::Alert { Part::Alert } else { Part::Event };
+        let events = [Some(event), view].into_iter().flatten();
         let events = events.map(|part| (part, record.body.len() as u64));
         let photos = record.photos.iter().map(|p| (Part::Photo(p.kind), p.bytes));
         let messages = events.chain(photos).map(|(part, bytes)| {
@@ -359,7 +360,7 @@ impl Window {
     fn shelve(&mut self, sequence: u64, tracked: &Tracked) {
         let left = |part: Part| !matches!(tracked.state(part), None | Some(State::Done));
         let photos = milepost_wire::PhotoKind::ALL.map(|kind| left(Part::Photo(kind)));
-        match (left(Part::Event) || left(Part::Onvif), photos) {
+        match (left(Part::Event) || left(Part::Alert) || left(Part::Onvif), photos) {
             (false, [true, false]) => self.shelves.set_aside(0, sequence),
             (false, [false, true]) => self.shelves.set_aside(1, sequence),
             (false, [true, true]) => self.shelves.set_aside(2, sequence),

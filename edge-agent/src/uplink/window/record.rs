@@ -36,6 +36,11 @@ impl Tracked {
         self.messages.iter().find(|m| m.part == part).map(|m| m.state)
     }
 
+    /// The state of its own event.
+    pub(super) fn event(&self) -> Option<State> {
+        self.messages.iter().find(|m| m.part.is_event()).map(|m| m.state)
+    }
+
     pub(super) fn is_sent(&self) -> bool {
         self.messages.iter().all(|m| m.state == State::Done)
     }

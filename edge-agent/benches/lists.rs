@@ -1,0 +1,256 @@
+//! Alert lists of 1,000 to 10 million entries: taking one in, opening it after a start, memory, a look by
+//! a read that matches exactly, by one that only looks alike and by one that does not match, and how many
+//! of 100,000 random reads alert at each tolerance: `cargo bench -p milepost --bench lists`.
+//!
+//! Plates are of California's passenger format, which has 175,760,000 serials. What a look takes is all of
+//! it, from the read to the verification packets. Opening and looking is done in a process of its own, so
+//! that its memory is that of an agent after a start.
+
+use std::{
+    env, fs,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use milepost::{
+    config::{Sealing, SealingKey},
+    health::Health,
+    list_store::ListStore,
+    look_alikes,
+    sealing::Keyring,
+};
+use milepost_wire::{Agreement, ListFormat, ListVersion, Read, Tolerance, examples};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+const SIZES: [u64; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+const LOOKS: usize = 20_000;
+const RANDOM_READS: u64 = 100_000;
+/// Serials of the format.
+const SERIALS: u64 = 10 * 26 * 26 * 26 * 1000;
+const SEED: u64 = 20_261_127;
+
+/// The `n`th plate of a list: a walk over the serials that meets none twice.
+fn plate(n: u64) -> String {
+    // Odd and no multiple of 5 or 13: coprime to the number of serials.
+    let serial = n.wrapping_mul(97_654_321) % SERIALS;
+    let letter = |power: u32| char::from(b'A' + (serial / 1000 / 26_u64.pow(power) % 26) as u8);
+    let first = serial / 1000 / 26_u64.pow(3);
+    format!("{first}{}{}{}{:03}", letter(2), letter(1), letter(0), serial % 1000)
+}
+
+/// The list's text, made as it is read.
+struct Text {
+    entries: u64,
+    next: u64,
+    line: io::Cursor<Vec<u8>>,
+}
+
+impl Text {
+    fn new(entries: u64) -> Self {
+        let header = b"plate,state,kind,date,id,year,make,colour\n".to_vec();
+        Self { entries, next: 0, line: io::Cursor::new(header) }
+    }
+}
+
+impl io::Read for Text {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.line.read(buffer)? {
+                0 if self.next < self.entries => {
+                    let n = self.next;
+                    let line = format!("{},CA,stolen,20261120,{n},2019,TOYT,BLU\n", plate(n));
+                    self.line = io::Cursor::new(line.into_bytes());
+                    self.next += 1;
+                }
+                bytes => return Ok(bytes),
+            }
+        }
+    }
+}
+
+fn version(entries: u64, tolerance: u8) -> io::Result<ListVersion> {
+    let (mut hash, mut bytes) = (Sha256::new(), 0);
+    let mut text = io::BufReader::with_capacity(1 << 20, Text::new(entries));
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let some = text.read(&mut buffer)?;
+        if some == 0 {
+            break;
+        }
+        hash.update(&buffer[..some]);
+        bytes += some as u64;
+    }
+    let now = Timestamp::now();
+    Ok(ListVersion {
+        list: format!("t{tolerance}"),
+        version: 1,
+        audience: "demo-pd".into(),
+        agency: "bench".into(),
+        purpose: "bench".into(),
+        source_at: now,
+        expires_at: now + jiff::SignedDuration::from_hours(24),
+        aging_after_s: 86_400,
+        stale_after_s: 86_400,
+        tolerance: Tolerance { substitutions: tolerance, least_probability: 0.0 },
+        format: ListFormat::Csv,
+        bytes,
+        sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
+}
+
+fn store(folder: &Path) -> Result<ListStore, Box<dyn std::error::Error>> {
+    let sealing = Sealing { key: SealingKey::File(folder.join("key")) };
+    let keyring = Keyring::open(&sealing, &folder.join("sealing"))?;
+    Ok(ListStore::open(folder.join("lists"), keyring, Arc::new(Health::default()))?)
+}
+
+/// What a process that opened the list measured.
+#[derive(Debug, Serialize, Deserialize)]
+struct Measured {
+    open_s: f64,
+    memory_mb: f64,
+    /// Microseconds, p50 and p99: exact, look-alike, none.
+    looks: [[f64; 2]; 3],
+    /// Of [`RANDOM_READS`]: exact and only by look-alikes.
+    alerts: [u64; 2],
+}
+
+fn resident_mb() -> f64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: f64 = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(f64::NAN);
+    pages * 4096.0 / 1e6
+}
+
+fn read(template: &Read, text: String) -> Read {
+    let mut read = template.clone();
+    read.raw_text = text.clone();
+    read.plate_text = text;
+    read.captured_at = Timestamp::now();
+    read
+}
+
+/// The text with one character replaced by one that looks like it.
+fn look_alike(text: &str, random: &mut StdRng) -> Option<String> {
+    let places: Vec<usize> = (0..text.len())
+        .filter(|i| look_alikes::group(char::from(text.as_bytes()[*i])).is_some())
+        .collect();
+    let at = *places.get(random.random_range(0..places.len().max(1)))?;
+    let was = char::from(text.as_bytes()[at]);
+    let other = look_alikes::group(was)?.chars().find(|c| *c != was)?;
+    let mut text = text.to_owned();
+    text.replace_range(at..=at, other.encode_utf8(&mut [0; 4]));
+    Some(text)
+}
+
+fn measure(folder: &Path, entries: u64) -> Result<Measured, Box<dyn std::error::Error>> {
+    let before = resident_mb();
+    let started = Instant::now();
+    let store = store(folder)?;
+    let open_s = started.elapsed().as_secs_f64();
+    let memory_mb = resident_mb() - before;
+    let template = examples::read().data;
+    let mut random = StdRng::seed_from_u64(SEED);
+    let mut looks = [[0.0; 2]; 3];
+    for (kind, figures) in looks.iter_mut().enumerate() {
+        let mut times = Vec::with_capacity(LOOKS);
+        while times.len() < LOOKS {
+            let on_list = plate(random.random_range(0..entries));
+            let text = match kind {
+                0 => Some(on_list),
+                1 => look_alike(&on_list, &mut random),
+                // Of no plate's length.
+                _ => Some(format!("{on_list}X")),
+            };
+            let Some(text) = text else { continue };
+            let read = read(&template, text);
+            let started = Instant::now();
+            let alerts = store.alerts(&read);
+            times.push(started.elapsed().as_secs_f64() * 1e6);
+            if alerts.is_empty() != (kind == 2) {
+                return Err("a look did not find what it should".into());
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        *figures = [times[LOOKS / 2], times[LOOKS * 99 / 100]];
+    }
+    let mut alerts = [0; 2];
+    for _ in 0..RANDOM_READS {
+        let found = store.alerts(&read(&template, plate(random.random_range(0..SERIALS))));
+        let exact = found.iter().any(|a| a.comparison.agreement == Agreement::Exact);
+        alerts[0] += u64::from(exact);
+        alerts[1] += u64::from(!exact && !found.is_empty());
+    }
+    Ok(Measured { open_s, memory_mb, looks, alerts })
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = env::args().collect();
+    if let [_, verb, folder, entries] = &args[..]
+        && verb == "--measure"
+    {
+        let measured = measure(Path::new(folder), entries.parse()?)?;
+        println!("{}", serde_json::to_string(&measured)?);
+        return Ok(());
+    }
+    let most = env::var("LIST_ENTRIES").ok().map(|n| n.parse()).transpose()?.unwrap_or(u64::MAX);
+    println!(
+        "| entries | take in, s | disk, MB | open, s | memory, MB | exact, µs p50 / p99 | look-alike | none | random reads that alert: exact | by 1 look-alike | by 2 |"
+    );
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for entries in SIZES.into_iter().filter(|size| *size <= most) {
+        let mut row = Vec::new();
+        let mut alerts = [0; 3];
+        for tolerance in [1, 2] {
+            let scratch = tempfile::tempdir_in(
+                env::var_os("CARGO_TARGET_TMPDIR").map_or(env::temp_dir(), PathBuf::from),
+            )?;
+            let version = version(entries, tolerance)?;
+            let started = Instant::now();
+            let report = store(scratch.path())?.install(
+                &version,
+                Timestamp::now(),
+                &mut Text::new(entries),
+            )?;
+            let taken_s = started.elapsed().as_secs_f64();
+            assert_eq!(report.entries, entries);
+            let child = Command::new(env::current_exe()?)
+                .args([
+                    "--measure".as_ref(),
+                    scratch.path().as_os_str(),
+                    entries.to_string().as_ref(),
+                ])
+                .output()?;
+            io::stderr().write_all(&child.stderr)?;
+            let measured: Measured = serde_json::from_slice(&child.stdout)?;
+            (alerts[0], alerts[usize::from(tolerance)]) = (measured.alerts[0], measured.alerts[1]);
+            if tolerance == 1 {
+                let folder = scratch.path().join("lists/t1/1");
+                let bytes: u64 = fs::read_dir(folder)?
+                    .filter_map(|f| f.ok()?.metadata().ok())
+                    .map(|m| m.len())
+                    .sum();
+                let [exact, alike, none] =
+                    measured.looks.map(|[p50, p99]| format!("{p50:.1} / {p99:.1}"));
+                row = vec![
+                    format!("{taken_s:.2}"),
+                    format!("{:.1}", bytes as f64 / 1e6),
+                    format!("{:.3}", measured.open_s),
+                    format!("{:.1}", measured.memory_mb),
+                    exact,
+                    alike,
+                    none,
+                ];
+            }
+        }
+        let share = |n: u64| format!("{:.3} %", n as f64 * 100.0 / RANDOM_READS as f64);
+        row.extend(alerts.map(share));
+        println!("| {entries} | {} |", row.join(" | "));
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! A list on its way: its parts as they come, in order, sealed, so that a cut costs only the last of them.
+//!
+//! ```text
+//! lists/<list>/<version>.announcement     what its authority signed
+//! lists/<list>/<version>.incoming         the parts that are here
+//! ```
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use milepost_wire::{
+    ListRequest, ListVersion,
+    list::{MAX_PARTS, PART_BYTES},
+};
+use uuid::Uuid;
+
+use super::sealed_file::{Reader, Writer};
+use crate::{durable, sealing::Keyring};
+
+/// What does not come for so long is asked for again.
+pub const SILENCE: Duration = Duration::from_secs(20);
+
+/// Ending of an announcement's file.
+pub(super) const ANNOUNCEMENT: &str = "announcement";
+/// Ending of the file of parts.
+const PARTS: &str = "incoming";
+
+/// A list of which some parts are here.
+pub struct Incoming {
+    /// What is said of it.
+    pub version: ListVersion,
+    place: PathBuf,
+    /// `None` once all of it is here.
+    file: Option<Writer>,
+    request_id: Uuid,
+    /// Parts that are here.
+    here: u32,
+    /// Parts that were asked for, from the first on.
+    asked: u32,
+    asked_at: Option<Instant>,
+}
+
+/// What came of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Took {
+    /// More are to come.
+    More,
+    /// It was the last.
+    All,
+    /// It was not the next one: asked for again in time.
+    Nothing,
+}
+
+fn parts(version: &ListVersion) -> u32 {
+    // Lists are far below 2^32 parts.
+    u32::try_from(version.bytes.div_ceil(PART_BYTES as u64)).unwrap_or(u32::MAX)
+}
+
+impl Incoming {
+    /// Begins a list, or goes on with one that was cut off. `place` is the list's folder.
+    ///
+    /// # Errors
+    /// Where what is here can't be read or written.
+    pub fn begin(
+        version: ListVersion,
+        jws: &str,
+        place: &Path,
+        keyring: &Keyring,
+    ) -> io::Result<Self> {
+        durable::make_folder(place)?;
+        let request_id = Uuid::now_v7();
+        let mut incoming = Self {
+            version,
+            place: place.into(),
+            file: None,
+            request_id,
+            here: 0,
+            asked: 0,
+            asked_at: None,
+        };
+        durable::replace(&incoming.path(ANNOUNCEMENT), jws.as_bytes())?;
+        let file = Writer::resume(&incoming.path(PARTS), keyring, &incoming.name())?;
+        incoming.here = u32::try_from(file.frames()).unwrap_or(0).min(parts(&incoming.version));
+        (incoming.asked, incoming.file) = (incoming.here, Some(file));
+        Ok(incoming)
+    }
+
+    fn path(&self, ending: &str) -> PathBuf {
+        self.place.join(format!("{}.{ending}", self.version.version))
+    }
+
+    fn name(&self) -> String {
+        format!("{} {} {PARTS}", self.version.list, self.version.version)
+    }
+
+    /// Whether all of it is here.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.here == parts(&self.version)
+    }
+
+    /// The next request, where one is due: the last was answered, or was not for a while.
+    pub fn request(&mut self, now: Instant) -> Option<ListRequest> {
+        let silent = self.asked_at.is_none_or(|at| now.saturating_duration_since(at) >= SILENCE);
+        if self.is_whole() || (self.here < self.asked && !silent) {
+            return None;
+        }
+        let many = MAX_PARTS.min(parts(&self.version) - self.here);
+        (self.asked, self.asked_at) = (self.here + many, Some(now));
+        Some(ListRequest {
+            request_id: self.request_id,
+            list: self.version.list.clone(),
+            version: self.version.version,
+            first_part: self.here,
+            parts: many,
+        })
+    }
+
+    /// A new connection: what was asked for on the last one will not come.
+    pub fn connected(&mut self) {
+        self.asked_at = None;
+    }
+
+    /// Takes a part in.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn part(
+        &mut self,
+        request_id: Uuid,
+        part: u32,
+        bytes: &[u8],
+        now: Instant,
+    ) -> io::Result<Took> {
+        let left = self.version.bytes.saturating_sub(u64::from(self.here) * PART_BYTES as u64);
+        let fits = bytes.len() as u64 == left.min(PART_BYTES as u64);
+        let next = request_id == self.request_id && part == self.here && !self.is_whole() && fits;
+        let Some(file) = self.file.as_mut().filter(|_| next) else { return Ok(Took::Nothing) };
+        file.push(bytes)?;
+        self.here += 1;
+        self.asked_at = Some(now);
+        Ok(if self.is_whole() { Took::All } else { Took::More })
+    }
+
+    /// The whole list, to be read from its beginning.
+    ///
+    /// # Errors
+    /// Where it can't be read or written.
+    pub fn open<'a>(&mut self, keyring: &'a Keyring) -> io::Result<Reader<'a>> {
+        if let Some(file) = self.file.take() {
+            file.finish()?;
+        }
+        Reader::open(&self.path(PARTS), keyring, &self.name())
+    }
+
+    /// Deletes what is here of it.
+    pub fn forget(&self) {
+        for ending in [PARTS, ANNOUNCEMENT] {
+            match fs::remove_file(self.path(ending)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(list = self.version.list, %error, "parts of a list are left");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Announcements of lists that were on their way when the agent ended.
+///
+/// # Errors
+/// Where the folder can't be read.
+pub fn unfinished(place: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(place)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == ANNOUNCEMENT) {
+            found.push(fs::read_to_string(path)?);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,338 @@
+//! Lists from the server: an announcement is checked, its list asked for part by part, taken in, and what
+//! became of it entered into the ledger.
+//!
+//! One thread, `lists`: taking in a list of millions takes seconds, and the uplink goes on meanwhile. What
+//! comes in while it is busy is dropped where too much waits: parts are asked for again, and a server
+//! announces again what a heartbeat shows not to be in force.
+//!
+//! How it fails: every refusal is an entry of the ledger with its reason ([`ListChange`]), the same one once
+//! an hour at most.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use milepost_wire::{ListAnnouncement, ListChange, ListOutcome, ListRequest, ListVersion, Root};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc as task;
+use uuid::Uuid;
+
+use super::{
+    ListError, ListStore,
+    incoming::{Incoming, Took},
+};
+use crate::{
+    identity::{self, IdentityError},
+    lists::Report,
+    outbox::{Entry, Outbox},
+};
+
+/// Messages of the server's that wait for the thread: 4 MB of parts.
+const WAITING: usize = 64;
+/// Requests that wait for the uplink.
+const REQUESTS: usize = 16;
+/// How often it looks for what is due.
+const TICK: Duration = Duration::from_secs(1);
+/// How often it says how old the lists are.
+const REPORT: Duration = Duration::from_secs(30);
+/// The same refusal is entered again after so long.
+const REFUSED_AGAIN: Duration = Duration::from_secs(3600);
+/// Refusals remembered for that.
+const MAX_REFUSED: usize = 64;
+
+/// What the uplink hands on.
+pub enum FromServer {
+    /// It is connected.
+    Connected,
+    /// What came on `lists`.
+    Announcement(Vec<u8>),
+    /// What came on `list_parts`.
+    Part {
+        /// The request that asked for it.
+        request_id: Uuid,
+        /// Which.
+        part: u32,
+        /// It.
+        bytes: Vec<u8>,
+    },
+}
+
+/// The uplink's end.
+pub struct Link {
+    /// The lists in force.
+    pub store: Arc<ListStore>,
+    to: mpsc::SyncSender<FromServer>,
+    /// What is to be asked of the server.
+    pub requests: task::Receiver<ListRequest>,
+}
+
+impl Link {
+    /// Hands a message on; where too much waits it is dropped.
+    pub fn give(&self, message: FromServer) {
+        if self.to.try_send(message).is_err() {
+            tracing::debug!("a part of a list was dropped: the lists' thread is busy");
+        }
+    }
+}
+
+/// Why an announced list is refused.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Announcement(#[from] milepost_wire::ListAnnouncementError),
+    #[error("{0}")]
+    Signature(#[from] IdentityError),
+    #[error("no authority for lists is configured: set lists.authority_file")]
+    NoAuthority,
+    #[error("it is for the poles of {0}")]
+    Audience(String),
+    #[error("{0}")]
+    List(#[from] ListError),
+}
+
+/// Starts the thread; it ends when the link is dropped.
+///
+/// # Errors
+/// Where no thread can be made.
+pub fn start(
+    store: Arc<ListStore>,
+    authority_file: Option<PathBuf>,
+    root: Root,
+    outbox: Outbox,
+) -> io::Result<Link> {
+    let (to, from_server) = mpsc::sync_channel(WAITING);
+    let (asking, requests) = task::channel(REQUESTS);
+    let intake = Intake {
+        store: store.clone(),
+        authority_file,
+        root,
+        outbox,
+        asking,
+        incoming: BTreeMap::new(),
+        untold: Vec::new(),
+        refused: Vec::new(),
+    };
+    thread::Builder::new().name("lists".into()).spawn(move || intake.run(&from_server))?;
+    Ok(Link { store, to, requests })
+}
+
+struct Intake {
+    store: Arc<ListStore>,
+    authority_file: Option<PathBuf>,
+    root: Root,
+    outbox: Outbox,
+    asking: task::Sender<ListRequest>,
+    incoming: BTreeMap<String, Incoming>,
+    /// What the ledger does not have yet, each under its id.
+    untold: Vec<(Uuid, Timestamp, ListChange)>,
+    /// Digests of what was refused, and when.
+    refused: Vec<([u8; 32], Instant)>,
+}
+
+impl Intake {
+    fn run(mut self, from_server: &mpsc::Receiver<FromServer>) {
+        self.go_on();
+        let mut reported = Instant::now();
+        loop {
+            match from_server.recv_timeout(TICK) {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.ask();
+            self.tell();
+            if reported.elapsed() >= REPORT {
+                reported = Instant::now();
+                self.store.report(Timestamp::now());
+            }
+        }
+    }
+
+    /// With the lists that were on their way when the agent ended, and tells of one that came in force.
+    fn go_on(&mut self) {
+        for version in self.store.untold() {
+            self.in_force(&version, None);
+        }
+        match self.store.unfinished() {
+            Ok(found) => found.iter().for_each(|jws| self.announced(jws)),
+            Err(error) => {
+                tracing::warn!(%error, "lists that were on their way can't be gone on with")
+            }
+        }
+    }
+
+    fn take(&mut self, message: FromServer) {
+        match message {
+            FromServer::Connected => self.incoming.values_mut().for_each(Incoming::connected),
+            FromServer::Announcement(json) => match ListAnnouncement::from_json(&json) {
+                Ok(announcement) => self.announced(&announcement.jws),
+                Err(error) => self.refuse(&json, None, &error.into()),
+            },
+            FromServer::Part { request_id, part, bytes } => self.part(request_id, part, &bytes),
+        }
+    }
+
+    fn announced(&mut self, jws: &str) {
+        let version = match self.checked(jws) {
+            Ok(version) => version,
+            Err((version, refusal)) => {
+                return self.refuse(jws.as_bytes(), version.as_ref(), &refusal);
+            }
+        };
+        if let Some(same) = self.incoming.get(&version.list)
+            && same.version.version >= version.version
+        {
+            return;
+        }
+        match self.store.begin(version.clone(), jws) {
+            Ok(incoming) => {
+                let (list, number, bytes) = (&version.list, version.version, version.bytes);
+                tracing::info!(list, version = number, bytes, "a list was announced");
+                if let Some(before) = self.incoming.insert(version.list.clone(), incoming) {
+                    before.forget();
+                }
+            }
+            Err(error) => {
+                let refusal = Refusal::List(error.into());
+                self.refuse(jws.as_bytes(), Some(&version), &refusal);
+            }
+        }
+        self.finish(&version.list);
+    }
+
+    /// The version that an announcement signs for, where it may be taken.
+    fn checked(&self, jws: &str) -> Result<ListVersion, (Option<ListVersion>, Refusal)> {
+        let now = Timestamp::now();
+        let file = self.authority_file.as_ref().ok_or((None, Refusal::NoAuthority))?;
+        let version = identity::certificates("lists.authority_file", file)
+            .and_then(|roots| identity::verify_jws(jws, ListVersion::JWS_TYPE, &roots, now))
+            .map_err(|error| (None, error.into()))?;
+        let version: ListVersion = version.payload;
+        if version.audience != self.root.agency.as_str() {
+            let audience = version.audience.clone();
+            return Err((Some(version), Refusal::Audience(audience)));
+        }
+        match self.store.may_take(&version, now) {
+            Ok(()) => Ok(version),
+            Err(error) => Err((Some(version), error.into())),
+        }
+    }
+
+    fn part(&mut self, request_id: Uuid, part: u32, bytes: &[u8]) {
+        let now = Instant::now();
+        let taken = self.incoming.iter_mut().find_map(|(list, incoming)| {
+            match incoming.part(request_id, part, bytes, now) {
+                Ok(Took::Nothing) => None,
+                Ok(_) => Some((list.clone(), Ok(()))),
+                Err(error) => Some((list.clone(), Err(error))),
+            }
+        });
+        match taken {
+            Some((list, Ok(()))) => self.finish(&list),
+            Some((list, Err(error))) => self.end(&list, &Refusal::List(error.into())),
+            None => {}
+        }
+    }
+
+    /// Takes a list in that is whole.
+    fn finish(&mut self, list: &str) {
+        let Some(incoming) = self.incoming.get_mut(list).filter(|i| i.is_whole()) else { return };
+        let version = incoming.version.clone();
+        match self.store.install_incoming(incoming, Timestamp::now()) {
+            Ok(report) => {
+                if let Some(incoming) = self.incoming.remove(list) {
+                    incoming.forget();
+                }
+                self.in_force(&version, Some(&report));
+            }
+            Err(error) => self.end(list, &error.into()),
+        }
+    }
+
+    fn end(&mut self, list: &str, refusal: &Refusal) {
+        let Some(incoming) = self.incoming.remove(list) else { return };
+        incoming.forget();
+        let key = format!("{} {}", incoming.version.list, incoming.version.sha256);
+        self.refuse(key.as_bytes(), Some(&incoming.version), refusal);
+    }
+
+    fn in_force(&mut self, version: &ListVersion, report: Option<&Report>) {
+        let change = ListChange {
+            list: Some(version.list.clone()),
+            version: Some(version.version),
+            outcome: ListOutcome::InForce,
+            why: None,
+            entries: self.store.entries(&version.list),
+            skipped: report.map(|r| r.junk.values().sum()),
+            bad: report.map(|r| r.bad),
+        };
+        tracing::info!(list = version.list, version = version.version, "a list is in force");
+        self.untold.push((Uuid::now_v7(), Timestamp::now(), change));
+    }
+
+    fn refuse(&mut self, what: &[u8], version: Option<&ListVersion>, refusal: &Refusal) {
+        let why = refusal.to_string();
+        self.store.count_refused();
+        let digest: [u8; 32] = Sha256::digest([what, why.as_bytes()].concat()).into();
+        self.refused.retain(|(_, at)| at.elapsed() < REFUSED_AGAIN);
+        if self.refused.iter().any(|(known, _)| *known == digest) {
+            return;
+        }
+        if self.refused.len() == MAX_REFUSED {
+            self.refused.remove(0);
+        }
+        self.refused.push((digest, Instant::now()));
+        tracing::warn!(list = version.map(|v| v.list.as_str()), why, "a list is refused");
+        let change = ListChange {
+            list: version.map(|v| v.list.clone()),
+            version: version.map(|v| v.version),
+            outcome: ListOutcome::Refused,
+            why: Some(why),
+            entries: None,
+            skipped: None,
+            bad: None,
+        };
+        self.untold.push((Uuid::now_v7(), Timestamp::now(), change));
+    }
+
+    /// Asks for the parts that are due.
+    fn ask(&mut self) {
+        let now = Instant::now();
+        for incoming in self.incoming.values_mut() {
+            if self.asking.capacity() == 0 {
+                return;
+            }
+            if let Some(request) = incoming.request(now) {
+                let _ = self.asking.try_send(request);
+            }
+        }
+    }
+
+    /// Enters into the ledger what it does not have.
+    fn tell(&mut self) {
+        let (outbox, store, source) = (&self.outbox, &self.store, self.root.source());
+        self.untold.retain(|(id, at, change)| {
+            match outbox.keep(Entry::ledger(*id, source.clone(), *at, change.clone())) {
+                Ok(_) => {
+                    if let (ListOutcome::InForce, Some(list)) = (change.outcome, &change.list) {
+                        store.told(list);
+                    }
+                    false
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a change of lists is not in the ledger yet");
+                    !error.is_final()
+                }
+            }
+        });
+    }
+}
