@@ -94,6 +94,7 @@ async fn server(broker: &Broker) -> Server {
         receipts: true,
         save_evidence: None,
         pole_ca: None,
+        lists: None,
     };
     let (log, stop) = (Arc::<Mutex<Log>>::default(), CancellationToken::new());
     let (shared, token) = (log.clone(), stop.clone());

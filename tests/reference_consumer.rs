@@ -79,6 +79,7 @@ fn consume(
         receipts: true,
         save_evidence: Some(store.into()),
         pole_ca: Some(broker.files("server").ca),
+        lists: None,
     };
     let knowledge = Arc::<Mutex<Knowledge>>::default();
     let shared = knowledge.clone();

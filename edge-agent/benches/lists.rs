@@ -8,7 +8,7 @@
 
 use std::{
     env, fs,
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -19,14 +19,13 @@ use jiff::Timestamp;
 use milepost::{
     config::{Sealing, SealingKey},
     health::Health,
-    list_store::ListStore,
+    list_store::{ListStore, hashed::Hashed},
     look_alikes,
     sealing::Keyring,
 };
 use milepost_wire::{Agreement, ListFormat, ListVersion, Read, Tolerance, examples};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 const SIZES: [u64; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 const LOOKS: usize = 20_000;
@@ -75,17 +74,7 @@ impl io::Read for Text {
 }
 
 fn version(entries: u64, tolerance: u8) -> io::Result<ListVersion> {
-    let (mut hash, mut bytes) = (Sha256::new(), 0);
-    let mut text = io::BufReader::with_capacity(1 << 20, Text::new(entries));
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let some = text.read(&mut buffer)?;
-        if some == 0 {
-            break;
-        }
-        hash.update(&buffer[..some]);
-        bytes += some as u64;
-    }
+    let (bytes, sha256) = Hashed::new(Text::new(entries)).finish()?;
     let now = Timestamp::now();
     Ok(ListVersion {
         list: format!("t{tolerance}"),
@@ -100,7 +89,7 @@ fn version(entries: u64, tolerance: u8) -> io::Result<ListVersion> {
         tolerance: Tolerance { substitutions: tolerance, least_probability: 0.0 },
         format: ListFormat::Csv,
         bytes,
-        sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256,
     })
 }
 

@@ -223,6 +223,7 @@ pub fn server(broker: &Broker, receipts: bool) -> Server {
         receipts,
         save_evidence: None,
         pole_ca: None,
+        lists: None,
     };
     let log: Arc<Mutex<Log>> = Arc::default();
     let stop = CancellationToken::new();

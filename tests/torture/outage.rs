@@ -281,6 +281,7 @@ fn broker_options(broker: &Broker) -> viewer::Options {
         receipts: true,
         save_evidence: None,
         pole_ca: None,
+        lists: None,
     }
 }
 

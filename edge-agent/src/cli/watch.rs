@@ -73,6 +73,9 @@ pub struct WatchArgs {
     /// Write records and photos here, each durably before its receipt: plates in clear
     #[arg(long, value_name = "DIR")]
     pub save_evidence: Option<PathBuf>,
+    /// Hand out the alert lists of this folder, as `milepost list sign` leaves them
+    #[arg(long, value_name = "DIR")]
+    pub lists: Option<PathBuf>,
     /// End with exit code 0 after so many distinct reads, each with its photos
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -119,6 +122,7 @@ async fn watch(args: &WatchArgs) -> io::Result<Summary> {
         receipts: args.receipts,
         save_evidence: args.save_evidence.clone(),
         pole_ca: args.pole_ca.clone(),
+        lists: args.lists.clone(),
     };
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();

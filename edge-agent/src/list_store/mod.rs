@@ -14,6 +14,7 @@
 //! that can't be opened after a start is reported on the health page, kept, and replaced by the next that
 //! the server sends, which may be the same.
 
+pub mod hashed;
 pub mod incoming;
 pub mod intake;
 mod sealed_file;
@@ -383,7 +384,10 @@ const fn word(freshness: milepost_wire::Freshness) -> &'static str {
 }
 
 /// Whether what is said of a version is possible.
-fn checked(version: &ListVersion) -> Result<(), ListError> {
+///
+/// # Errors
+/// [`ListError::Version`], [`ListError::Limit`].
+pub fn checked(version: &ListVersion) -> Result<(), ListError> {
     let wrong = |why: String| Err(ListError::Version(why));
     if let Err(error) = TopicLevel::new(&version.list) {
         return wrong(format!("the list's name: {error}"));

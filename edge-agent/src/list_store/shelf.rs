@@ -7,17 +7,17 @@
 //! Written under another name, then renamed: a folder of this name is whole.
 
 use std::{
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufReader, Read},
     path::Path,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use milepost_wire::ListVersion;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::{
     ListError,
+    hashed::Hashed,
     sealed_file::{Chunks, ReadableChunks, Reader, Writer},
 };
 use crate::{
@@ -70,34 +70,6 @@ fn name(version: &ListVersion, file: &str) -> String {
 
 fn named(list: &str, version: u64, file: &str) -> String {
     format!("{list} {version} {file}")
-}
-
-/// Counts and hashes what goes by.
-struct Hashed<'a> {
-    input: BufReader<&'a mut dyn Read>,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Read for Hashed<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.input.read(buffer)?;
-        self.hash.update(&buffer[..bytes]);
-        self.bytes += bytes as u64;
-        Ok(bytes)
-    }
-}
-
-impl BufRead for Hashed<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.input.fill_buf()
-    }
-
-    fn consume(&mut self, bytes: usize) {
-        self.hash.update(&self.input.buffer()[..bytes]);
-        self.bytes += bytes as u64;
-        self.input.consume(bytes);
-    }
 }
 
 /// Takes entries in and writes their parts.
@@ -153,12 +125,17 @@ pub fn write(
         waiting: Vec::with_capacity(CHUNK),
         failed: None,
     };
-    let mut input = Hashed { input: BufReader::new(input), hash: Sha256::new(), bytes: 0 };
+    let mut input = Hashed::new(input);
     let report = format::read(version.format, &mut input, |entry| taking.take(entry));
     if !matches!(report, Err(FormatError::Unreadable { .. })) {
         // What is wrong with the bytes says more than what is wrong with the lines that they seem to be.
-        io::copy(&mut input, &mut io::sink())?;
-        whole(version, input)?;
+        let (came, hash) = input.finish()?;
+        if came != version.bytes {
+            return Err(ListError::Size { expected: version.bytes, came });
+        }
+        if hash != version.sha256 {
+            return Err(ListError::Hash);
+        }
     }
     let report = report?;
     if report.bad > report.lines / BAD_ONE_IN {
@@ -190,15 +167,6 @@ pub fn write(
     file.finish()?;
     durable::sync_folder(folder)?;
     Ok(report)
-}
-
-/// Whether the list is what its authority signed.
-fn whole(version: &ListVersion, came: Hashed<'_>) -> Result<(), ListError> {
-    if came.bytes != version.bytes {
-        return Err(ListError::Size { expected: version.bytes, came: came.bytes });
-    }
-    let hash: String = came.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    if hash == version.sha256 { Ok(()) } else { Err(ListError::Hash) }
 }
 
 impl Shelf {

@@ -5,9 +5,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fs, io,
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -26,7 +26,11 @@ use uuid::Uuid;
 use super::{
     Address,
     cause::{Cause, explain},
-    central::{Central, Seen, Summary, verdict::LedgerState},
+    central::{
+        Central, Seen, Summary,
+        lists::{Offer, Offers},
+        verdict::LedgerState,
+    },
     saver::Saver,
     tls,
 };
@@ -65,6 +69,8 @@ pub struct Options {
     pub save_evidence: Option<PathBuf>,
     /// PEM of the authority that signs poles; `None`: the one of `files`.
     pub pole_ca: Option<PathBuf>,
+    /// A folder with alert lists and what is signed of them, to be handed out.
+    pub lists: Option<PathBuf>,
 }
 
 /// What the caller hears.
@@ -130,6 +136,44 @@ pub async fn view(
     Ok(central.summary())
 }
 
+/// Announces what a pole does not have in force, and sends what it asks for; what can't be queued is asked
+/// for again.
+fn hand_out(client: &AsyncClient, offers: &Offers, seen: &Seen) {
+    let publish = |root: &Root, leaf, bytes: Vec<u8>| {
+        let _ = client.try_publish(root.topic(leaf), QoS::AtLeastOnce, false, bytes);
+    };
+    match seen {
+        Seen::Heartbeat(event) => {
+            let root = event.source.root();
+            for announcement in offers.news(root.agency.as_str(), &event.data) {
+                publish(root, Leaf::Lists, serde_json::to_vec(announcement).unwrap_or_default());
+            }
+        }
+        Seen::ListRequest { root, event } => {
+            let request_id = event.data.request_id;
+            for (part, bytes) in offers.parts(&event.data) {
+                publish(root, Leaf::ListParts { request_id, part }, bytes.into());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The lists of a folder.
+fn offers(folder: &Path) -> io::Result<Offers> {
+    let mut offers = Offers::default();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == Offer::SIGNED) {
+            let list = fs::read(path.with_extension(Offer::LIST))?;
+            let jws = fs::read_to_string(&path)?;
+            let named = |why| io::Error::other(format!("{}: {why}", path.display()));
+            offers.0.push(Offer::new(jws.trim().into(), list).map_err(named)?);
+        }
+    }
+    Ok(offers)
+}
+
 /// `None` where it is to end, the cause where the connection was lost.
 async fn connection(
     options: &Options,
@@ -147,6 +191,7 @@ async fn connection(
         Err(error) => return Ok(Some(Cause::Files(error.to_string()))),
     }
     let mut saver = options.save_evidence.clone().map(Saver::new);
+    let offers = options.lists.as_deref().map(offers).transpose()?.unwrap_or_default();
     let mut ready = Ready::default();
     let name = format!("milepost-watch-{}", Uuid::now_v7());
     let mut mqtt = MqttOptions::new(name, options.broker.host.clone(), options.broker.port);
@@ -206,6 +251,7 @@ async fn connection(
             if let Some(saver) = &mut saver {
                 saver.save(seen, &publish.payload).await?;
             }
+            hand_out(&client, &offers, seen);
             if let Seen::Complete { root, id, .. } = seen
                 && options.receipts
             {

@@ -45,7 +45,12 @@ const fn event(
 fn channels() -> [Channel; 14] {
     [
         event("reads", "reads", "read", "Every vehicle whose plate was read, once"),
-        event("alerts", "alerts", "alert", "Every match of a read with an alert list, before the read"),
+        event(
+            "alerts",
+            "alerts",
+            "alert",
+            "Every match of a read with an alert list, before the read",
+        ),
         event(
             "unreadPasses",
             "unread_passes",
@@ -144,7 +149,9 @@ fn messages(c: &Channel) -> Vec<(String, &'static str, Value)> {
             return types.map(|(n, meaning)| ((*n).into(), *meaning, by_schema(n))).collect();
         }
         Some(file) => by_schema(file),
-        None if ["evidence", "listParts"].contains(&c.name) => json!({ "type": "string", "format": "binary" }),
+        None if ["evidence", "listParts"].contains(&c.name) => {
+            json!({ "type": "string", "format": "binary" })
+        }
         None => json!({ "type": "object" }),
     };
     vec![(c.name.into(), c.summary, payload)]

@@ -100,14 +100,20 @@ pub fn all() -> Vec<Named> {
         ),
         Named {
             name: "list_announcement",
-            schema: generate::<ListAnnouncement>("list_announcement", "A new version of an alert list"),
+            schema: generate::<ListAnnouncement>(
+                "list_announcement",
+                "A new version of an alert list",
+            ),
         },
         Named {
             name: "list_version",
             schema: generate::<ListVersion>("list_version", "What a list's signature is over"),
         },
         event::<ListRequest>("list_request", "The pole asks for parts of an alert list"),
-        event::<ListChange>("list_change", "A version of an alert list came in force, or was refused"),
+        event::<ListChange>(
+            "list_change",
+            "A version of an alert list came in force, or was refused",
+        ),
         event::<Hold>("hold", "Records were put on hold by the server, or a hold was ended"),
         event::<Response>("response", "The pole's answer to a command"),
         Named {

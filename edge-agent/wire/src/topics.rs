@@ -197,7 +197,9 @@ impl Leaf {
                 let (id, last) = rest.split_once('/')?;
                 let uuid = Uuid::parse_str(id).ok()?;
                 let leaf = match first {
-                    "evidence" => Self::Evidence { read_id: uuid, kind: PhotoKind::from_name(last)? },
+                    "evidence" => {
+                        Self::Evidence { read_id: uuid, kind: PhotoKind::from_name(last)? }
+                    }
                     "list_parts" => Self::ListParts { request_id: uuid, part: last.parse().ok()? },
                     _ => return None,
                 };
@@ -277,10 +279,8 @@ mod tests {
             }),
             Just(Leaf::Lists),
             Just(Leaf::ListRequests),
-            (any::<u128>(), any::<u32>()).prop_map(|(id, part)| Leaf::ListParts {
-                request_id: Uuid::from_u128(id),
-                part,
-            }),
+            (any::<u128>(), any::<u32>())
+                .prop_map(|(id, part)| Leaf::ListParts { request_id: Uuid::from_u128(id), part }),
         ]
     }
 

@@ -5,6 +5,7 @@
 //! - [`Central`]: one message after the other, in any order;
 //! - `records`: each record once by its id, and its photos;
 //! - [`ledger`]: one ledger's sequence and chain; [`verdict`]: what is said of it;
+//! - [`lists`]: alert lists, announced and handed out;
 //! - `manifest`: the signature and the signer; `seen`: what is told.
 //!
 //! Everything remembered has a limit with a name. A server with a database keeps it all instead.
@@ -12,6 +13,7 @@
 pub mod ledger;
 #[cfg(test)]
 mod ledger_tests;
+pub mod lists;
 mod manifest;
 mod records;
 mod seen;

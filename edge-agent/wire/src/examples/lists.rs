@@ -3,8 +3,8 @@
 use super::{Event, Timestamp, at, id, ledger, read, root};
 use crate::{
     Agreement, Alert, AlertEntry, AlertList, ComparedPlace, ComparedText, Comparison, Freshness,
-    ListAnnouncement, ListChange, ListFormat, ListInForce, ListOutcome, ListRequest, ListVersion, ListedVehicle,
-    StateComparison, StateVerdict, Tolerance,
+    ListAnnouncement, ListChange, ListFormat, ListInForce, ListOutcome, ListRequest, ListVersion,
+    ListedVehicle, StateComparison, StateVerdict, Tolerance,
 };
 
 /// An alert on [`read`], whose plate is listed with a B.

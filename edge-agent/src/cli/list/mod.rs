@@ -1,4 +1,6 @@
-//! `milepost list`: what an alert list holds, before it goes to the poles.
+//! `milepost list`: what an alert list holds, and its signature, before it goes to the poles.
+
+mod sign;
 
 use std::{
     fs::File,
@@ -10,10 +12,7 @@ use std::{
 use clap::{Args, Subcommand};
 use milepost_wire::ListFormat;
 
-use crate::lists::{
-    Report,
-    format::{self, FormatError},
-};
+use crate::lists::{Report, format};
 
 /// Look at alert lists
 #[derive(Debug, Args)]
@@ -28,6 +27,7 @@ pub struct ListArgs {
 #[derive(Debug, Subcommand)]
 enum ListVerb {
     Check(CheckArgs),
+    Sign(sign::SignArgs),
 }
 
 /// Read a list as a pole would, and say what was taken and what not
@@ -64,7 +64,13 @@ const SOME_BAD: u8 = 3;
 /// Does it.
 #[must_use]
 pub fn run(args: &ListArgs) -> ExitCode {
-    let ListVerb::Check(args) = &args.verb;
+    match &args.verb {
+        ListVerb::Check(args) => check(args),
+        ListVerb::Sign(args) => sign::run(args),
+    }
+}
+
+fn check(args: &CheckArgs) -> ExitCode {
     let file = args.file.display();
     let opened = match File::open(&args.file) {
         Ok(opened) => opened,
@@ -73,7 +79,7 @@ pub fn run(args: &ListArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let report = match check(args.format, opened) {
+    let report = match format::read(args.format, &mut BufReader::new(opened), drop) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("milepost list check: {file}: {error}");
@@ -84,10 +90,6 @@ pub fn run(args: &ListArgs) -> ExitCode {
         if args.json { serde_json::to_string(&report).unwrap_or_default() } else { words(&report) };
     let _ = writeln!(io::stdout(), "{text}");
     if report.bad == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_BAD) }
-}
-
-fn check(format: ListFormat, list: File) -> Result<Report, FormatError> {
-    format::read(format, &mut BufReader::new(list), drop)
 }
 
 fn words(report: &Report) -> String {

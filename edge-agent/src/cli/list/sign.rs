@@ -1,0 +1,150 @@
+//! `milepost list sign`: what a list's authority says of a version, signed, beside the list itself.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use milepost_wire::{ListFormat, ListVersion, MAX_SUBSTITUTIONS, Tolerance, TopicLevel};
+
+use crate::{
+    identity::{Identity, IdentityError},
+    list_store::{ListError, checked, hashed::Hashed},
+    lists::{
+        Report,
+        format::{self, FormatError},
+    },
+    uplink::central::lists::Offer,
+};
+
+/// Sign a version of a list for the poles
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+The list is read as a pole would read it, and not signed where a pole would refuse it. Two files are
+written into --out: LIST.list, the list as it is, and LIST.jws, what is signed. `milepost watch --lists`
+hands them out.
+
+Examples:
+  milepost list sign svs.txt --format clew --list svs --number 813 --audience demo-pd \\
+    --agency 'California Department of Justice' --purpose 'stolen vehicles' \\
+    --source-at 2026-11-27T06:00:00Z --certificate lists.crt --key lists.key --out lists/")]
+pub struct SignArgs {
+    /// The list
+    file: PathBuf,
+    /// Its format: csv, jsonl, clew or ncic
+    #[arg(long)]
+    format: ListFormat,
+    /// Its name
+    #[arg(long)]
+    list: TopicLevel,
+    /// Number of the version, higher than every one before
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    number: u64,
+    /// The agency whose poles it is for, as it stands in their topics
+    #[arg(long)]
+    audience: TopicLevel,
+    /// Who answers for it
+    #[arg(long)]
+    agency: String,
+    /// What it is for
+    #[arg(long)]
+    purpose: String,
+    /// When its entries were taken from their source
+    #[arg(long)]
+    source_at: Timestamp,
+    /// Hours after that at which alerts by it are called aging
+    #[arg(long, default_value_t = 24)]
+    aging_after_h: u32,
+    /// Hours after that at which they are called stale
+    #[arg(long, default_value_t = 48)]
+    stale_after_h: u32,
+    /// Hours after that at which it is not used any more
+    #[arg(long, default_value_t = 168)]
+    expires_after_h: u32,
+    /// Most characters that may be others that look alike
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_SUBSTITUTIONS)))]
+    substitutions: u8,
+    /// Least probability, by the reader, of what is listed; 0 hides nothing
+    #[arg(long, default_value_t = 0.0)]
+    least_probability: f32,
+    /// PEM of the signer's certificate, with the chain to the poles' `lists.authority_file`
+    #[arg(long)]
+    certificate: PathBuf,
+    /// PEM of its key
+    #[arg(long)]
+    key: PathBuf,
+    /// Where the two files go
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Why it is not signed.
+#[derive(Debug, thiserror::Error)]
+enum SignError {
+    #[error("{0}: {1}")]
+    File(PathBuf, io::Error),
+    #[error("a pole would refuse the list: {0}")]
+    Format(#[from] FormatError),
+    #[error("a pole would refuse the list: {0}")]
+    List(#[from] ListError),
+    #[error("{0}")]
+    Identity(#[from] IdentityError),
+}
+
+pub(super) fn run(args: &SignArgs) -> ExitCode {
+    match sign(args) {
+        Ok(report) => {
+            let (list, version) = (&args.list, args.number);
+            println!("signed {list} version {version}: {} entries", report.entries);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("milepost list sign: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sign(args: &SignArgs) -> Result<Report, SignError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| SignError::File(path, error)
+    };
+    let file = &args.file;
+    let mut list = Hashed::new(File::open(file).map_err(failed(file))?);
+    let report = format::read(args.format, &mut list, drop)?;
+    let (bytes, sha256) = list.finish().map_err(failed(file))?;
+    let version = version(args, bytes, sha256);
+    checked(&version)?;
+    let signer = Identity::load(&args.certificate, &args.key)?;
+    let jws = signer.sign_jws(ListVersion::JWS_TYPE, &version)?;
+    let out = |ending| args.out.join(format!("{}.{ending}", args.list));
+    fs::create_dir_all(&args.out).map_err(failed(&args.out))?;
+    fs::copy(file, out(Offer::LIST)).map_err(failed(&out(Offer::LIST)))?;
+    fs::write(out(Offer::SIGNED), jws).map_err(failed(&out(Offer::SIGNED)))?;
+    Ok(report)
+}
+
+fn version(args: &SignArgs, bytes: u64, sha256: String) -> ListVersion {
+    let hours = |hours: u32| u64::from(hours) * 3600;
+    let (substitutions, least_probability) = (args.substitutions, args.least_probability);
+    ListVersion {
+        list: args.list.to_string(),
+        version: args.number,
+        audience: args.audience.to_string(),
+        agency: args.agency.clone(),
+        purpose: args.purpose.clone(),
+        source_at: args.source_at,
+        expires_at: args.source_at + SignedDuration::from_hours(args.expires_after_h.into()),
+        aging_after_s: hours(args.aging_after_h),
+        stale_after_s: hours(args.stale_after_h),
+        tolerance: Tolerance { substitutions, least_probability },
+        format: args.format,
+        bytes,
+        sha256,
+    }
+}
