@@ -10,6 +10,7 @@ use crate::{
     ledger::{Epoch, Eviction, Manifest, ManifestClaims, Restart, Salvage},
     read::{Read, UnreadPass},
     receipt::Receipt,
+    suspension::Suspension,
     time::{ClockStep, TimeCorrection},
 };
 
@@ -96,6 +97,7 @@ pub fn all() -> Vec<Named> {
             "The true time of records taken with an unsynchronised clock",
         ),
         event::<Hold>("hold", "Records were put on hold by the server, or a hold was ended"),
+        event::<Suspension>("suspension", "Capture is suspended for a time, or goes on"),
         event::<Response>("response", "The pole's answer to a command"),
         Named {
             name: "command",
