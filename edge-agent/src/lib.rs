@@ -30,5 +30,6 @@ pub mod recognise;
 pub mod report;
 pub mod sealing;
 pub mod supervise;
+pub mod suspension;
 pub mod uplink;
 pub mod vision;
