@@ -23,9 +23,9 @@ use crate::{clock::Discipline, config::Config, durable};
 /// The receipt's `typ` as a JWS.
 pub const RECEIPT_TYP: &str = "milepost-erase-receipt+jws";
 
-/// Names in the outbox's folder that are its store, its photos, their quarantined like, the keys and the
-/// ballast.
-const OURS: [&str; 4] = ["store", purge::PHOTO_FOLDERS, "sealing", "ballast"];
+/// Names in the outbox's folder that are its store, its photos, their quarantined like, the keys, the
+/// ballast, and what is in force of a suspension: an erased pole is a new one.
+const OURS: [&str; 5] = ["store", purge::PHOTO_FOLDERS, "sealing", "ballast", "suspension"];
 /// Stays, so that nobody else comes in meanwhile; empty.
 const LOCK: &str = "lock";
 /// Deepest folder below the outbox's.

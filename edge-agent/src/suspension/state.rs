@@ -191,6 +191,9 @@ impl Window {
 
     /// Takes the wall clock's word, once in each boot.
     fn hear(&mut self, now: &Now) {
+        // The own time was begun anew: it is counted again from here, rather than never.
+        self.anchor.own = self.anchor.own.min(now.own);
+        self.begun = self.begun.map(|begun| begun.min(now.own));
         let heard = self.anchor.believed && self.anchor.is_of_this_boot(now);
         if now.synchronised && !heard {
             self.anchor = Anchor::at(now);

@@ -55,6 +55,7 @@ impl World {
             Happens::Unkept => self.synchronised = false,
             Happens::Kept => (self.off_s, self.synchronised) = (0, true),
             Happens::Lie(off_s) => (self.off_s, self.synchronised) = (off_s, true),
+            Happens::Anew => self.own_s = 0,
         }
     }
 }
@@ -71,6 +72,8 @@ enum Happens {
     Kept,
     /// A wrong clock is called synchronised.
     Lie(i64),
+    /// What is known of the own time is lost.
+    Anew,
 }
 
 fn second(s: i64) -> Timestamp {
@@ -93,7 +96,7 @@ fn honest() -> impl Strategy<Value = Happens> {
 }
 
 fn any_clock() -> impl Strategy<Value = Happens> {
-    prop_oneof![4 => honest(), 1 => wrong().prop_map(Happens::Lie)]
+    prop_oneof![8 => honest(), 2 => wrong().prop_map(Happens::Lie), 1 => Just(Happens::Anew)]
 }
 
 fn order(n: u128, ask: Ask) -> Order {

@@ -68,7 +68,7 @@ pub enum Action {
     /// Capture nothing in this time, at most [`MAX_SUSPENSION`](crate::MAX_SUSPENSION) long. In place of
     /// the suspension that is in force or to come, if there is one.
     Suspend {
-        /// From when; null or left out: from now on.
+        /// From when; left out: from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(schema_with = "schema::date_time")]
         from: Option<Timestamp>,
