@@ -1,5 +1,5 @@
-//! Promise: while the server has capture suspended nothing is captured, also where the agent is killed
-//! in that time; the ledger says from when to when, by whom and why; and capture goes on by itself when
+//! Promise: while the server has capture suspended nothing is captured, also where the clock is set and the
+//! agent killed in that time; the ledger says from when to when, by whom and why; and capture goes on by itself when
 //! the time is over, or sooner by command.
 #![allow(clippy::unwrap_used)]
 
@@ -14,6 +14,7 @@ use std::{
 use harness::{
     agent::{Agent, clip, wait_for, watch},
     broker::Broker,
+    clock::Clock,
     rtsp::{Serve, Server},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -88,7 +89,9 @@ fn nothing_is_captured_in_a_suspension_and_capture_goes_on_by_itself_or_by_comma
     let path = format!("path = \"{}\"\n", clip().display());
     let changes = [("source = \"file\"", source.as_str()), (path.as_str(), "")];
     let central = Central { runtime: tokio::runtime::Runtime::new().unwrap(), broker, out };
-    let start = || Agent::start(folder.path(), &central.broker, &changes);
+    let clock = Clock::new(folder.path());
+    let environment = clock.environment();
+    let start = || Agent::start_in(folder.path(), &central.broker, &changes, &environment);
     let suspended = |agent: &Agent| agent.metric("alpr_capture_suspended") > 0.0;
     let read = |agent: &Agent| {
         let before = agent.metric("alpr_reads_total");
@@ -120,6 +123,13 @@ fn nothing_is_captured_in_a_suspension_and_capture_goes_on_by_itself_or_by_comma
     let frames = |agent: &Agent| agent.metric("alpr_frames_total");
     let before = frames(&agent);
     thread::sleep(Duration::from_secs(2));
+    let days = SignedDuration::from_hours(72);
+    for off in [days, -days, SignedDuration::ZERO] {
+        let steps = agent.metric("alpr_clock_steps_total");
+        clock.off_by(off);
+        wait_for("the step", || agent.metric("alpr_clock_steps_total") > steps);
+        assert!(suspended(&agent), "ended by its clock");
+    }
     assert!((frames(&agent) - before).abs() < 0.5, "frames are taken");
 
     // Killed, and the same command once more.

@@ -221,12 +221,14 @@ impl Suspension {
     /// Reads the file where it was not, and begins and ends what is due.
     fn look(&self) {
         let mut known = self.known();
-        if known.is_err() {
-            *known = self.read();
-            match &*known {
+        if let Err(before) = &*known {
+            let read = self.read();
+            match &read {
                 Ok(known) => self.show(&known.memory, known.aside.as_deref()),
+                Err(why) if why == before => {}
                 Err(why) => tracing::error!(why, "whether capture is suspended can't be read"),
             }
+            *known = read;
         }
         let Ok(known) = &mut *known else { return };
         let Ok(next) = self.after(known, |memory, now| {

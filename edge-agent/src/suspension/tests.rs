@@ -106,6 +106,30 @@ fn a_restart_stays_suspended_until_the_time_is_over_and_the_file_has_no_names() 
     assert!(!open(place.path()).is_in_force());
 }
 
+#[test]
+fn one_to_come_begins_and_ends_by_itself() {
+    let place = tempfile::tempdir().unwrap();
+    let (outbox, suspension) = (outbox(place.path()), open(place.path()));
+    let (from, until) = (after(3), after(4));
+    let ordered = suspension.obey(&order(Ask::Suspend { from: Some(from), until }), &outbox);
+    assert!(!suspension.is_in_force());
+    assert_eq!(suspension.health.facts()[FACT], format!("from {from} until {until}"));
+    let stop = CancellationToken::new();
+    thread::scope(|scope| {
+        scope.spawn(|| suspension.watch(&stop, || suspension.enter(&outbox)));
+        while ledger(&outbox).len() < 3 {
+            thread::sleep(Duration::from_millis(20));
+        }
+        stop.cancel();
+    });
+    let [(first, ..), (_, begun, Begun { .. }), (_, ended, Ended { .. })] = &ledger(&outbox)[..]
+    else {
+        panic!("{:?}", ledger(&outbox))
+    };
+    assert_eq!(*first, ordered.unwrap());
+    assert!(*begun <= from && *ended >= until, "{begun} to {ended}");
+}
+
 impl Suspension {
     /// Looks and enters as the agent's threads do, until it is over.
     fn wait_for_end_in(&self, outbox: &Outbox) {
