@@ -6,17 +6,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use harness::{
     broker::Broker,
-    pole::{FIRST_ENTRIES, Pole, pole, root, server},
+    pole::{FIRST_ENTRIES, Pole, pole, server},
 };
-use milepost::{
-    config::{self, Delivery},
-    uplink,
-};
+use milepost::config::{self, Delivery};
 use milepost_wire::{Leaf, Receipt, SequenceRange};
-use rumqttc::{
-    Transport,
-    v5::{AsyncClient, Event, Incoming, MqttOptions, mqttbytes::QoS},
-};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -135,25 +128,6 @@ async fn a_photo_over_the_limit_is_refused_once_told_on_the_ledger_and_the_rest_
     }
 }
 
-/// A client with the server's certificate that says whatever it likes.
-async fn say(broker: &Broker, messages: Vec<(String, Vec<u8>)>) {
-    let address = broker.address();
-    let mut options = MqttOptions::new("liar", address.host, address.port);
-    let tls = uplink::tls::client_config(&broker.files("server")).unwrap();
-    options.set_transport(Transport::tls_with_config(tls.into()));
-    options.set_keep_alive(Duration::from_secs(5));
-    let (client, mut events) = AsyncClient::new(options, 64);
-    let mut waiting = messages.len();
-    for (topic, payload) in messages {
-        client.try_publish(topic, QoS::AtLeastOnce, false, payload).unwrap();
-    }
-    while waiting > 0 {
-        if let Event::Incoming(Incoming::PubAck(_)) = events.poll().await.unwrap() {
-            waiting -= 1;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn receipts_that_are_wrong_unknown_or_doubled_harm_nothing() {
     let scratch = tempfile::tempdir().unwrap();
@@ -183,8 +157,7 @@ async fn receipts_that_are_wrong_unknown_or_doubled_harm_nothing() {
         receipt(Receipt { ids: vec![Uuid::now_v7()], ..Receipt::default() }),
     ];
     let count = wrong.len() as u64;
-    let topic = root().topic(Leaf::Receipts);
-    say(&broker, wrong.map(|p| (topic.clone(), p)).into()).await;
+    broker.say(wrong.map(|p| (Leaf::Receipts, p)).into()).await.unwrap();
     pole.until("all counted", |p| p.health.metrics.receipts_ignored.get() == count).await;
     assert_eq!(pole.reads_left().len(), 4);
 
@@ -194,8 +167,8 @@ async fn receipts_that_are_wrong_unknown_or_doubled_harm_nothing() {
         epoch,
         ..Receipt::default()
     });
-    say(&broker, vec![(topic.clone(), right.clone()), (topic.clone(), range), (topic, right)])
-        .await;
+    let twice = [right.clone(), range, right].map(|p| (Leaf::Receipts, p));
+    broker.say(twice.into()).await.unwrap();
     pole.until("one left", |p| p.reads_left() == [ids[0]]).await;
     assert_eq!(pole.health.metrics.uplink_connections.get(), 1);
     pole.stop().await;

@@ -166,7 +166,10 @@ async fn a_new_read_is_there_at_once_while_days_of_reads_drain_in_order() {
     // Some minutes of reads are live still when the line comes back.
     let fresh: Vec<_> = (0..40).map(|_| keep(&outbox, Duration::from_secs(60), &[])).collect();
     let uplink = config::Uplink { resend_after: Duration::from_secs(600), ..broker.uplink() };
-    let (start, pole) = (Instant::now(), pole_of(outbox.clone(), health.clone(), uplink));
+    let (start, pole) = (
+        Instant::now(),
+        pole_of(&settings(scratch.path()).directory, outbox.clone(), health.clone(), uplink),
+    );
     let (mut live, mut most, mut drained) = (Vec::new(), before, None);
     let photos = [(PhotoKind::Plate, 8_000), (PhotoKind::Context, 100_000)];
     while drained.is_none() || live.len() < 10 {
@@ -232,7 +235,7 @@ async fn a_used_up_cap_of_context_photos_holds_back_no_read_and_is_named() {
     for _ in 0..30 {
         keep(&outbox, Duration::ZERO, &photos);
     }
-    let pole = pole_of(outbox.clone(), health.clone(), uplink);
+    let pole = pole_of(&settings(scratch.path()).directory, outbox.clone(), health.clone(), uplink);
     until("every read", LIMIT, || server.log.lock().unwrap().reads.len() == 30).await;
     let metrics = &pole.health.metrics;
     until("what is held back is counted", LIMIT, || {
@@ -296,7 +299,7 @@ async fn on_a_slow_line_a_new_read_does_not_wait_for_the_backlogs_photos() {
         resend_after: Duration::from_secs(600),
         ..broker.uplink()
     };
-    let pole = pole_of(outbox.clone(), health.clone(), uplink);
+    let pole = pole_of(&settings(scratch.path()).directory, outbox.clone(), health.clone(), uplink);
     let mut delays = Vec::new();
     for _ in 0..10 {
         sleep(Duration::from_secs(1)).await;

@@ -5,6 +5,7 @@
 //! camera ─► capture ─► detect ─ read ─ follow ─► photos ─ outbox.keep ─► MQTT ─► server
 //!              frames: drops the oldest    passes: never drops    records: durable
 //!            thread "clock": is it kept, was it set ─► ledger and corrections, by "keep"
+//!            thread "suspension": no frame is looked at by the server's order ─► ledger, by "keep"
 //! ```
 //!
 //! A stage that can't work says so on the health page and is tried again with back-off; the others
@@ -14,7 +15,7 @@
 use std::{
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use milepost_wire as wire;
@@ -33,7 +34,8 @@ use crate::{
     recognise::{Finished, Recogniser},
     report::{self, Origin, Report},
     sealing::Watchdog,
-    supervise::Backoff,
+    supervise::{Backoff, again, sleep},
+    suspension::Suspension,
     uplink,
     vision::VisionError,
 };
@@ -55,6 +57,8 @@ enum ToKeep {
     Pass(Box<Finished>, Origin),
     /// What became of the clock.
     Clock(News),
+    /// A suspension has begun or ended.
+    Suspension,
 }
 
 /// Why the agent can't run at all. What can be mended while it runs is on the health page instead.
@@ -113,6 +117,10 @@ pub fn run(config: Config) -> Result<(), AgentError> {
             Watchdog::start(&config, health.clone()).map_err(start("the retention watchdog"))?;
         let lamp = board::light(&config.lamp, &health);
 
+        let root = config.site.root()?;
+        // Before the camera: a restart stays suspended.
+        let directory = &config.outbox.directory;
+        let suspension = Arc::new(Suspension::open(directory, root.source(), health.clone()));
         let (passes, to_keep) = mpsc::sync_channel(PASSES_WAITING);
         let keeper = Keeper::new(config.clock);
         let clock = {
@@ -122,24 +130,36 @@ pub fn run(config: Config) -> Result<(), AgentError> {
             let give = move |n: &News| news.try_send(ToKeep::Clock(n.clone())).is_ok();
             spawn("clock", move || clock::watch(&keeper, &health, &stop, give))?
         };
+        let suspending = {
+            let (suspension, stop, news) = (suspension.clone(), stop.clone(), passes.clone());
+            // Never waits: it nudges again.
+            let nudge = move || drop(news.try_send(ToKeep::Suspension));
+            spawn("suspension", move || suspension.watch(&stop, nudge))?
+        };
         let vision = {
             let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
-            spawn("vision", move || watch(&config, &keeper, &health, &passes, &stop))?
+            let stage =
+                Stage { config, keeper, suspension: suspension.clone(), health, passes, stop };
+            spawn("vision", move || stage.watch())?
         };
         let (opened, outbox) = oneshot::channel();
         let keep = {
             let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
-            let root = config.site.root()?;
-            spawn("keep", move || keep(&config, &health, &root, opened, &to_keep, &stop))?
+            let suspension = suspension.clone();
+            spawn("keep", move || {
+                keep(&config, &health, &root, &suspension, opened, &to_keep, &stop);
+            })?
         };
         let sending = CancellationToken::new();
-        let uplink = tokio::spawn(send(config.clone(), health.clone(), outbox, sending.clone()));
+        let uplink =
+            tokio::spawn(send(config.clone(), health.clone(), suspension, outbox, sending.clone()));
 
         stop_signal().await.map_err(start("the signal handler"))?;
         tracing::info!("stopping");
         stop.cancel();
-        let threads =
-            tokio::task::spawn_blocking(move || (vision.join(), clock.join(), keep.join()));
+        let threads = tokio::task::spawn_blocking(move || {
+            (vision.join(), clock.join(), suspending.join(), keep.join())
+        });
         let _ = threads.await;
         drained(&health).await;
         sending.cancel();
@@ -160,63 +180,74 @@ fn spawn<T: Send + 'static>(
     spawned.map_err(|source| AgentError::Start { what, source })
 }
 
-/// Camera → frames → finished passes, for ever.
-fn watch(
-    config: &Config,
-    keeper: &Keeper,
-    health: &Arc<Health>,
-    passes: &mpsc::SyncSender<ToKeep>,
-    stop: &CancellationToken,
-) {
-    let mut backoff = Backoff::default();
-    while !stop.is_cancelled() {
-        let Err(error) = look(config, keeper, health, passes, stop, &mut backoff) else { return };
-        let component = match &error {
-            StageError::Vision(_) => Component::Vision,
-            StageError::Capture(_) => Component::Capture,
-        };
-        tracing::error!(component = component.name(), %error, "stage failed, trying again");
-        health.set(component, Status::Fail, error.to_string());
-        sleep(backoff.wait(), stop);
-    }
+/// What the vision thread works with.
+struct Stage {
+    config: Arc<Config>,
+    keeper: Keeper,
+    suspension: Arc<Suspension>,
+    health: Arc<Health>,
+    passes: mpsc::SyncSender<ToKeep>,
+    stop: CancellationToken,
 }
 
-fn look(
-    config: &Config,
-    keeper: &Keeper,
-    health: &Arc<Health>,
-    passes: &mpsc::SyncSender<ToKeep>,
-    stop: &CancellationToken,
-    backoff: &mut Backoff,
-) -> Result<(), StageError> {
-    let mut recogniser = Recogniser::load(config, health.clone())?;
-    let origin = Origin::new(config, recogniser.versions(), recogniser.provider());
-    let camera = Camera::start(&config.capture, keeper.clone(), health.clone())?;
-    // Only the keep thread's end closes the channel, and it ends after this one.
-    let give = |finished: Vec<Finished>| {
-        let to_keep = |pass| ToKeep::Pass(Box::new(pass), origin.clone());
-        finished.into_iter().for_each(|pass| drop(passes.send(to_keep(pass))));
-    };
-    while !stop.is_cancelled() {
-        match camera.next(FRAME_WAIT) {
-            Next::Frame(frame) => {
-                backoff.reset();
-                give(recogniser.look(&frame));
-            }
-            Next::Idle => {}
-            Next::Ended => {
-                give(recogniser.finish());
-                if let Some(error) = camera.failure() {
-                    return Err(error.into());
-                }
-                health.set(Component::Capture, Status::Warn, "the clip was played to its end");
-                sleep(Duration::MAX, stop);
-            }
+impl Stage {
+    /// Camera → frames → finished passes, for ever.
+    fn watch(&self) {
+        let mut backoff = Backoff::default();
+        while !self.stop.is_cancelled() {
+            let Err(error) = self.look(&mut backoff) else { return };
+            let component = match &error {
+                StageError::Vision(_) => Component::Vision,
+                StageError::Capture(_) => Component::Capture,
+            };
+            tracing::error!(component = component.name(), %error, "stage failed, trying again");
+            self.health.set(component, Status::Fail, error.to_string());
+            sleep(backoff.wait(), &self.stop);
         }
     }
-    camera.stop();
-    give(recogniser.finish());
-    Ok(())
+
+    fn look(&self, backoff: &mut Backoff) -> Result<(), StageError> {
+        let Self { config, suspension, health, stop, .. } = self;
+        let mut recogniser = Recogniser::load(config, health.clone())?;
+        let origin = Origin::new(config, recogniser.versions(), recogniser.provider());
+        // Only the keep thread's end closes the channel, and it ends after this one.
+        let give = |finished: Vec<Finished>| {
+            let to_keep = |pass| ToKeep::Pass(Box::new(pass), origin.clone());
+            finished.into_iter().for_each(|pass| drop(self.passes.send(to_keep(pass))));
+        };
+        loop {
+            suspension.wait(stop);
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            let camera = Camera::start(&config.capture, self.keeper.clone(), health.clone())?;
+            loop {
+                let next = camera.next(FRAME_WAIT);
+                // Asked after the frame was taken: none that was exposed in a suspension is looked at.
+                if stop.is_cancelled() || suspension.is_in_force() {
+                    break;
+                }
+                match next {
+                    Next::Frame(frame) => {
+                        backoff.reset();
+                        give(recogniser.look(&frame));
+                    }
+                    Next::Idle => {}
+                    Next::Ended => {
+                        give(recogniser.finish());
+                        if let Some(error) = camera.failure() {
+                            return Err(error.into());
+                        }
+                        let output = "the clip was played to its end";
+                        health.set(Component::Capture, Status::Warn, output);
+                        sleep(Duration::MAX, stop);
+                    }
+                }
+            }
+            camera.stop();
+            give(recogniser.finish());
+        }
+    }
 }
 
 /// Finished passes → durable records with their photos; the clock's news → the ledger.
@@ -224,6 +255,7 @@ fn keep(
     config: &Config,
     health: &Arc<Health>,
     root: &wire::Root,
+    suspension: &Suspension,
     opened: oneshot::Sender<Outbox>,
     to_keep: &mpsc::Receiver<ToKeep>,
     stop: &CancellationToken,
@@ -256,6 +288,7 @@ fn keep(
                 }
                 count(kept, &report, health);
             }
+            ToKeep::Suspension => suspension.enter(&outbox),
             ToKeep::Clock(News::Step(step)) => {
                 let id = Uuid::now_v7();
                 keep(&|| Entry::ledger(id, root.source(), step.after, step.clone()));
@@ -331,6 +364,7 @@ fn entry(report: &Report, root: &wire::Root) -> Entry {
 async fn send(
     config: Arc<Config>,
     health: Arc<Health>,
+    suspension: Arc<Suspension>,
     outbox: oneshot::Receiver<Outbox>,
     stop: CancellationToken,
 ) {
@@ -339,42 +373,11 @@ async fn send(
         () = stop.cancelled() => return,
     };
     let Ok(outbox) = opened else { return };
-    if let Err(error) =
-        uplink::run(config.uplink.clone(), config.site.clone(), outbox, health.clone(), stop).await
-    {
+    let (uplink, site) = (config.uplink.clone(), config.site.clone());
+    let ended = uplink::run(uplink, site, outbox, suspension, health.clone(), stop).await;
+    if let Err(error) = ended {
         tracing::error!(%error, "the uplink ended");
         health.set(Component::Uplink, Status::Fail, error.to_string());
-    }
-}
-
-/// Tries until it works, with back-off; `None` where it still failed when the agent was stopped.
-fn again<T, E: std::error::Error>(
-    component: Component,
-    health: &Health,
-    stop: &CancellationToken,
-    mut work: impl FnMut() -> Result<T, E>,
-) -> Option<T> {
-    let mut backoff = Backoff::default();
-    loop {
-        match work() {
-            Ok(done) => return Some(done),
-            Err(error) => {
-                tracing::error!(component = component.name(), %error, "failed, trying again");
-                health.set(component, Status::Fail, error.to_string());
-            }
-        }
-        if stop.is_cancelled() {
-            return None;
-        }
-        sleep(backoff.wait(), stop);
-    }
-}
-
-/// Sleeps, in short steps so that a stop is not kept waiting.
-fn sleep(time: Duration, stop: &CancellationToken) {
-    let until = Instant::now().checked_add(time);
-    while !stop.is_cancelled() && until.is_none_or(|until| Instant::now() < until) {
-        thread::sleep(FRAME_WAIT.min(time));
     }
 }
 

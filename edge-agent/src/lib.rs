@@ -32,5 +32,6 @@ pub mod recognise;
 pub mod report;
 pub mod sealing;
 pub mod supervise;
+pub mod suspension;
 pub mod uplink;
 pub mod vision;

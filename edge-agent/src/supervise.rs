@@ -1,13 +1,22 @@
 //! Restarts with back-off: what fails is tried again for ever, ever more slowly, never in step.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use rand::RngExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::{Component, Health, Status};
 
 /// First wait.
 pub const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait: an installer who plugs the cable in again is not kept longer.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(8);
+
+/// How long a sleep goes without a look whether it is to end.
+const NAP: Duration = Duration::from_millis(250);
 
 /// Waits that double, with jitter, until told that it works again.
 #[derive(Debug, Clone)]
@@ -33,6 +42,37 @@ impl Backoff {
     /// It works again: the next wait is the first.
     pub fn reset(&mut self) {
         self.next = FIRST_WAIT;
+    }
+}
+
+/// Tries until it works, with back-off; `None` where it still failed when the agent was stopped.
+pub fn again<T, E: std::error::Error>(
+    component: Component,
+    health: &Health,
+    stop: &CancellationToken,
+    mut work: impl FnMut() -> Result<T, E>,
+) -> Option<T> {
+    let mut backoff = Backoff::default();
+    loop {
+        match work() {
+            Ok(done) => return Some(done),
+            Err(error) => {
+                tracing::error!(component = component.name(), %error, "failed, trying again");
+                health.set(component, Status::Fail, error.to_string());
+            }
+        }
+        if stop.is_cancelled() {
+            return None;
+        }
+        sleep(backoff.wait(), stop);
+    }
+}
+
+/// Sleeps, in short steps so that a stop is not kept waiting.
+pub fn sleep(time: Duration, stop: &CancellationToken) {
+    let until = Instant::now().checked_add(time);
+    while !stop.is_cancelled() && until.is_none_or(|until| Instant::now() < until) {
+        thread::sleep(NAP.min(time));
     }
 }
 

@@ -14,9 +14,20 @@ use milepost::{
     config::{Caps, Delivery, Uplink},
     uplink::{Address, tls},
 };
+use milepost_wire::Leaf;
+use rumqttc::{
+    Transport,
+    v5::{AsyncClient, Event, Incoming, MqttOptions, mqttbytes::QoS},
+};
+use uuid::Uuid;
+
+use crate::pole::root;
 
 /// Longest that a broker may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Longest that the broker may take for what it is told.
+const SAY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Agency, site and camera that the access list knows.
 pub const ROOT: [&str; 3] = ["demo-pd", "main-street", "north"];
@@ -151,6 +162,36 @@ impl Broker {
             key: pki.join(format!("{name}.key")),
             crl: None,
         }
+    }
+
+    /// Says this to the pole, with the server's certificate, and waits until the broker has it all.
+    ///
+    /// # Errors
+    /// It did not get there.
+    pub async fn say(&self, messages: Vec<(Leaf, Vec<u8>)>) -> Result<(), String> {
+        let Address { host, port } = self.address();
+        let mut options = MqttOptions::new(format!("says-{}", Uuid::now_v7()), host, port);
+        let tls = tls::client_config(&self.files("server")).map_err(|e| e.to_string())?;
+        options.set_transport(Transport::tls_with_config(tls.into()));
+        let (client, mut events) = AsyncClient::new(options, messages.len() + 8);
+        let mut waiting = messages.len();
+        for (leaf, payload) in messages {
+            let topic = root().topic(leaf);
+            client
+                .try_publish(topic, QoS::AtLeastOnce, false, payload)
+                .map_err(|e| e.to_string())?;
+        }
+        let all = async {
+            while waiting > 0 {
+                if let Event::Incoming(Incoming::PubAck(_)) =
+                    events.poll().await.map_err(|e| e.to_string())?
+                {
+                    waiting -= 1;
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(SAY_LIMIT, all).await.map_err(|_| "no acknowledgement".to_owned())?
     }
 
     /// A pole's settings for it.

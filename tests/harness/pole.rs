@@ -12,6 +12,7 @@ use milepost::{
     config,
     health::{Component, Health},
     outbox::{Entry, Kind, Outbox, Photo, Setup, Signer},
+    suspension::Suspension,
     uplink::{
         self,
         central::{Seen, Summary, sha256_hex},
@@ -76,13 +77,19 @@ pub fn pole_with(settings: config::Outbox, uplink: config::Uplink) -> Pole {
         certificate_file: uplink.certificate_file.clone(),
         key_file: uplink.key_file.clone(),
     };
+    let directory = plain.config.directory.clone();
     let outbox = Outbox::open(Setup { signer: Some(signer), ..plain }).expect("an outbox");
-    pole_of(outbox, health, uplink)
+    pole_of(&directory, outbox, health, uplink)
 }
 
-/// Starts the uplink of an outbox that is open already.
+/// Starts the uplink of an outbox that is open already, in this folder.
 #[must_use]
-pub fn pole_of(outbox: Outbox, health: Arc<Health>, uplink: config::Uplink) -> Pole {
+pub fn pole_of(
+    directory: &Path,
+    outbox: Outbox,
+    health: Arc<Health>,
+    uplink: config::Uplink,
+) -> Pole {
     let [agency, site, camera] = ROOT.map(String::from);
     let site = config::Site {
         agency,
@@ -93,7 +100,8 @@ pub fn pole_of(outbox: Outbox, health: Arc<Health>, uplink: config::Uplink) -> P
         heading_deg: 0.0,
     };
     let stop = CancellationToken::new();
-    let run = uplink::run(uplink, site, outbox.clone(), health.clone(), stop.clone());
+    let suspension = Arc::new(Suspension::open(directory, root().source(), health.clone()));
+    let run = uplink::run(uplink, site, outbox.clone(), suspension, health.clone(), stop.clone());
     let task = tokio::spawn(async move { run.await.expect("usable settings") });
     Pole { outbox, health, stop, task }
 }

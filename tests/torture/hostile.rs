@@ -3,17 +3,10 @@
 
 use std::time::Duration;
 
-use harness::{
-    broker::Broker,
-    pole::{root, server},
-};
-use milepost::uplink::{Address, tls};
+use harness::{broker::Broker, pole::server};
+use jiff::Timestamp;
 use milepost_wire::{Action, Command, Leaf, Receipt, SequenceRange, command::MAX_COMMAND_IDS};
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
-use rumqttc::{
-    Transport,
-    v5::{AsyncClient, Event, Incoming, MqttOptions, mqttbytes::QoS},
-};
 use uuid::Uuid;
 
 use crate::{
@@ -26,8 +19,6 @@ use crate::{
 const RECORDS: u64 = 200;
 /// Most that the pole may grow.
 const LIMIT_KB: u64 = 20 << 10;
-/// Messages sent before the acknowledgements are waited for.
-const BATCH: usize = 100;
 /// For anything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -73,7 +64,7 @@ pub fn row(context: &Context) -> Row {
                 }
             })
             .collect();
-        if let Err(why) = runtime.block_on(say(&broker.address(), &broker.files("server"), batch)) {
+        if let Err(why) = runtime.block_on(broker.say(batch)) {
             row.fail(format!("the messages could not be sent: {why}"));
             break;
         }
@@ -106,7 +97,7 @@ pub fn row(context: &Context) -> Row {
             ..Receipt::default()
         };
         let json = serde_json::to_vec(&right).expect("JSON");
-        say(&broker.address(), &broker.files("server"), vec![(Leaf::Receipts, json)]).await
+        broker.say(vec![(Leaf::Receipts, json)]).await
     });
     if said.is_err() || !pole.until(PATIENCE, |s| s.waiting == 0) {
         row.fail(format!("a right receipt deletes nothing afterwards: {:?}", pole.state()));
@@ -126,16 +117,24 @@ pub fn row(context: &Context) -> Row {
 }
 
 /// A command that is no right one: names records that are not there, or a stretch of another ledger,
-/// beyond the last number or backwards; or no command at all. Nothing of it may enter the ledger.
+/// beyond the last number or backwards; has capture suspended in the past, backwards or for too long, or
+/// go on; or no command at all. Nothing of it may enter the ledger.
 fn command(choices: &mut StdRng, epoch: Uuid, last: u64) -> Vec<u8> {
     let id = |choices: &mut StdRng| Uuid::from_u128(choices.random());
     let ids = |choices: &mut StdRng, n: usize| (0..n).map(|_| id(choices)).collect::<Vec<_>>();
-    let action = match choices.random_range(0..6) {
+    let action = match choices.random_range(0..8) {
         0 => Action::Manifest { epoch: id(choices), from: 1, to: last },
         1 => Action::Manifest { epoch, from: last + choices.random_range(1..9), to: u64::MAX },
         2 => Action::Manifest { epoch, from: choices.random_range(2..=last), to: 1 },
         3 => Action::Hold { ids: ids(choices, 1) },
         4 => Action::Release { ids: ids(choices, MAX_COMMAND_IDS) },
+        5 => Action::Resume,
+        6 => {
+            let ends = [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX];
+            let mut end = || *ends.choose(choices).unwrap_or(&Timestamp::MIN);
+            let (from, until) = (end(), end());
+            Action::Suspend { from: (until != from).then_some(from), until }
+        }
         _ => Action::Hold { ids: ids(choices, MAX_COMMAND_IDS + 1) },
     };
     let long = choices.random_ratio(1, 4);
@@ -227,33 +226,4 @@ fn receipt(choices: &mut StdRng, epoch: Uuid, last: u64) -> Vec<u8> {
             texts.choose(choices).map_or(Vec::new(), |t| (*t).into())
         }
     }
-}
-
-/// Publishes with the server's certificate and waits until the broker has it all.
-async fn say(
-    broker: &Address,
-    files: &tls::Files,
-    messages: Vec<(Leaf, Vec<u8>)>,
-) -> Result<(), String> {
-    let mut options =
-        MqttOptions::new(format!("liar-{}", Uuid::now_v7()), broker.host.clone(), broker.port);
-    let tls = tls::client_config(files).map_err(|e| e.to_string())?;
-    options.set_transport(Transport::tls_with_config(tls.into()));
-    let (client, mut events) = AsyncClient::new(options, BATCH + 8);
-    let mut waiting = messages.len();
-    for (leaf, payload) in messages {
-        let topic = root().topic(leaf);
-        client.try_publish(topic, QoS::AtLeastOnce, false, payload).map_err(|e| e.to_string())?;
-    }
-    let all = async {
-        while waiting > 0 {
-            if let Event::Incoming(Incoming::PubAck(_)) =
-                events.poll().await.map_err(|e| e.to_string())?
-            {
-                waiting -= 1;
-            }
-        }
-        Ok(())
-    };
-    tokio::time::timeout(PATIENCE, all).await.map_err(|_| "no acknowledgement".to_owned())?
 }

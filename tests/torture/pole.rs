@@ -20,6 +20,7 @@ use milepost::{
     health::{Component, Health},
     outbox::{Outbox, Setup, Signer},
     sealing::ManualClock,
+    suspension::Suspension,
     uplink,
 };
 use tokio_util::sync::CancellationToken;
@@ -165,7 +166,10 @@ pub fn run(options: &Options) -> ExitCode {
         });
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let end = runtime.block_on(uplink::run(uplink, site, outbox, health, CancellationToken::new()));
+    let source = harness::pole::root().source();
+    let suspension = Arc::new(Suspension::open(&options.directory, source, health.clone()));
+    let run = uplink::run(uplink, site, outbox, suspension, health, CancellationToken::new());
+    let end = runtime.block_on(run);
     if end.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

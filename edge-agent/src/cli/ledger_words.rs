@@ -1,7 +1,8 @@
 //! What `milepost watch` says of a pole's ledger.
 
 use milepost_wire::{
-    EpochCause, Event, EvictionCause, Header, LedgerEvent, ListOutcome, RestartCause, SequenceRange,
+    EpochCause, Event, EvictionCause, Header, LedgerEvent, ListOutcome, RestartCause,
+    SequenceRange, Suspension, SuspensionEnd,
 };
 use serde_json::{Value, json};
 
@@ -53,6 +54,9 @@ pub(super) fn ledger_line(event: &LedgerEvent) -> String {
             let what = if data.held { "on hold" } else { "released" };
             (time, source, format!("{} records {what}", data.ids.len()))
         }
+        LedgerEvent::Suspension(Event { time, source, data, .. }) => {
+            (time, source, suspension_words(data))
+        }
         LedgerEvent::Manifest(Event { time, source, data, .. }) => {
             (time, source, format!("signed for {} to {} of its ledger", data.from, data.to))
         }
@@ -83,6 +87,27 @@ pub(super) fn ledger_line(event: &LedgerEvent) -> String {
         LedgerEvent::Other(Header { time, source, kind, .. }) => (time, source, kind.clone()),
     };
     format!("{:<23.23}  {}  {words}", time.to_string(), source.root())
+}
+
+fn suspension_words(said: &Suspension) -> String {
+    match said {
+        Suspension::Ordered { from, until, by, reason, .. } => {
+            format!("{by} has capture suspended from {from} until {until}: {reason}")
+        }
+        Suspension::Recalled { by, reason, .. } => {
+            format!("{by} has the suspension of capture end: {reason}")
+        }
+        Suspension::Begun { until, .. } => format!("nothing is captured until {until}"),
+        Suspension::Ended { cause, .. } => {
+            let why = match cause {
+                SuspensionEnd::Expired => "its time was over",
+                SuspensionEnd::Resumed => "by command",
+                SuspensionEnd::Replaced => "another stands in its place",
+                SuspensionEnd::Lost => "what the pole knew of it was damaged: order it again",
+            };
+            format!("the suspension of capture has ended: {why}")
+        }
+    }
 }
 
 /// A verdict in a word, and why where there is more to say.

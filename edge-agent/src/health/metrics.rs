@@ -11,6 +11,7 @@ use prometheus_client::{
 #[derive(Debug)]
 #[allow(missing_docs, reason = "each field's meaning is its help text in `registry`")]
 pub struct Metrics {
+    pub capture_suspended: Gauge,
     pub frames: Counter,
     pub frames_dropped: Counter,
     pub frames_still: Counter,
@@ -73,6 +74,7 @@ fn stage_seconds() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
+            capture_suspended: Gauge::default(),
             frames: Counter::default(),
             frames_dropped: Counter::default(),
             frames_still: Counter::default(),
@@ -232,6 +234,7 @@ impl Metrics {
             &self.local_connections_refused,
         );
         let mut gauge = |name: &str, help: &str, g: &Gauge| r.register(name, help, g.clone());
+        gauge("capture_suspended", "1 while capture is suspended", &self.capture_suspended);
         gauge("outbox_records", "Records waiting for the server", &self.outbox_records);
         gauge("outbox_photo_bytes", "Photos waiting for the server", &self.outbox_photo_bytes);
         gauge("outbox_store_bytes", "Records on disk", &self.outbox_store_bytes);

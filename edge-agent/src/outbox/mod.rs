@@ -67,6 +67,8 @@ use crate::{
     sealing::{Clock, KeyId},
 };
 
+pub(crate) use open::KEYS;
+
 pub use hold::{Held, HoldRequest};
 pub use sled_store::SledStore;
 pub use store::{Change, Fact, Kind, Loss, PhotoRef, Record, Store, StoreError, Stored};

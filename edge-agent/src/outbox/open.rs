@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// Folder of the data keys, within the outbox's.
-pub(super) const KEYS: &str = "sealing";
+pub(crate) const KEYS: &str = "sealing";
 
 pub(super) fn open(setup: Setup) -> Result<Outbox, OutboxError> {
     let health = setup.health.clone();

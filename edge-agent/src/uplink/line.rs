@@ -32,6 +32,7 @@ use crate::{
     config,
     health::{Component, Health, Status},
     outbox::Outbox,
+    suspension::Suspension,
 };
 
 /// A frozen broker is noticed within two of these.
@@ -58,6 +59,7 @@ pub(super) struct Line {
     pub(super) root: Root,
     pub(super) address: Address,
     pub(super) outbox: Outbox,
+    pub(super) suspension: Arc<Suspension>,
     pub(super) health: Arc<Health>,
     pub(super) keeper: Arc<Keeper>,
     pub(super) takeovers: Mutex<Takeovers>,

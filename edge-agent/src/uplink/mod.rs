@@ -49,6 +49,7 @@ use crate::{
     config,
     health::{Component, Health, Status},
     outbox::Outbox,
+    suspension::Suspension,
 };
 
 /// First pause after a connection was lost.
@@ -105,6 +106,7 @@ pub async fn run(
     config: config::Uplink,
     site: config::Site,
     outbox: Outbox,
+    suspension: Arc<Suspension>,
     health: Arc<Health>,
     shutdown: CancellationToken,
 ) -> Result<(), UplinkError> {
@@ -128,7 +130,7 @@ pub async fn run(
     };
     let keeper = Arc::new(keeper::Keeper::new(files));
     let takeovers = Mutex::default();
-    let line = line::Line { config, root, address, outbox, health, keeper, takeovers };
+    let line = line::Line { config, root, address, outbox, suspension, health, keeper, takeovers };
     let mut pause = BACKOFF_MIN;
     loop {
         let started = Instant::now();

@@ -15,7 +15,8 @@ pub const MAX_COMMAND_IDS: usize = 100;
 /// Longest text of a person's in a command, in characters.
 pub const MAX_COMMAND_TEXT: usize = 200;
 
-/// A command, on `commands`. Sent twice, it is carried out twice, which does no harm.
+/// A command, on `commands`. Sent twice, it is carried out twice, which does no harm; of those about
+/// suspension the pole knows the last ones again and answers as before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
     /// The server's name for it; stands in the answer.
@@ -64,6 +65,19 @@ pub enum Action {
         #[schemars(length(min = 1, max = 100), schema_with = "schema::uuids")]
         ids: Vec<Uuid>,
     },
+    /// Capture nothing in this time, at most [`MAX_SUSPENSION`](crate::MAX_SUSPENSION) long. In place of
+    /// the suspension that is in force or to come, if there is one.
+    Suspend {
+        /// From when; left out: from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(schema_with = "schema::date_time")]
+        from: Option<Timestamp>,
+        /// Until when.
+        #[schemars(schema_with = "schema::date_time")]
+        until: Timestamp,
+    },
+    /// End the suspension that is in force or to come.
+    Resume,
 }
 
 /// What is wrong with a command. Nothing of a wrong one is done.
@@ -185,6 +199,11 @@ mod tests {
         let command = examples::command();
         let json = serde_json::to_vec(&command).unwrap();
         assert_eq!(Command::from_json(&json).unwrap(), command);
+        for action in [examples::suspend().action, Action::Resume] {
+            let command = Command { action, ..command.clone() };
+            let json = serde_json::to_vec(&command).unwrap();
+            assert_eq!(Command::from_json(&json).unwrap(), command);
+        }
         let e = |command: Command| {
             Command::from_json(&serde_json::to_vec(&command).unwrap()).unwrap_err().to_string()
         };

@@ -19,6 +19,7 @@ use crate::{
         TimeSource, UnreadPass, UnreadReason,
     },
     receipt::Receipt,
+    suspension::{Suspension, Told},
     time::{BootTime, ClockStep, CorrectedTime, MAX_DRIFT_PPM, TimeCorrection},
     topics::{Root, TopicLevel},
 };
@@ -266,6 +267,31 @@ pub fn hold() -> Event<Hold> {
     let until = Some(at(730 * 86_400_000));
     let data = Hold { held: true, ids: vec![id(1)], until, by, reason, case_number, command_id };
     Event::new(id(12), root().source(), at(8_000), ledger(46), data)
+}
+
+/// A command to capture nothing for four hours.
+#[must_use]
+pub fn suspend() -> Command {
+    let (from, until) = (at(3_600_000), at(5 * 3_600_000));
+    Command {
+        command_id: Uuid::from_u128(0x0199_4a1c_0000_7000_8000_0000_0000_00c2),
+        by: "lt.okafor@demo-pd.example".into(),
+        reason: "permitted march on Main Street".into(),
+        case_number: None,
+        action: Action::Suspend { from: Some(from), until },
+    }
+}
+
+/// What is in the ledger when [`suspend`] begins.
+#[must_use]
+pub fn suspension() -> Event<Suspension> {
+    let data = Suspension::Begun {
+        suspension_id: suspend().command_id,
+        from: at(3_600_000),
+        until: at(5 * 3_600_000),
+        told: Told { synchronised: true, boot_time: Some(boot_time(3_600_000, 0.0)) },
+    };
+    Event::new(id(14), root().source(), at(3_600_000), ledger(47), data)
 }
 
 /// The answer to [`command`].

@@ -12,6 +12,7 @@ use crate::{
     event::{Data, Event, EventError, Header},
     list::ListChange,
     schema,
+    suspension::Suspension,
     time::{ClockStep, TimeCorrection},
     topics::Root,
 };
@@ -312,6 +313,7 @@ ledger_events! {
     Restart "restart" "The agent started",
     Salvage "salvage" "What could still be read of a quarantined store",
     Hold "hold" "Records were put on hold by the server, or a hold was ended",
+    Suspension "suspension" "Capture is suspended for a time, or goes on",
     Manifest "manifest" "The pole's signed word on a stretch of its ledger",
     Eviction "eviction" "Records or photos that the pole had to give up",
     ClockStep "clock_step" "The pole's clock was set",

@@ -26,6 +26,7 @@ pub mod onvif;
 pub mod read;
 pub mod receipt;
 pub mod schema;
+pub mod suspension;
 pub mod time;
 pub mod topics;
 
@@ -50,5 +51,6 @@ pub use read::{
     TextAlternative, TimeSource, UnreadPass, UnreadReason,
 };
 pub use receipt::{Receipt, ReceiptError};
+pub use suspension::{MAX_SUSPENSION, Suspension, SuspensionEnd, Told};
 pub use time::{BootTime, ClockStep, CorrectedTime, TimeCorrection};
 pub use topics::{Leaf, Root, Topic, TopicError, TopicLevel};

@@ -12,6 +12,7 @@ use crate::{
     list::{ListAnnouncement, ListChange, ListRequest, ListVersion},
     read::{Read, UnreadPass},
     receipt::Receipt,
+    suspension::Suspension,
     time::{ClockStep, TimeCorrection},
 };
 
@@ -115,6 +116,7 @@ pub fn all() -> Vec<Named> {
             "A version of an alert list came in force, or was refused",
         ),
         event::<Hold>("hold", "Records were put on hold by the server, or a hold was ended"),
+        event::<Suspension>("suspension", "Capture is suspended for a time, or goes on"),
         event::<Response>("response", "The pole's answer to a command"),
         Named {
             name: "command",

@@ -46,6 +46,7 @@ fn all_examples() -> Vec<(&'static str, Value)> {
         ("clock_step", sent(examples::clock_step())),
         ("time_correction", sent(examples::time_correction())),
         ("hold", sent(examples::hold())),
+        ("suspension", sent(examples::suspension())),
         ("response", wire(&examples::response())),
         ("command", wire(&examples::command())),
         ("status", wire(&examples::status())),

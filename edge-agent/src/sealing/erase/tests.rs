@@ -27,6 +27,7 @@ fn pole() -> Pole {
         ("photos/a-plate.jpg", sealed(b"photo")),
         ("photos.damaged-20261101T000000Z/b-plate.jpg", sealed(b"photo")),
         ("ballast", vec![0; 100]),
+        ("suspension.json", vec![0; 100]),
         ("lock", Vec::new()),
         ("notes.txt", b"not ours".to_vec()),
     ] {
@@ -68,7 +69,7 @@ fn all_is_gone_and_the_signed_receipt_says_what_was_done() {
     assert_eq!((receipt.by.as_str(), receipt.reason.as_str()), ("R. Ortiz", "pole taken down"));
     assert_eq!(receipt.work_order.as_deref(), Some("W-1234"));
     assert_eq!(receipt.keys_destroyed, keys);
-    assert_eq!((receipt.photos, receipt.store_files), (2, 4));
+    assert_eq!((receipt.photos, receipt.store_files), (2, 5));
     assert!(receipt.key_encryption_key.ends_with("destroyed"), "{}", receipt.key_encryption_key);
     assert_eq!(receipt.left, ["notes.txt"]);
     assert!(receipt.is_complete(), "{:?}", receipt.failed);

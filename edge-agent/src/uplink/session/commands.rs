@@ -6,7 +6,10 @@ use rumqttc::v5::mqttbytes::QoS;
 use uuid::Uuid;
 
 use super::{Cause, Session, Tag};
-use crate::outbox::{HoldRequest, ManifestRequest, Outbox, OutboxError};
+use crate::{
+    outbox::{HoldRequest, ManifestRequest, Outbox, OutboxError},
+    suspension::{Ask, Order, Suspension, SuspensionError},
+};
 
 /// Commands waiting to be carried out; more are refused, and the server asks again.
 pub(super) const MAX_WAITING: usize = 8;
@@ -36,15 +39,17 @@ impl Session<'_> {
         let Some(command) = self.commands.pop_front() else { return Ok(()) };
         let command_id = command.command_id;
         tracing::info!(%command_id, "command");
-        let outbox = self.line.outbox.clone();
-        let done = tokio::task::spawn_blocking(move || carry_out(&outbox, command)).await;
+        let (outbox, suspension) = (self.line.outbox.clone(), self.line.suspension.clone());
+        let carry_out = move || carry_out(&outbox, &suspension, command);
+        let done = tokio::task::spawn_blocking(carry_out).await;
         let response = match done {
             Ok(Ok((sequence, why))) => {
                 Response { command_id, outcome: Outcome::Done, why, sequence }
             }
-            Ok(Err(why)) => {
+            Ok(Err(NotDone::Refused(why))) => {
                 Response { command_id, outcome: Outcome::Refused, why: Some(why), sequence: None }
             }
+            Ok(Err(NotDone::Unanswered(why))) => return Err(Cause::Outbox(why)),
             Err(error) => return Err(Cause::Outbox(error.to_string())),
         };
         self.line.health.metrics.commands.inc();
@@ -56,29 +61,66 @@ impl Session<'_> {
     }
 }
 
-/// The ledger's entry that came of it, and what could not be done; or why it is refused.
-fn carry_out(outbox: &Outbox, command: Command) -> Result<(Option<u64>, Option<String>), String> {
-    let Command { command_id, by, reason, case_number, action } = command;
-    let refused = |e: OutboxError| e.to_string();
-    let hold = |held, ids: Vec<Uuid>| {
-        let request = HoldRequest { held, ids, by, reason, case_number, command_id };
-        let done = outbox.hold(request).map_err(refused)?;
-        if done.sequence.is_none() {
-            return Err("none of these records is here (any more)".to_owned());
+/// Why a command is not done.
+enum NotDone {
+    /// Nothing was.
+    Refused(String),
+    /// Neither done nor refused would be true: the server asks again.
+    Unanswered(String),
+}
+
+impl From<OutboxError> for NotDone {
+    fn from(error: OutboxError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+impl From<SuspensionError> for NotDone {
+    fn from(error: SuspensionError) -> Self {
+        match error {
+            SuspensionError::Unentered(_) => Self::Unanswered(error.to_string()),
+            _ => Self::Refused(error.to_string()),
         }
-        let missing = done.missing.len();
-        let why = (missing > 0).then(|| format!("{missing} of them are not here (any more)"));
-        Ok((done.sequence, why))
-    };
+    }
+}
+
+/// The ledger's entry that came of it, and what could not be done.
+type Done = (Option<u64>, Option<String>);
+
+fn carry_out(outbox: &Outbox, suspension: &Suspension, command: Command) -> Result<Done, NotDone> {
+    let Command { command_id, by, reason, case_number, action } = command;
     match action {
-        Action::Hold { ids } => hold(true, ids),
-        Action::Release { ids } => hold(false, ids),
+        Action::Hold { ids } => {
+            hold(outbox, HoldRequest { held: true, ids, by, reason, case_number, command_id })
+        }
+        Action::Release { ids } => {
+            hold(outbox, HoldRequest { held: false, ids, by, reason, case_number, command_id })
+        }
         Action::Manifest { epoch, .. } if epoch != outbox.position().epoch => {
-            Err(format!("this pole's ledger is {}", outbox.position().epoch))
+            Err(NotDone::Refused(format!("this pole's ledger is {}", outbox.position().epoch)))
         }
         Action::Manifest { from, to, .. } => {
             let request = ManifestRequest { from, to, command_id: Some(command_id) };
-            outbox.manifest(request).map(|sequence| (Some(sequence), None)).map_err(refused)
+            Ok((Some(outbox.manifest(request)?), None))
+        }
+        Action::Suspend { from, until } => {
+            let ask = Ask::Suspend { from, until };
+            let order = Order { command_id, by, reason, case_number, ask };
+            Ok((Some(suspension.obey(&order, outbox)?), None))
+        }
+        Action::Resume => {
+            let order = Order { command_id, by, reason, case_number, ask: Ask::Resume };
+            Ok((Some(suspension.obey(&order, outbox)?), None))
         }
     }
+}
+
+fn hold(outbox: &Outbox, request: HoldRequest) -> Result<Done, NotDone> {
+    let done = outbox.hold(request)?;
+    if done.sequence.is_none() {
+        return Err(NotDone::Refused("none of these records is here (any more)".into()));
+    }
+    let missing = done.missing.len();
+    let why = (missing > 0).then(|| format!("{missing} of them are not here (any more)"));
+    Ok((done.sequence, why))
 }
