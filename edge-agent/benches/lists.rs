@@ -96,7 +96,7 @@ fn version(entries: u64, tolerance: u8) -> io::Result<ListVersion> {
 fn store(folder: &Path) -> Result<ListStore, Box<dyn std::error::Error>> {
     let sealing = Sealing { key: SealingKey::File(folder.join("key")) };
     let keyring = Keyring::open(&sealing, &folder.join("sealing"))?;
-    Ok(ListStore::open(folder.join("lists"), keyring, Arc::new(Health::default()))?)
+    Ok(ListStore::open(folder.join("lists"), keyring, 0, Arc::new(Health::default()))?)
 }
 
 /// What a process that opened the list measured.

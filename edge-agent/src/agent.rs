@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!            thread "vision"                      thread "keep"           task "uplink"
-//! camera ─► capture ─► detect ─ read ─ follow ─► photos ─ outbox.keep ─► MQTT ─► server
-//!              frames: drops the oldest    passes: never drops    records: durable
+//! camera ─► capture ─► detect ─ read ─ follow ─► photos ─ match ─ outbox.keep ─► MQTT ─► server
+//!              frames: drops the oldest    passes: never drops          records: durable
 //!            thread "clock": is it kept, was it set ─► ledger and corrections, by "keep"
+//!            thread "lists": announced by the server, asked for, taken in ─► "match", ledger
 //!            thread "suspension": no frame is looked at by the server's order ─► ledger, by "keep"
 //! ```
 //!
@@ -21,20 +22,19 @@ use std::{
 use milepost_wire as wire;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
     board,
     capture::{Camera, CaptureError, Next},
-    clock::{self, Corrections, Keeper, News},
+    clock::{self, Keeper, News},
     config::Config,
     health::{Component, Health, Status},
+    keep::{self, Opened, ToKeep},
     local,
-    outbox::{Entry, Outbox, Photo, Setup, Signer},
     recognise::{Finished, Recogniser},
-    report::{self, Origin, Report},
+    report::Origin,
     sealing::Watchdog,
-    supervise::{Backoff, again, sleep},
+    supervise::{Backoff, sleep},
     suspension::Suspension,
     uplink,
     vision::VisionError,
@@ -47,19 +47,6 @@ const PASSES_WAITING: usize = 64;
 const FRAME_WAIT: Duration = Duration::from_millis(250);
 /// How long an orderly stop waits for the uplink to send what is left.
 const LAST_SENDING: Duration = Duration::from_secs(5);
-
-/// The file in the outbox's folder that says that reads of this boot are owed their true time.
-const CORRECTION_MARK: &str = "time-correction-owed";
-
-/// What the keep thread is handed.
-enum ToKeep {
-    /// A finished pass.
-    Pass(Box<Finished>, Origin),
-    /// What became of the clock.
-    Clock(News),
-    /// A suspension has begun or ended.
-    Suspension,
-}
 
 /// Why the agent can't run at all. What can be mended while it runs is on the health page instead.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +134,7 @@ pub fn run(config: Config) -> Result<(), AgentError> {
             let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
             let suspension = suspension.clone();
             spawn("keep", move || {
-                keep(&config, &health, &root, &suspension, opened, &to_keep, &stop);
+                keep::keep(&config, &health, &root, &suspension, opened, &to_keep, &stop);
             })?
         };
         let sending = CancellationToken::new();
@@ -250,131 +237,21 @@ impl Stage {
     }
 }
 
-/// Finished passes → durable records with their photos; the clock's news → the ledger.
-fn keep(
-    config: &Config,
-    health: &Arc<Health>,
-    root: &wire::Root,
-    suspension: &Suspension,
-    opened: oneshot::Sender<Outbox>,
-    to_keep: &mpsc::Receiver<ToKeep>,
-    stop: &CancellationToken,
-) {
-    let outbox = again(Component::Outbox, health, stop, || {
-        Outbox::open(setup(config, root.source(), health.clone()))
-    });
-    let Some(outbox) = outbox else { return };
-    let _ = opened.send(outbox.clone());
-    let mark = config.outbox.directory.join(CORRECTION_MARK);
-    let mut corrections = Corrections::new(mark, clock::boot_id());
-    // Nothing that was read is given up while the process lives, but for what can never be kept.
-    let keep = |make: &dyn Fn() -> Entry| {
-        let kept = again(Component::Outbox, health, stop, || match outbox.keep(make()) {
-            Err(error) if error.is_final() => {
-                tracing::error!(%error, "it can't be kept, and is given up");
-                Ok(None)
-            }
-            other => other.map(Some),
-        });
-        kept.flatten()
-    };
-    for to_keep in to_keep {
-        match to_keep {
-            ToKeep::Pass(finished, origin) => {
-                let report = report::report(&finished, &origin);
-                let kept = keep(&|| entry(&report, root));
-                if let (Some(sequence), Some(taken)) = (kept, report.taken()) {
-                    corrections.taken(finished.exposure.source, taken(sequence));
-                }
-                count(kept, &report, health);
-            }
-            ToKeep::Suspension => suspension.enter(&outbox),
-            ToKeep::Clock(News::Step(step)) => {
-                let id = Uuid::now_v7();
-                keep(&|| Entry::ledger(id, root.source(), step.after, step.clone()));
-            }
-            ToKeep::Clock(News::Synchronised(reference)) => {
-                let due = corrections.due(&reference);
-                let all = due.iter().all(|data| {
-                    let (id, at) = (Uuid::now_v7(), data.reference_at);
-                    keep(&|| Entry::ledger(id, root.source(), at, data.clone())).is_some()
-                });
-                if all && !due.is_empty() {
-                    let records = due.iter().map(|c| c.records.len() as u64).sum();
-                    health.metrics.time_corrections.inc_by(records);
-                    corrections.made();
-                }
-            }
-        }
-    }
-}
-
-/// Counts a pass by what became of it.
-fn count(kept: Option<u64>, report: &Report, health: &Health) {
-    match (kept, report) {
-        (None, _) => {
-            health.metrics.passes_lost.inc();
-            tracing::error!("a finished pass was lost: it could not be kept")
-        }
-        (Some(_), Report::Read(read, _)) => {
-            health.metrics.reads.inc();
-            if read.evidence.withheld_reason.is_some() {
-                health.metrics.evidence_withheld.inc();
-            }
-        }
-        (Some(_), Report::Unread(_)) => {
-            health.metrics.unread_passes.inc();
-        }
-    }
-}
-
-/// What the outbox is opened with.
-fn setup(config: &Config, source: wire::Source, health: Arc<Health>) -> Setup {
-    Setup {
-        config: config.outbox.clone(),
-        sealing: config.sealing.clone(),
-        signer: Some(Signer {
-            certificate_file: config.uplink.certificate_file.clone(),
-            key_file: config.uplink.key_file.clone(),
-        }),
-        // The program as it runs, even where its file has been replaced by an update.
-        program: Some("/proc/self/exe".into()),
-        clock: None,
-        source,
-        health,
-    }
-}
-
-/// The record of a report.
-fn entry(report: &Report, root: &wire::Root) -> Entry {
-    match report {
-        Report::Read(read, photos) => {
-            let photos = photos.iter().flat_map(|p| {
-                [(wire::PhotoKind::Plate, &p.plate), (wire::PhotoKind::Context, &p.context)]
-            });
-            let photos =
-                photos.map(|(kind, jpeg)| Photo { kind, jpeg: jpeg.bytes.clone() }).collect();
-            Entry::read(root.source(), (**read).clone(), photos)
-        }
-        Report::Unread(pass) => Entry::unread_pass(root.source(), (**pass).clone()),
-    }
-}
-
 /// Records → the server, for ever; starts once the outbox is open.
 async fn send(
     config: Arc<Config>,
     health: Arc<Health>,
     suspension: Arc<Suspension>,
-    outbox: oneshot::Receiver<Outbox>,
+    opened: oneshot::Receiver<Opened>,
     stop: CancellationToken,
 ) {
     let opened = tokio::select! {
-        outbox = outbox => outbox,
+        opened = opened => opened,
         () = stop.cancelled() => return,
     };
-    let Ok(outbox) = opened else { return };
+    let Ok(Opened { outbox, lists }) = opened else { return };
     let (uplink, site) = (config.uplink.clone(), config.site.clone());
-    let ended = uplink::run(uplink, site, outbox, suspension, health.clone(), stop).await;
+    let ended = uplink::run(uplink, site, outbox, suspension, lists, health.clone(), stop).await;
     if let Err(error) = ended {
         tracing::error!(%error, "the uplink ended");
         health.set(Component::Uplink, Status::Fail, error.to_string());

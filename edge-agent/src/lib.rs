@@ -22,6 +22,7 @@ pub mod evidence;
 pub mod geometry;
 pub mod health;
 pub mod identity;
+pub mod keep;
 pub mod list_store;
 pub mod lists;
 pub mod local;

@@ -101,7 +101,8 @@ pub fn pole_of(
     };
     let stop = CancellationToken::new();
     let suspension = Arc::new(Suspension::open(directory, root().source(), health.clone()));
-    let run = uplink::run(uplink, site, outbox.clone(), suspension, health.clone(), stop.clone());
+    let run =
+        uplink::run(uplink, site, outbox.clone(), suspension, None, health.clone(), stop.clone());
     let task = tokio::spawn(async move { run.await.expect("usable settings") });
     Pole { outbox, health, stop, task }
 }

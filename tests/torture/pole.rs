@@ -168,7 +168,7 @@ pub fn run(options: &Options) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let source = harness::pole::root().source();
     let suspension = Arc::new(Suspension::open(&options.directory, source, health.clone()));
-    let run = uplink::run(uplink, site, outbox, suspension, health, CancellationToken::new());
+    let run = uplink::run(uplink, site, outbox, suspension, None, health, CancellationToken::new());
     let end = runtime.block_on(run);
     if end.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

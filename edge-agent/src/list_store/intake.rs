@@ -23,7 +23,7 @@ use std::{
 use jiff::Timestamp;
 use milepost_wire::{ListAnnouncement, ListChange, ListOutcome, ListRequest, ListVersion, Root};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc as task;
+use tokio::sync::{Mutex, mpsc as task};
 use uuid::Uuid;
 
 use super::{
@@ -71,11 +71,19 @@ pub struct Link {
     /// The lists in force.
     pub store: Arc<ListStore>,
     to: mpsc::SyncSender<FromServer>,
-    /// What is to be asked of the server.
-    pub requests: task::Receiver<ListRequest>,
+    requests: Mutex<task::Receiver<ListRequest>>,
 }
 
 impl Link {
+    /// The next thing to be asked of the server; never, once the thread has ended. May be dropped and
+    /// called again.
+    pub async fn request(&self) -> ListRequest {
+        match self.requests.lock().await.recv().await {
+            Some(request) => request,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Hands a message on; where too much waits it is dropped.
     pub fn give(&self, message: FromServer) {
         if self.to.try_send(message).is_err() {
@@ -122,7 +130,7 @@ pub fn start(
         refused: Vec::new(),
     };
     thread::Builder::new().name("lists".into()).spawn(move || intake.run(&from_server))?;
-    Ok(Link { store, to, requests })
+    Ok(Link { store, to, requests: Mutex::new(requests) })
 }
 
 struct Intake {

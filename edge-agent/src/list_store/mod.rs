@@ -108,6 +108,8 @@ pub enum ListError {
 pub struct ListStore {
     folder: PathBuf,
     keyring: Keyring,
+    /// Bytes of the disk.
+    least_free: u64,
     health: Arc<Health>,
     in_force: RwLock<Arc<BTreeMap<String, Arc<Shelf>>>>,
     /// Versions that can't be opened, with the reason.
@@ -117,11 +119,17 @@ pub struct ListStore {
 }
 
 impl ListStore {
-    /// Opens what is there; a list that can't be opened is told by health and no error.
+    /// Opens what is there; a list that can't be opened is told by health and no error. `least_free` bytes of
+    /// the disk are left to others.
     ///
     /// # Errors
     /// Where the folder can't be read or made.
-    pub fn open(folder: PathBuf, keyring: Keyring, health: Arc<Health>) -> io::Result<Self> {
+    pub fn open(
+        folder: PathBuf,
+        keyring: Keyring,
+        least_free: u64,
+        health: Arc<Health>,
+    ) -> io::Result<Self> {
         durable::make_folder(&folder)?;
         let (mut in_force, mut broken) = (BTreeMap::new(), BTreeMap::new());
         for list in names(&folder)? {
@@ -144,6 +152,7 @@ impl ListStore {
         let store = Self {
             folder,
             keyring,
+            least_free,
             health,
             in_force: RwLock::new(Arc::new(in_force)),
             broken: Mutex::new(broken),
@@ -276,6 +285,14 @@ impl ListStore {
         }
         if version.expires_at <= now {
             return Err(ListError::Expired(version.expires_at));
+        }
+        // Its parts as they come, and what is made of them, beside the version in force.
+        let needed = version.bytes.saturating_mul(3).saturating_add(self.least_free);
+        let free = free_bytes(&self.folder)?;
+        if free < needed {
+            return Err(ListError::Limit(format!(
+                "{free} bytes are free on the disk; it needs {needed}"
+            )));
         }
         Ok(())
     }
@@ -412,6 +429,11 @@ pub fn checked(version: &ListVersion) -> Result<(), ListError> {
         )));
     }
     Ok(())
+}
+
+fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// The folder of a version and that of one that is being written.

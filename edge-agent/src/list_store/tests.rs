@@ -51,7 +51,7 @@ impl Scene {
 
     fn store(&self) -> ListStore {
         let ring = self.pole.ring().unwrap();
-        ListStore::open(self.folder(), ring, self.health.clone()).unwrap()
+        ListStore::open(self.folder(), ring, 0, self.health.clone()).unwrap()
     }
 
     fn check(&self) -> Check {

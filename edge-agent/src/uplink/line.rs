@@ -31,6 +31,7 @@ use super::{
 use crate::{
     config,
     health::{Component, Health, Status},
+    list_store::intake::Link,
     outbox::Outbox,
     suspension::Suspension,
 };
@@ -41,16 +42,16 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const CONNECT_LIMIT_S: u64 = 15;
 /// Longest that one step of the client may take: a large photo's way into a slow line.
 const POLL_LIMIT: Duration = Duration::from_secs(60);
-/// The client's queue: all that may be in flight, a status, a subscription, a heartbeat and a
-/// disconnect, with room to spare.
-const REQUESTS: usize = MAX_IN_FLIGHT + 16;
+/// The client's queue: all that may be in flight, a status, subscriptions, a heartbeat, requests for parts
+/// of lists and a disconnect, with room to spare.
+const REQUESTS: usize = MAX_IN_FLIGHT + 32;
 /// Events from the driver that wait for this task.
 const EVENTS: usize = 64;
 /// How long the broker keeps our subscription and receipts while we are away.
 const SESSION_EXPIRY_S: u32 = 24 * 3600;
 /// Kernel buffer for sending: small, so that a ping does not queue behind a photo for long.
 const SEND_BUFFER_BYTES: u32 = 32 * 1024;
-/// Largest packet that is read; only receipts and commands come.
+/// Largest packet that is read: a part of a list; receipts and commands are smaller.
 const MAX_INCOMING_BYTES: u32 = 128 * 1024;
 
 /// What every session of an agent shares.
@@ -60,6 +61,7 @@ pub(super) struct Line {
     pub(super) address: Address,
     pub(super) outbox: Outbox,
     pub(super) suspension: Arc<Suspension>,
+    pub(super) lists: Option<Link>,
     pub(super) health: Arc<Health>,
     pub(super) keeper: Arc<Keeper>,
     pub(super) takeovers: Mutex<Takeovers>,
@@ -210,7 +212,7 @@ pub(super) fn heartbeat(line: &Line) -> Result<Vec<u8>, Cause> {
         ledger: line.outbox.position(),
         outbox_records: line.outbox.len(),
         outbox_photo_bytes: metrics.outbox_photo_bytes.get().try_into().unwrap_or_default(),
-        lists: Vec::new(),
+        lists: line.lists.as_ref().map(|link| link.store.in_heartbeat()).unwrap_or_default(),
         reads_total: metrics.reads.get(),
         unread_passes_total: metrics.unread_passes.get(),
     };

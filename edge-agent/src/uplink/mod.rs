@@ -48,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config,
     health::{Component, Health, Status},
+    list_store::intake::Link,
     outbox::Outbox,
     suspension::Suspension,
 };
@@ -107,6 +108,7 @@ pub async fn run(
     site: config::Site,
     outbox: Outbox,
     suspension: Arc<Suspension>,
+    lists: Option<Link>,
     health: Arc<Health>,
     shutdown: CancellationToken,
 ) -> Result<(), UplinkError> {
@@ -130,7 +132,8 @@ pub async fn run(
     };
     let keeper = Arc::new(keeper::Keeper::new(files));
     let takeovers = Mutex::default();
-    let line = line::Line { config, root, address, outbox, suspension, health, keeper, takeovers };
+    let line =
+        line::Line { config, root, address, outbox, suspension, lists, health, keeper, takeovers };
     let mut pause = BACKOFF_MIN;
     loop {
         let started = Instant::now();

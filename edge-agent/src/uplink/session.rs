@@ -13,14 +13,14 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{Command, Leaf, Receipt, StatusState};
+use milepost_wire::{Command, Event, Leaf, ListRequest, Receipt, StatusState, Topic};
 use rumqttc::{
     Outgoing,
     v5::{
         AsyncClient, Event as MqttEvent, Incoming,
         mqttbytes::{
             QoS,
-            v5::{ConnAck, PubAckReason, PublishProperties, SubscribeReasonCode},
+            v5::{ConnAck, PubAckReason, Publish, PublishProperties, SubscribeReasonCode},
         },
     },
 };
@@ -34,7 +34,7 @@ use super::{
     line::{Line, Step, connect, heartbeat, status_event},
     window::{Answer, Part, Piece, Window},
 };
-use crate::{health::Status, outbox::OutboxError};
+use crate::{health::Status, list_store::intake::FromServer, outbox::OutboxError};
 
 /// No acknowledgement for so long with something in flight: the client's state is not trusted.
 const STALL_LIMIT: Duration = Duration::from_secs(120);
@@ -111,6 +111,14 @@ pub(super) async fn run(line: &Line, window: &mut Window, shutdown: &Cancellatio
     }
 }
 
+/// The next request of the lists' thread; never where there are none.
+async fn list_request(line: &Line) -> ListRequest {
+    match &line.lists {
+        Some(lists) => lists.request().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl<'a> Session<'a> {
     fn begin(
         line: &'a Line,
@@ -147,9 +155,15 @@ impl<'a> Session<'a> {
         connected_at: Timestamp,
         shutdown: &CancellationToken,
     ) -> Result<End, Cause> {
-        for leaf in [Leaf::Receipts, Leaf::Commands] {
+        let root = &self.line.root;
+        let mut topics = vec![root.topic(Leaf::Receipts), root.topic(Leaf::Commands)];
+        if let Some(lists) = &self.line.lists {
+            topics.extend([root.topic(Leaf::Lists), root.list_parts()]);
+            lists.give(FromServer::Connected);
+        }
+        for topic in topics {
             self.client
-                .try_subscribe(self.line.root.topic(leaf), QoS::AtLeastOnce)
+                .try_subscribe(topic, QoS::AtLeastOnce)
                 .map_err(|e| Cause::Protocol(e.to_string()))?;
         }
         let birth = status_event(self.line, connected_at, StatusState::Online, false)?;
@@ -181,6 +195,12 @@ impl<'a> Session<'a> {
                     self.report();
                     let beat = heartbeat(self.line)?;
                     self.publish(Leaf::Health, QoS::AtMostOnce, false, beat, Tag::Other)?;
+                }
+                request = list_request(self.line) => {
+                    let (at, source) = (Timestamp::now(), self.line.root.source());
+                    let event = Event::new(Uuid::now_v7(), source, at, None, request);
+                    let event = event.to_json().map_err(|e| Cause::Protocol(e.to_string()))?;
+                    self.publish(Leaf::ListRequests, QoS::AtLeastOnce, false, event, Tag::Other)?;
                 }
                 _ = look.tick() => {
                     if self.has_new_files().await {
@@ -262,7 +282,7 @@ impl<'a> Session<'a> {
                 let taken = |c: &SubscribeReasonCode| matches!(c, SubscribeReasonCode::Success(_));
                 if !ack.return_codes.iter().all(taken) {
                     self.complain(format!(
-                        "the broker refuses our subscription to receipts or commands ({:?}): check its access list",
+                        "the broker refuses our subscription to receipts, commands or lists ({:?}): check its access list",
                         ack.return_codes
                     ));
                 }
@@ -277,9 +297,25 @@ impl<'a> Session<'a> {
             {
                 self.command(&publish.payload);
             }
+            MqttEvent::Incoming(Incoming::Publish(publish)) => self.list(&publish),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Hands what has to do with lists on to their thread.
+    fn list(&self, publish: &Publish) {
+        let topic = String::from_utf8_lossy(&publish.topic);
+        let topic = topic.parse::<Topic>().ok().filter(|topic| topic.root == self.line.root);
+        let (Some(lists), Some(Topic { leaf, .. })) = (&self.line.lists, topic) else { return };
+        let bytes = publish.payload.to_vec();
+        match leaf {
+            Leaf::Lists => lists.give(FromServer::Announcement(bytes)),
+            Leaf::ListParts { request_id, part } => {
+                lists.give(FromServer::Part { request_id, part, bytes });
+            }
+            _ => {}
+        }
     }
 
     fn acknowledged(&mut self, piece: Piece, reason: PubAckReason) {

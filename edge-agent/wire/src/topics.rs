@@ -96,6 +96,12 @@ impl Root {
         Topic { root: self.clone(), leaf }.to_string()
     }
 
+    /// The subscription of a pole to the parts of lists that it has asked for.
+    #[must_use]
+    pub fn list_parts(&self) -> String {
+        format!("{self}/list_parts/+/+")
+    }
+
     /// The `source` of this camera's events.
     #[must_use]
     pub fn source(&self) -> Source {
