@@ -1,0 +1,177 @@
+//! Promise: the server's lists are in force on the pole, and a read that matches one gives an alert ahead
+//! of itself, exactly where a list's tolerance says so, with a packet that anyone can verify; what may not
+//! be in force is refused with the reason, which the ledger keeps; lists outlive a kill.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
+
+use harness::{
+    agent::{Agent, repository, wait_for, watch},
+    broker::Broker,
+};
+use jiff::{SignedDuration, Timestamp};
+use milepost_wire::schema;
+use serde_json::Value;
+
+/// Signs a list as its authority does, with more arguments.
+fn sign(folder: &Path, broker: &Broker, name: &str, csv: &str, arguments: &[&str]) {
+    let list = folder.join(format!("{name}.csv"));
+    fs::write(&list, csv).unwrap();
+    let signer = broker.files("lists");
+    let source_at = (Timestamp::now() - SignedDuration::from_hours(30)).to_string();
+    let signed = Command::new(harness::milepost())
+        .args([Path::new("list"), Path::new("sign"), &list])
+        .args(["--format", "csv", "--list", name, "--number", "1", "--source-at", &source_at])
+        .args(["--agency", "DOJ", "--purpose", "stolen vehicles"])
+        .args([Path::new("--certificate"), &signer.certificate, Path::new("--key"), &signer.key])
+        .args([Path::new("--out"), &folder.join("lists")])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+}
+
+/// What came, each once.
+fn seen(out: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(out).unwrap();
+    let seen = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    seen.filter(|e| e["duplicate"] != true).collect()
+}
+
+fn of_kind(out: &Path, kind: &str) -> Vec<Value> {
+    seen(out).into_iter().filter(|e| e["kind"] == kind).map(|mut e| e["event"].take()).collect()
+}
+
+#[test]
+fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path(), "");
+    let ours = ["--audience", "demo-pd"];
+    let svs = "plate,state,kind,id\n\
+        3OYH713,CA,stolen,exact\n\
+        6JVI659,ID,stolen,one-off\n\
+        9JWQZ7S,CA,stolen,two-off\n\
+        3BMQ664,NV,stolen,other-state\n\
+        LGJ6?8*,WA,bulletin,open\n\
+        JFV2199,CO,stolen,never-seen\n\
+        0000000,CA,stolen,filler\n";
+    sign(folder.path(), &broker, "svs", svs, &ours);
+    let wide = "plate,id\n9JWQZ7S,two-off\n";
+    sign(folder.path(), &broker, "wide", wide, &[&ours[..], &["--substitutions", "2"]].concat());
+    let once = "plate,id\n9RIS246,expired\n";
+    sign(folder.path(), &broker, "once", once, &[&ours[..], &["--expires-after-h", "2"]].concat());
+    sign(folder.path(), &broker, "theirs", "plate,id\n166KAO,theirs\n", &["--audience", "other"]);
+    let lists = folder.path().join("lists");
+    // Changed after it was signed.
+    sign(folder.path(), &broker, "altered", "plate,id\nQIR8850,good\n", &ours);
+    fs::write(lists.join("altered.list"), "plate,id\nMDU5912,evil\n").unwrap();
+
+    let (_watch, out) =
+        watch(folder.path(), &broker, &["--receipts", "--lists", lists.to_str().unwrap()]);
+    let authority =
+        format!("authority_file = \"{}\"", broker.files("lists-ca").certificate.display());
+    let file = fs::read_to_string(repository().join("edge-agent/default.toml")).unwrap();
+    let given = file.lines().find(|line| line.starts_with("authority_file")).unwrap();
+    // No frame before the lists are in force: the pattern has no plates.
+    let clip = format!("path = \"{}\"\n", harness::agent::clip().display());
+    let waiting = [
+        (given, authority.as_str()),
+        ("source = \"file\"", "source = \"test-pattern\""),
+        (clip.as_str(), ""),
+    ];
+    let mut agent = Agent::start(folder.path(), &broker, &waiting);
+    wait_for("what becomes of the lists", || of_kind(&out, "list_change").len() >= 4);
+    let changes: BTreeMap<String, String> = of_kind(&out, "list_change")
+        .iter()
+        .map(|e| {
+            let data = &e["data"];
+            let words = data["why"].as_str().or(data["outcome"].as_str()).unwrap();
+            (data["list"].as_str().unwrap().to_owned(), words.to_owned())
+        })
+        .collect();
+    assert_eq!(changes["svs"], "in_force");
+    assert_eq!(changes["wide"], "in_force");
+    assert!(changes["once"].contains("expired"), "{changes:?}");
+    assert!(changes["altered"].contains("SHA-256"), "{changes:?}");
+    assert!(!changes.contains_key("theirs"), "it was not announced here");
+    let health = agent.get("/health");
+    assert!(health.contains("svs version 1") && health.contains("6 entries"), "{health}");
+
+    // Killed and started again, now with a road to look at: the lists are still in force.
+    agent.kill();
+    let road = [(given, authority.as_str()), ("# realtime = true", "realtime = false")];
+    let mut agent = Agent::start(folder.path(), &broker, &road);
+    wait_for("the clip's end", || agent.get("/health").contains("played to its end"));
+    wait_for("an empty outbox", || agent.metric("alpr_outbox_records") == 0.0);
+    assert!(agent.stop().success());
+
+    let alerts = of_kind(&out, "alert");
+    let got: BTreeSet<(String, String, String)> = alerts
+        .iter()
+        .map(|e| {
+            let text = |pointer: &str| e.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+            (text("/data/list/name"), text("/data/entry/id"), text("/data/comparison/agreement"))
+        })
+        .collect();
+    let expected = [
+        ("svs", "exact", "exact"),
+        ("svs", "one-off", "look_alike"),
+        ("svs", "other-state", "exact"),
+        ("svs", "open", "partial"),
+        ("wide", "two-off", "look_alike"),
+    ];
+    let expected = expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()));
+    assert_eq!(got, BTreeSet::from(expected), "{got:?}");
+    assert_eq!(alerts.len(), got.len(), "none twice");
+
+    // Each is valid, advisory, and stands right before its read, which it leaves as it is.
+    let schemas = schema::all();
+    let schema = &schemas.iter().find(|s| s.name == "alert").unwrap().schema;
+    let validator = jsonschema::options().should_validate_formats(true).build(schema).unwrap();
+    let reads = of_kind(&out, "read");
+    let sequence = |e: &Value| e["sequence"].as_str().unwrap().parse::<u64>().unwrap();
+    for alert in &alerts {
+        let errors: Vec<_> = validator.iter_errors(alert).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        let data = &alert["data"];
+        let read = reads.iter().find(|r| r["id"] == data["read_id"]).unwrap();
+        assert!(sequence(alert) < sequence(read), "the alert is ahead of its read");
+        for member in ["plate_text", "raw_text", "captured_at", "evidence", "confidence"] {
+            assert_eq!(data[member], read["data"][member]);
+        }
+        // A clip's time is that of its file; the lists' limits are a day and two.
+        let freshness = match data["list"]["age_s"].as_f64() {
+            Some(..86_400.0) => "fresh",
+            Some(..172_800.0) => "aging",
+            _ => "stale",
+        };
+        assert_eq!(data["list"]["freshness"], freshness);
+    }
+    let state = |entry: &str| {
+        let alert = alerts.iter().find(|a| a["data"]["entry"]["id"] == entry).unwrap();
+        alert["data"]["state"]["verdict"].clone()
+    };
+    assert_eq!((state("exact"), state("other-state")), ("match".into(), "mismatch".into()));
+    assert_eq!(state("two-off"), "unknown");
+
+    // No plate of a list is in the log, on the page, or readable on the disk.
+    let log = fs::read_to_string(&agent.log).unwrap();
+    let folder = folder.path().join("outbox/lists");
+    let mut stored = Vec::new();
+    for list in ["svs", "wide"] {
+        for file in fs::read_dir(folder.join(list).join("1")).unwrap() {
+            stored.extend(fs::read(file.unwrap().path()).unwrap());
+        }
+    }
+    assert!(stored.len() > 1000);
+    for plate in ["6JVI659", "9JWQZ7S", "LGJ6?8", "JFV2199"] {
+        assert!(!log.contains(plate) && !health.contains(plate));
+        assert!(!stored.windows(plate.len()).any(|w| w == plate.as_bytes()));
+    }
+    assert!(!folder.join("altered/1").exists() && !folder.join("once/1").exists());
+}
