@@ -110,7 +110,8 @@ fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
     wait_for("an empty outbox", || agent.metric("alpr_outbox_records") == 0.0);
     assert!(agent.stop().success());
 
-    let alerts = of_kind(&out, "alert");
+    let (previews, alerts): (Vec<_>, Vec<_>) =
+        of_kind(&out, "alert").into_iter().partition(|e| e["data"]["preview"] == true);
     let got: BTreeSet<(String, String, String)> = alerts
         .iter()
         .map(|e| {
@@ -151,6 +152,16 @@ fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
             _ => "stale",
         };
         assert_eq!(data["list"]["freshness"], freshness);
+    }
+    // What was told while the vehicle was in view is superseded by the read of the same id.
+    assert!(!previews.is_empty());
+    for preview in &previews {
+        let of = |e: &&Value| e["data"]["read_id"] == preview["data"]["read_id"];
+        let read = reads.iter().find(|r| r["id"] == preview["data"]["read_id"]).unwrap();
+        assert!(validator.is_valid(preview) && sequence(preview) < sequence(read));
+        assert!(preview["data"]["evidence"]["plate"].is_null());
+        let same = alerts.iter().find(of).map(|a| &a["data"]["entry"]["id"]);
+        assert_eq!(same, Some(&preview["data"]["entry"]["id"]));
     }
     let state = |entry: &str| {
         let alert = alerts.iter().find(|a| a["data"]["entry"]["id"] == entry).unwrap();

@@ -218,6 +218,11 @@ impl Stage {
                     Next::Frame(frame) => {
                         backoff.reset();
                         give(recogniser.look(&frame));
+                        for pass in recogniser.previews() {
+                            // Never waits: the pass itself comes.
+                            let preview = ToKeep::Preview(Box::new(pass), origin.clone());
+                            let _ = self.passes.try_send(preview);
+                        }
                     }
                     Next::Idle => {}
                     Next::Ended => {

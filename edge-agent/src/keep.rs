@@ -2,11 +2,21 @@
 //! photos, alerts ahead of their read in one commit; what happened to the clock, to the lists and to
 //! capture goes into the ledger.
 //!
-//! How it fails: nothing is given up while the process lives, but for what can never be kept. Lists that
+//! Nothing that was read is given up while the process lives, but for what can never be kept, and reads
+//! that match nothing where the agency keeps only hits.
+//!
+//! How it fails: what can't be kept is tried again. Lists that
 //! can't be opened are told by health; reads are kept without them.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
 
+use jiff::Timestamp;
 use milepost_wire as wire;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +30,7 @@ use crate::{
         self, ListStore,
         intake::{self, Link},
     },
+    only_hits::Dropped,
     outbox::{Entry, Outbox, Photo, Setup, Signer},
     recognise::Finished,
     report::{self, Origin, Report},
@@ -31,10 +42,15 @@ use crate::{
 /// The file in the outbox's folder that says that reads of this boot are owed their true time.
 const CORRECTION_MARK: &str = "time-correction-owed";
 
+/// How often it looks whether something is due.
+const TICK: Duration = Duration::from_secs(10);
+
 /// What the keep thread is handed.
 pub enum ToKeep {
     /// A finished pass.
     Pass(Box<Finished>, Origin),
+    /// One under way whose text is certain.
+    Preview(Box<Finished>, Origin),
     /// What became of the clock.
     Clock(News),
     /// A suspension has begun or ended.
@@ -67,58 +83,137 @@ pub fn keep(
     let store = lists.as_ref().map(|link| link.store.clone());
     let _ = opened.send(Opened { outbox: outbox.clone(), lists });
     let mark = config.outbox.directory.join(CORRECTION_MARK);
-    let mut corrections = Corrections::new(mark, clock::boot_id());
-    // Nothing that was read is given up while the process lives, but for what can never be kept.
-    let keep_all = |make: &dyn Fn() -> Vec<Entry>| {
-        let kept = again(Component::Outbox, health, stop, || match outbox.keep_all(make()) {
+    let mut keeping = Keeping {
+        outbox,
+        lists: store,
+        only_hits: config.lists.only_hits,
+        root,
+        health,
+        stop,
+        corrections: Corrections::new(mark, clock::boot_id()),
+        dropped: Dropped::default(),
+    };
+    loop {
+        match to_keep.recv_timeout(TICK) {
+            Ok(ToKeep::Pass(finished, origin)) => keeping.pass(&finished, &origin),
+            Ok(ToKeep::Preview(pass, origin)) => keeping.preview(&pass, &origin),
+            Ok(ToKeep::Suspension) => suspension.enter(&keeping.outbox),
+            Ok(ToKeep::Clock(news)) => keeping.clock(news),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        keeping.enter_dropped(false);
+    }
+    keeping.enter_dropped(true);
+}
+
+/// What the thread works with.
+struct Keeping<'a> {
+    outbox: Outbox,
+    lists: Option<Arc<ListStore>>,
+    only_hits: bool,
+    root: &'a wire::Root,
+    health: &'a Arc<Health>,
+    stop: &'a CancellationToken,
+    corrections: Corrections,
+    dropped: Dropped,
+}
+
+impl Keeping<'_> {
+    /// Keeps entries in one commit; `None` where one of them can never be kept, or the agent was stopped
+    /// before they could be.
+    fn keep_all(&self, make: &dyn Fn() -> Vec<Entry>) -> Option<Vec<u64>> {
+        let keep = || match self.outbox.keep_all(make()) {
             Err(error) if error.is_final() => {
                 tracing::error!(%error, "it can't be kept, and is given up");
                 Ok(None)
             }
             other => other.map(Some),
-        });
-        kept.flatten()
-    };
-    let keep =
-        |make: &dyn Fn() -> Entry| keep_all(&|| vec![make()]).and_then(|kept| kept.last().copied());
-    for to_keep in to_keep {
-        match to_keep {
-            ToKeep::Pass(finished, origin) => {
-                let report = report::report(&finished, &origin);
-                let alerts = alerts(&report, store.as_deref());
-                let kept = if alerts.is_empty() {
-                    None
-                } else {
-                    // Ahead of their read, and both or neither.
-                    keep_all(&|| entries(&alerts, &report, root))
-                };
-                health.metrics.alerts.inc_by(kept.as_ref().map_or(0, |_| alerts.len() as u64));
-                let kept = match kept {
-                    Some(kept) => kept.last().copied(),
-                    None => keep(&|| entry(&report, root)),
-                };
-                if let (Some(sequence), Some(taken)) = (kept, report.taken()) {
-                    corrections.taken(finished.exposure.source, taken(sequence));
-                }
-                count(kept, &report, health);
-            }
-            ToKeep::Suspension => suspension.enter(&outbox),
-            ToKeep::Clock(News::Step(step)) => {
-                let id = Uuid::now_v7();
-                keep(&|| Entry::ledger(id, root.source(), step.after, step.clone()));
-            }
-            ToKeep::Clock(News::Synchronised(reference)) => {
-                let due = corrections.due(&reference);
-                let all = due.iter().all(|data| {
-                    let (id, at) = (Uuid::now_v7(), data.reference_at);
-                    keep(&|| Entry::ledger(id, root.source(), at, data.clone())).is_some()
-                });
+        };
+        again(Component::Outbox, self.health, self.stop, keep).flatten()
+    }
+
+    fn keep(&self, make: &dyn Fn() -> Entry) -> Option<u64> {
+        self.keep_all(&|| vec![make()])?.last().copied()
+    }
+
+    /// Enters what the pole says of itself.
+    fn enter<T: wire::Data + Clone + Send + 'static>(&self, at: Timestamp, data: &T) -> bool {
+        let id = Uuid::now_v7();
+        self.keep(&|| Entry::ledger(id, self.root.source(), at, data.clone())).is_some()
+    }
+
+    fn pass(&mut self, finished: &Finished, origin: &Origin) {
+        let report = report::report(finished, origin);
+        let alerts = match &report {
+            Report::Read(read, _) => self.alerts(read),
+            Report::Unread(_) => Vec::new(),
+        };
+        if let Report::Read(read, _) = &report
+            && self.only_hits
+            && alerts.is_empty()
+        {
+            self.dropped.count(read.captured_at, Instant::now());
+            self.health.metrics.reads_dropped.inc();
+            return;
+        }
+        let source = self.root.source();
+        let entries = || {
+            // Ahead of their read, and all or none.
+            let alerts = alerts.iter().map(|alert| Entry::alert(source.clone(), alert.clone()));
+            alerts.chain([entry(&report, self.root)]).collect()
+        };
+        let mut kept = self.keep_all(&entries);
+        if kept.is_some() {
+            self.health.metrics.alerts.inc_by(alerts.len() as u64);
+        } else if !alerts.is_empty() {
+            // Not for an alert's sake.
+            kept = self.keep_all(&|| vec![entry(&report, self.root)]);
+        }
+        let kept = kept.and_then(|kept| kept.last().copied());
+        if let (Some(sequence), Some(taken)) = (kept, report.taken()) {
+            self.corrections.taken(finished.exposure.source, taken(sequence));
+        }
+        count(kept, &report, self.health);
+    }
+
+    /// Alerts of a vehicle that is still in view. Where no other read is kept there is none: what it turns
+    /// out to be could not be told.
+    fn preview(&self, pass: &Finished, origin: &Origin) {
+        let Some(read) = report::preview(pass, origin).filter(|_| !self.only_hits) else { return };
+        let preview = |alert| wire::Alert { preview: true, ..alert };
+        let alerts: Vec<_> = self.alerts(&read).into_iter().map(preview).collect();
+        let source = self.root.source();
+        let entries = || alerts.iter().map(|a| Entry::alert(source.clone(), a.clone())).collect();
+        if !alerts.is_empty() && self.keep_all(&entries).is_some() {
+            self.health.metrics.alert_previews.inc_by(alerts.len() as u64);
+        }
+    }
+
+    fn alerts(&self, read: &wire::Read) -> Vec<wire::Alert> {
+        self.lists.as_ref().map(|lists| lists.alerts(read)).unwrap_or_default()
+    }
+
+    fn clock(&mut self, news: News) {
+        match news {
+            News::Step(step) => drop(self.enter(step.after, &step)),
+            News::Synchronised(reference) => {
+                let due = self.corrections.due(&reference);
+                let all = due.iter().all(|data| self.enter(data.reference_at, data));
                 if all && !due.is_empty() {
                     let records = due.iter().map(|c| c.records.len() as u64).sum();
-                    health.metrics.time_corrections.inc_by(records);
-                    corrections.made();
+                    self.health.metrics.time_corrections.inc_by(records);
+                    self.corrections.made();
                 }
             }
+        }
+    }
+
+    fn enter_dropped(&mut self, end: bool) {
+        if let Some(due) = self.dropped.due(Instant::now(), end)
+            && self.enter(Timestamp::now(), &due)
+        {
+            self.dropped.entered();
         }
     }
 }
@@ -199,18 +294,4 @@ fn lists(
         health.set(Component::Lists, Status::Fail, output);
     };
     opened.inspect_err(failed).ok()
-}
-
-/// The alerts that a report gives.
-fn alerts(report: &Report, lists: Option<&ListStore>) -> Vec<wire::Alert> {
-    match (report, lists) {
-        (Report::Read(read, _), Some(lists)) => lists.alerts(read),
-        _ => Vec::new(),
-    }
-}
-
-/// The records of alerts, and of their read after them.
-fn entries(alerts: &[wire::Alert], report: &Report, root: &wire::Root) -> Vec<Entry> {
-    let alerts = alerts.iter().map(|alert| Entry::alert(root.source(), alert.clone()));
-    alerts.chain([entry(report, root)]).collect()
 }

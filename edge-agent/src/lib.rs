@@ -27,6 +27,7 @@ pub mod list_store;
 pub mod lists;
 pub mod local;
 pub mod look_alikes;
+pub mod only_hits;
 pub mod outbox;
 pub mod pass;
 pub mod recognise;

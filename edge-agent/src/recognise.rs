@@ -5,11 +5,13 @@
 //! and skipped; the follower goes on.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use milepost_wire as wire;
+use uuid::Uuid;
 
 use crate::{
     capture::Frame,
@@ -18,7 +20,7 @@ use crate::{
     evidence::{BestShots, Shot, quality},
     geometry::Quad,
     health::{Component, Health, Status},
-    pass::{Follower, Pass},
+    pass::{Follower, Pass, TrackId, follow::MAX_TRACKS},
     vision::{self, Detector, MotionGate, Reader, Runtime, VisionError, golden, rectify},
 };
 
@@ -32,6 +34,8 @@ const LEAST_WEIGHT: f32 = 0.05;
 /// A pass that has ended, with the frame that shows its plate best.
 #[derive(Debug)]
 pub struct Finished {
+    /// What the read or unread pass will be known by, and what its preview was.
+    pub id: Uuid,
     /// The pass.
     pub pass: Pass,
     /// Its best frame; `None` where none could be held.
@@ -65,6 +69,8 @@ pub struct Recogniser {
     gate: MotionGate,
     follower: Option<Follower>,
     shots: BestShots,
+    /// Ids of passes of which a preview was given out.
+    previewed: HashMap<TrackId, Uuid>,
     /// Time that the stages of the last frame took.
     pub timing: Timing,
 }
@@ -92,6 +98,7 @@ impl Recogniser {
             reader,
             follower: None,
             shots: BestShots::default(),
+            previewed: HashMap::new(),
             timing: Timing::default(),
         })
     }
@@ -131,6 +138,26 @@ impl Recogniser {
         let ended =
             self.follower.as_mut().map(|f| f.ended(frame.exposure.steady())).unwrap_or_default();
         self.finished(ended)
+    }
+
+    /// The passes under way whose text has become certain with the last frame, each given once, without its
+    /// best frame: the vehicle is still in view.
+    pub fn previews(&mut self) -> Vec<Finished> {
+        let (Some(last), Some(follower)) = (self.last, &mut self.follower) else {
+            return Vec::new();
+        };
+        let alive = follower.tracks();
+        let preview = |pass: Pass| {
+            let id = Uuid::now_v7();
+            self.previewed.insert(pass.track, id);
+            finished(id, pass, None, last)
+        };
+        let previews = follower.previews().into_iter().map(preview).collect();
+        // What was joined or dropped has no other word to come.
+        if self.previewed.len() > MAX_TRACKS {
+            self.previewed.retain(|track, _| alive.contains(track));
+        }
+        previews
     }
 
     /// Ends every pass: no frame will follow.
@@ -209,15 +236,19 @@ impl Recogniser {
             .into_iter()
             .map(|pass| {
                 let shot = self.shots.take(pass.track.0);
-                let exposure =
-                    shot.as_ref().map_or_else(|| last.at(pass.last_seen), |s| s.exposure);
-                // Followed on a time that is never set; told by the clock as it stood at the exposure.
-                let first_seen = exposure.at(pass.first_seen).utc;
-                let last_seen = exposure.at(pass.last_seen).utc;
-                Finished { pass: Pass { first_seen, last_seen, ..pass }, shot, exposure }
+                let id = pass.previewed.and_then(|track| self.previewed.remove(&track));
+                finished(id.unwrap_or_else(Uuid::now_v7), pass, shot, last)
             })
             .collect()
     }
+}
+
+fn finished(id: Uuid, pass: Pass, shot: Option<Shot>, last: ExposureTime) -> Finished {
+    let exposure = shot.as_ref().map_or_else(|| last.at(pass.last_seen), |s| s.exposure);
+    // Followed on a time that is never set; told by the clock as it stood at the exposure.
+    let first_seen = exposure.at(pass.first_seen).utc;
+    let last_seen = exposure.at(pass.last_seen).utc;
+    Finished { id, pass: Pass { first_seen, last_seen, ..pass }, shot, exposure }
 }
 
 /// How much a reading counts in the vote, above 0 to 1: by its own certainty and the plate's width.

@@ -4,7 +4,6 @@
 //! can't be made is withheld with the reason; the read goes out all the same.
 
 use milepost_wire as wire;
-use uuid::Uuid;
 
 use crate::{
     clock::Taken,
@@ -86,7 +85,18 @@ impl Photos {
     }
 }
 
-/// Makes the event's data and the photos of a finished pass, under a new id.
+/// The read of a pass whose vehicle is still in view; `None` where it has no text.
+#[must_use]
+pub fn preview(pass: &Finished, origin: &Origin) -> Option<wire::Read> {
+    let reason = "a preview: the photos come with the read".to_owned();
+    let evidence = wire::Evidence { plate: None, context: None, withheld_reason: Some(reason) };
+    match &pass.pass.outcome {
+        Outcome::Read(voted) => Some(read(pass, voted, evidence, origin)),
+        Outcome::Unread { .. } => None,
+    }
+}
+
+/// Makes the event's data and the photos of a finished pass.
 #[must_use]
 pub fn report(finished: &Finished, origin: &Origin) -> Report {
     let pass = &finished.pass;
@@ -99,7 +109,7 @@ pub fn report(finished: &Finished, origin: &Origin) -> Report {
         Outcome::Unread { reason, best_confidence } => {
             let exposure = finished.exposure;
             Report::Unread(Box::new(wire::UnreadPass {
-                pass_id: Uuid::now_v7(),
+                pass_id: finished.id,
                 reason: match reason {
                     pass::UnreadReason::TooSmall => wire::UnreadReason::TooSmall,
                     pass::UnreadReason::NoPlate => wire::UnreadReason::NoPlate,
@@ -128,9 +138,9 @@ fn read(
     evidence: wire::Evidence,
     origin: &Origin,
 ) -> wire::Read {
-    let Finished { pass, shot, exposure } = finished;
+    let Finished { id, pass, shot, exposure } = finished;
     wire::Read {
-        read_id: Uuid::now_v7(),
+        read_id: *id,
         plate_text: voted.text(),
         raw_text: voted.raw.clone(),
         confidence: voted.confidence,

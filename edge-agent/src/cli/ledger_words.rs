@@ -67,6 +67,9 @@ pub(super) fn ledger_line(event: &LedgerEvent) -> String {
         LedgerEvent::TimeCorrection(Event { time, source, data, .. }) => {
             (time, source, format!("true time of {} records taken before", data.records.len()))
         }
+        LedgerEvent::DroppedReads(Event { time, source, data, .. }) => {
+            (time, source, format!("{} reads matched no list and were not kept", data.reads))
+        }
         LedgerEvent::ListChange(Event { time, source, data, .. }) => {
             let list = data.list.as_deref().unwrap_or("unknown");
             let version = data.version.map(|v| format!(" version {v}")).unwrap_or_default();

@@ -87,7 +87,10 @@ pub(super) fn config(r: &mut Reader<'_>) -> Config {
             },
             onvif: r.flag("uplink", "onvif"),
         },
-        lists: Lists { authority_file: r.path("lists", "authority_file") },
+        lists: Lists {
+            authority_file: r.path("lists", "authority_file"),
+            only_hits: r.flag("lists", "only_hits"),
+        },
         clock: Clock {
             reference: match r.word("clock", "reference") {
                 "ntp" => Some(ClockSource::Ntp),

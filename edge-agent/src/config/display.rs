@@ -129,6 +129,7 @@ impl Display for Config {
         if let Some(authority) = &lists.authority_file {
             text(f, "authority_file", authority.display())?;
         }
+        bare(f, "only_hits", lists.only_hits)?;
 
         writeln!(f, "\n[clock]")?;
         let reference = clock.reference.map_or("auto", |source| source.wire().name());

@@ -231,6 +231,7 @@ pub const KEYS: &[Key] = &[
     key("uplink", "onvif", Kind::Flag(false), "Publish the ONVIF Profile M view beside ours."),
 
     key("lists", "authority_file", Kind::Path, "PEM of the authority whose signers answer for alert lists; without the key no list is taken. Not the authority of `uplink`: whoever it signs for could write lists."),
+    key("lists", "only_hits", Kind::Flag(false), "Keep no read but those that match a list: others are counted in the ledger and dropped at once, before anything of them is written. For agencies that may keep no others. Without a list in force nothing is kept."),
 
     key("clock", "reference", word(REFERENCES, "auto"), "What keeps the machine's clock: `auto` asks chrony and systemd-timesyncd; name it where neither does (`ptp` with phc2sys)."),
     key("clock", "reference_error_ms", number(0.0, 10_000.0, 1.0), "How far the reference itself may be off; added to the uncertainty of every time."),

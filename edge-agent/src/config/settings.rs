@@ -349,6 +349,8 @@ pub enum SealingKey {
 pub struct Lists {
     /// `authority_file`: PEM of the authority whose signers answer for lists; `None`: no list is taken.
     pub authority_file: Option<PathBuf>,
+    /// `only_hits`: keep no read but those that match a list. Default no.
+    pub only_hits: bool,
 }
 
 /// How long a pole keeps what the server has not taken.

@@ -27,6 +27,8 @@ pub struct Metrics {
     /// Finished passes that could never be kept, or not before the stop.
     pub passes_lost: Counter,
     pub alerts: Counter,
+    pub alert_previews: Counter,
+    pub reads_dropped: Counter,
     pub lists_refused: Counter,
     pub list_source: Family<Vec<(String, String)>, Gauge>,
     pub list_entries: Family<Vec<(String, String)>, Gauge>,
@@ -89,6 +91,8 @@ impl Default for Metrics {
             evidence_withheld: Counter::default(),
             passes_lost: Counter::default(),
             alerts: Counter::default(),
+            alert_previews: Counter::default(),
+            reads_dropped: Counter::default(),
             lists_refused: Counter::default(),
             list_source: Family::default(),
             list_entries: Family::default(),
@@ -216,7 +220,17 @@ impl Metrics {
             &self.time_corrections,
         );
         counter("commands", "Commands of the server that were answered", &self.commands);
-        counter("alerts", "Alerts kept", &self.alerts);
+        counter("alerts", "Alerts kept, without previews", &self.alerts);
+        counter(
+            "alert_previews",
+            "Alerts kept while the vehicle was still in view",
+            &self.alert_previews,
+        );
+        counter(
+            "reads_dropped",
+            "Reads that matched no list and were not kept (lists.only_hits)",
+            &self.reads_dropped,
+        );
         counter("lists_refused", "Versions of alert lists that were refused", &self.lists_refused);
         counter(
             "commands_ignored",

@@ -110,6 +110,7 @@ impl List {
         Alert {
             alert_id,
             read_id: read.read_id,
+            preview: false,
             advisory: true,
             checks: Alert::CHECKS,
             list: AlertList {

@@ -202,6 +202,20 @@ impl Follower {
         passes
     }
 
+    /// The passes under way whose text has become certain, each given once: they may still change.
+    pub fn previews(&mut self) -> Vec<Pass> {
+        let new = |t: &Track| t.certain && t.moved && !t.reported && t.previewed.is_none();
+        let new: Vec<usize> = (0..self.tracks.len())
+            .filter(|&i| new(&self.tracks[i]) && !self.is_beside_the_plate(&self.tracks[i]))
+            .collect();
+        let previews = new.into_iter().map(|i| {
+            let track = &mut self.tracks[i];
+            track.previewed = Some(track.id);
+            self.pass(&self.tracks[i], false)
+        });
+        previews.filter(|pass| matches!(pass.outcome, Outcome::Read(_))).collect()
+    }
+
     /// Keeps only pairs of which a track is still followed.
     fn forget_pairs(&mut self) {
         let alive: Vec<TrackId> = self.tracks.iter().map(|t| t.id).collect();
@@ -308,6 +322,7 @@ impl Follower {
     fn pass(&self, track: &Track, parked: bool) -> Pass {
         Pass {
             track: track.id,
+            previewed: track.previewed,
             first_seen: track.first_seen,
             last_seen: track.at,
             sightings: track.sightings,

@@ -60,6 +60,8 @@ pub enum Outcome {
 pub struct Pass {
     /// The track that it was followed as; unique in one run of the agent.
     pub track: TrackId,
+    /// The track that a preview of it was given out as.
+    pub previewed: Option<TrackId>,
     /// First and last exposure in which its plate was found, in the time that the frames were given in.
     pub first_seen: jiff::Timestamp,
     /// See `first_seen`.

@@ -49,6 +49,8 @@ pub(super) struct Track {
     pub settled: Option<String>,
     /// Its pass was given out already.
     pub reported: bool,
+    /// A preview was given out, under the name that the track had then.
+    pub previewed: Option<TrackId>,
 }
 
 impl Track {
@@ -73,6 +75,7 @@ impl Track {
             certain: false,
             settled: None,
             reported,
+            previewed: None,
         }
     }
 
@@ -122,6 +125,7 @@ impl Track {
         self.score += other.score;
         self.moved |= other.moved;
         self.reported |= other.reported;
+        self.previewed = self.previewed.or(other.previewed);
     }
 
     /// Mean of the detector's scores.

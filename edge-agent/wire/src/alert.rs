@@ -21,6 +21,11 @@ pub struct Alert {
     /// The read that matched; its photos are on `evidence/<read id>/<plate|context>`.
     #[schemars(schema_with = "schema::uuid")]
     pub read_id: Uuid,
+    /// The vehicle was still in view when this was made: the read with this `read_id`, and the alerts right
+    /// before it, take its place, and its photos come with them. Where no alert stands there, the read is
+    /// another now.
+    #[serde(default)]
+    pub preview: bool,
     /// Always true.
     #[schemars(extend("const" = true))]
     pub advisory: bool,

@@ -10,7 +10,7 @@ use crate::{
     chain::Chain,
     command::Hold,
     event::{Data, Event, EventError, Header},
-    list::ListChange,
+    list::{DroppedReads, ListChange},
     schema,
     suspension::Suspension,
     time::{ClockStep, TimeCorrection},
@@ -317,6 +317,7 @@ ledger_events! {
     Manifest "manifest" "The pole's signed word on a stretch of its ledger",
     Eviction "eviction" "Records or photos that the pole had to give up",
     ClockStep "clock_step" "The pole's clock was set",
+    DroppedReads "dropped_reads" "Reads that matched no list and were not kept",
     ListChange "list_change" "A version of an alert list came in force, or was refused",
     TimeCorrection "time_correction" "The true time of records taken with an unsynchronised clock",
 }

@@ -43,7 +43,7 @@ pub use ledger::{
     ManifestClaims, Restart, RestartCause, Salvage, SequenceRange,
 };
 pub use list::{
-    ListAnnouncement, ListAnnouncementError, ListChange, ListFormat, ListInForce, ListOutcome,
+    DroppedReads, ListAnnouncement, ListAnnouncementError, ListChange, ListFormat, ListInForce, ListOutcome,
     ListRequest, ListVersion, MAX_SUBSTITUTIONS, Tolerance,
 };
 pub use read::{

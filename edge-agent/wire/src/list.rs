@@ -159,6 +159,26 @@ pub enum ListOutcome {
     Refused,
 }
 
+/// Reads that matched no list and were dropped at once, on a pole that keeps none but hits: nothing of them
+/// was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DroppedReads {
+    /// Exposure of the first.
+    #[schemars(schema_with = "schema::date_time")]
+    pub first_captured_at: Timestamp,
+    /// Exposure of the last.
+    #[schemars(schema_with = "schema::date_time")]
+    pub last_captured_at: Timestamp,
+    /// How many.
+    #[schemars(range(min = 1))]
+    pub reads: u64,
+}
+
+impl Data for DroppedReads {
+    const TYPE: &'static str = "org.milepost.alpr.dropped_reads.v1";
+    const IN_LEDGER: bool = true;
+}
+
 /// A version in force, in a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListInForce {

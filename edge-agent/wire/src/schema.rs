@@ -9,7 +9,7 @@ use crate::{
     event::{Data, Event},
     health::{Heartbeat, Status},
     ledger::{Epoch, Eviction, Manifest, ManifestClaims, Restart, Salvage},
-    list::{ListAnnouncement, ListChange, ListRequest, ListVersion},
+    list::{DroppedReads, ListAnnouncement, ListChange, ListRequest, ListVersion},
     read::{Read, UnreadPass},
     receipt::Receipt,
     suspension::Suspension,
@@ -111,6 +111,7 @@ pub fn all() -> Vec<Named> {
             schema: generate::<ListVersion>("list_version", "What a list's signature is over"),
         },
         event::<ListRequest>("list_request", "The pole asks for parts of an alert list"),
+        event::<DroppedReads>("dropped_reads", "Reads that matched no list and were not kept"),
         event::<ListChange>(
             "list_change",
             "A version of an alert list came in force, or was refused",

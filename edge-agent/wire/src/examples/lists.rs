@@ -2,7 +2,7 @@
 
 use super::{Event, Timestamp, at, id, ledger, read, root};
 use crate::{
-    Agreement, Alert, AlertEntry, AlertList, ComparedPlace, ComparedText, Comparison, Freshness,
+    Agreement, Alert, AlertEntry, AlertList, ComparedPlace, ComparedText, Comparison, DroppedReads, Freshness,
     ListAnnouncement, ListChange, ListFormat, ListInForce, ListOutcome, ListRequest, ListVersion,
     ListedVehicle, StateComparison, StateVerdict, Tolerance,
 };
@@ -20,6 +20,7 @@ pub fn alert() -> Event<Alert> {
     let data = Alert {
         alert_id: id(20),
         read_id: read.read_id,
+        preview: false,
         advisory: true,
         checks: Alert::CHECKS,
         list: AlertList {
@@ -106,6 +107,17 @@ pub fn list_request() -> Event<ListRequest> {
         parts: 16,
     };
     Event::new(id(22), root().source(), now(), None, data)
+}
+
+/// Reads that were dropped.
+#[must_use]
+pub fn dropped_reads() -> Event<DroppedReads> {
+    let data = DroppedReads {
+        first_captured_at: at(-600_000),
+        last_captured_at: at(-2_000),
+        reads: 412,
+    };
+    Event::new(id(24), root().source(), now(), ledger(38), data)
 }
 
 /// It came in force.
