@@ -102,6 +102,33 @@ fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
     let health = agent.get("/health");
     assert!(health.contains("svs version 1") && health.contains("6 entries"), "{health}");
 
+    // Somebody looks: what is found is shown, and who looked is told to the server first.
+    let look = |arguments: &[&str]| {
+        let config = folder.path().join("milepost.toml");
+        let looked = Command::new(harness::milepost())
+            .args(["list", arguments[0]])
+            .args(&arguments[1..])
+            .args([Path::new("--config"), &config])
+            .output()
+            .unwrap();
+        let said = String::from_utf8([looked.stdout, looked.stderr].concat()).unwrap();
+        (looked.status.code(), said)
+    };
+    let (code, said) = look(&["show"]);
+    assert!(code == Some(0) && said.contains("svs version 1"), "{said}");
+    assert!(!said.contains("3OYH713"));
+    let why = ["--by", "sgt. rivera", "--reason", "alert 4411 seems wrong", "--case", "2026-1"];
+    let (code, said) = look(&[&["match", "3OYH7I3"], &why[..]].concat());
+    assert!(code == Some(0) && said.contains("3OYH713") && said.contains("advisory"), "{said}");
+    assert_eq!(look(&[&["match", "1ZZZ999"], &why[..]].concat()).0, Some(3));
+    assert_eq!(look(&["match", "3OYH713"]).0, Some(2), "nobody looks without a name and a reason");
+    wait_for("the looks in the ledger", || of_kind(&out, "access").len() == 2);
+    let looks = of_kind(&out, "access");
+    let found: BTreeSet<_> = looks.iter().map(|l| l["data"]["found"].as_u64().unwrap()).collect();
+    assert_eq!(found, BTreeSet::from([0, 1]));
+    assert_eq!(looks[0]["data"]["by"], "sgt. rivera");
+    assert!(!looks.iter().any(|l| l.to_string().contains("3OYH713")));
+
     // Killed and started again, now with a road to look at: the lists are still in force.
     agent.kill();
     let road = [(given, authority.as_str()), ("# realtime = true", "realtime = false")];

@@ -283,7 +283,8 @@ fn lists(
         let least_free = config.outbox.min_free_bytes;
         let store = Arc::new(ListStore::open(folder, keyring, least_free, health.clone())?);
         let authority = config.lists.authority_file.clone();
-        intake::start(store, authority, root.clone(), outbox.clone())
+        let directory = config.outbox.directory.clone();
+        intake::start(store, authority, root.clone(), outbox.clone(), directory)
     };
     let opened: std::io::Result<Link> = open();
     let failed = |error: &std::io::Error| {

@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
+pub mod audit;
 pub mod board;
 pub mod capture;
 pub mod cli;

@@ -1,7 +1,7 @@
 //! What `milepost watch` says of a pole's ledger.
 
 use milepost_wire::{
-    EpochCause, Event, EvictionCause, Header, LedgerEvent, ListOutcome, RestartCause,
+    Accessed, EpochCause, Event, EvictionCause, Header, LedgerEvent, ListOutcome, RestartCause,
     SequenceRange, Suspension, SuspensionEnd,
 };
 use serde_json::{Value, json};
@@ -66,6 +66,13 @@ pub(super) fn ledger_line(event: &LedgerEvent) -> String {
         }
         LedgerEvent::TimeCorrection(Event { time, source, data, .. }) => {
             (time, source, format!("true time of {} records taken before", data.records.len()))
+        }
+        LedgerEvent::Access(Event { time, source, data, .. }) => {
+            let (by, account, reason) = (&data.by, &data.account, &data.reason);
+            let what = match data.what {
+                Accessed::ListMatch => "looked a plate up in the lists",
+            };
+            (time, source, format!("{by}, as {account}, {what}: {reason}"))
         }
         LedgerEvent::DroppedReads(Event { time, source, data, .. }) => {
             (time, source, format!("{} reads matched no list and were not kept", data.reads))

@@ -31,6 +31,7 @@ use super::{
     incoming::{Incoming, Took},
 };
 use crate::{
+    audit::{self, Look},
     identity::{self, IdentityError},
     lists::Report,
     outbox::{Entry, Outbox},
@@ -107,7 +108,7 @@ enum Refusal {
     List(#[from] ListError),
 }
 
-/// Starts the thread; it ends when the link is dropped.
+/// Starts the thread; it ends when the link is dropped. `directory` is the outbox's.
 ///
 /// # Errors
 /// Where no thread can be made.
@@ -116,6 +117,7 @@ pub fn start(
     authority_file: Option<PathBuf>,
     root: Root,
     outbox: Outbox,
+    directory: PathBuf,
 ) -> io::Result<Link> {
     let (to, from_server) = mpsc::sync_channel(WAITING);
     let (asking, requests) = task::channel(REQUESTS);
@@ -124,6 +126,7 @@ pub fn start(
         authority_file,
         root,
         outbox,
+        directory,
         asking,
         incoming: BTreeMap::new(),
         untold: Vec::new(),
@@ -138,6 +141,8 @@ struct Intake {
     authority_file: Option<PathBuf>,
     root: Root,
     outbox: Outbox,
+    /// The outbox's.
+    directory: PathBuf,
     asking: task::Sender<ListRequest>,
     incoming: BTreeMap<String, Incoming>,
     /// What the ledger does not have yet, each under its id.
@@ -158,6 +163,7 @@ impl Intake {
             }
             self.ask();
             self.tell();
+            self.looks();
             if reported.elapsed() >= REPORT {
                 reported = Instant::now();
                 self.store.report(Timestamp::now());
@@ -322,6 +328,18 @@ impl Intake {
             if let Some(request) = incoming.request(now) {
                 let _ = self.asking.try_send(request);
             }
+        }
+    }
+
+    /// Enters who looked a plate up in the lists.
+    fn looks(&self) {
+        let (outbox, source) = (&self.outbox, self.root.source());
+        let enter = |look: Look| {
+            let Look { id, at, access } = look;
+            outbox.keep(Entry::ledger(id, source.clone(), at, access)).is_ok()
+        };
+        if let Err(error) = audit::take(&self.directory, self.store.keyring(), enter) {
+            tracing::warn!(%error, "looks at the lists are not in the ledger yet");
         }
     }
 

@@ -131,14 +131,34 @@ impl ListStore {
         health: Arc<Health>,
     ) -> io::Result<Self> {
         durable::make_folder(&folder)?;
+        for list in names(&folder)? {
+            tidy(&folder.join(list))?;
+        }
+        let store = Self::open_to_read(folder, keyring, health)?;
+        let store = Self { least_free, ..store };
+        for (list, shelf) in &*store.in_force() {
+            store.remove_older(list, shelf.list.version.version)?;
+        }
+        store.report(Timestamp::now());
+        Ok(store)
+    }
+
+    /// As [`Self::open`], beside an agent that has it open: nothing is changed.
+    ///
+    /// # Errors
+    /// Where the folder can't be read.
+    pub fn open_to_read(
+        folder: PathBuf,
+        keyring: Keyring,
+        health: Arc<Health>,
+    ) -> io::Result<Self> {
         let (mut in_force, mut broken) = (BTreeMap::new(), BTreeMap::new());
         for list in names(&folder)? {
             let place = folder.join(&list);
             for version in versions(&place)?.into_iter().rev() {
                 let path = place.join(version.to_string());
                 if in_force.contains_key(&list) {
-                    fs::remove_dir_all(&path)?;
-                    continue;
+                    break;
                 }
                 match Shelf::open(&path, &keyring, &list, version) {
                     Ok(shelf) => drop(in_force.insert(list.clone(), Arc::new(shelf))),
@@ -149,17 +169,22 @@ impl ListStore {
                 }
             }
         }
-        let store = Self {
+        Ok(Self {
             folder,
             keyring,
-            least_free,
+            least_free: 0,
             health,
             in_force: RwLock::new(Arc::new(in_force)),
             broken: Mutex::new(broken),
             taking: Mutex::default(),
-        };
-        store.report(Timestamp::now());
-        Ok(store)
+        })
+    }
+
+    /// Deletes what a version replaced.
+    fn remove_older(&self, list: &str, version: u64) -> io::Result<()> {
+        let place = self.folder.join(list);
+        let older = versions(&place)?.into_iter().filter(|v| *v < version);
+        older.map(|v| remove(&place.join(v.to_string()))).collect()
     }
 
     /// Takes a version in: when this returns, it is in force and stays so after a power cut.
@@ -192,10 +217,8 @@ impl ListStore {
         let mut in_force = BTreeMap::clone(&self.in_force());
         in_force.insert(version.list.clone(), Arc::new(shelf));
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
-        self.broken().remove(&version.list);
-        for older in versions(&place)?.into_iter().filter(|v| *v != version.version) {
-            remove(&place.join(older.to_string()))?;
-        }
+        self.troubles().remove(&version.list);
+        self.remove_older(&version.list, version.version)?;
         self.report(now);
         Ok(report)
     }
@@ -279,7 +302,8 @@ impl ListStore {
         let in_force = self.in_force().get(&version.list).map(|s| s.list.version.version);
         let highest = in_force.max(self.highest(&version.list)).unwrap_or(0);
         // One that can't be read may come again.
-        let again = in_force == Some(version.version) && !self.broken().contains_key(&version.list);
+        let again =
+            in_force == Some(version.version) && !self.troubles().contains_key(&version.list);
         if version.version < highest || again {
             return Err(ListError::Rollback { came: version.version, highest });
         }
@@ -306,7 +330,19 @@ impl ListStore {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn broken(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+    /// What seals them.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Lists of which something can't be read, with the reason.
+    #[must_use]
+    pub fn broken(&self) -> BTreeMap<String, String> {
+        self.troubles().clone()
+    }
+
+    fn troubles(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -341,7 +377,7 @@ impl ListStore {
             if let Some(error) = found.failed.first() {
                 tracing::error!(list = name, %error, "entries of an alert list can't be read");
                 let why = format!("entries can't be read: {error}");
-                self.broken().insert(name.clone(), why);
+                self.troubles().insert(name.clone(), why);
                 self.report(Timestamp::now());
             }
             if found.more > 0 {
@@ -359,7 +395,7 @@ impl ListStore {
 
     /// Says on the health page which lists are in force, and what is wrong with them.
     pub fn report(&self, now: Timestamp) {
-        let broken = self.broken().clone();
+        let broken = self.broken();
         let mut words: Vec<String> = broken
             .iter()
             .map(|(list, why)| format!("{list}: {why}: send the list again"))
@@ -462,18 +498,25 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The versions of a list that are whole, oldest first; what was being written is deleted.
+/// Deletes versions that were being written.
+fn tidy(place: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(place)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == durable::UNFINISHED) && path.is_dir() {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The versions of a list that are whole, oldest first.
 fn versions(place: &Path) -> io::Result<Vec<u64>> {
     let mut versions = Vec::new();
     for entry in fs::read_dir(place)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.strip_suffix(durable::UNFINISHED).is_some_and(|rest| rest.ends_with('.'))
-            && entry.path().is_dir()
-        {
-            remove(&entry.path())?;
-        } else if let Some(version) = name.parse::<u64>().ok().filter(|v| v.to_string() == *name) {
+        if let Some(version) = name.parse::<u64>().ok().filter(|v| v.to_string() == *name) {
             versions.push(version);
         }
     }

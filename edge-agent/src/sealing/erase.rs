@@ -24,9 +24,9 @@ use crate::{clock::Discipline, config::Config, durable};
 pub const RECEIPT_TYP: &str = "milepost-erase-receipt+jws";
 
 /// Names in the outbox's folder that are its store, its photos, their quarantined like, the keys, the
-/// ballast, the alert lists, and what is in force of a suspension: an erased pole is a new one.
-const OURS: [&str; 6] =
-    ["store", purge::PHOTO_FOLDERS, "sealing", "ballast", "lists", "suspension"];
+/// ballast, the alert lists, looks that are not in the ledger yet, and what is in force of a suspension: an erased pole is a new one.
+const OURS: [&str; 7] =
+    ["store", purge::PHOTO_FOLDERS, "sealing", "ballast", "lists", "suspension", "audit"];
 /// Stays, so that nobody else comes in meanwhile; empty.
 const LOCK: &str = "lock";
 /// Deepest folder below the outbox's.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    access::Access,
     chain::Chain,
     command::Hold,
     event::{Data, Event, EventError, Header},
@@ -318,6 +319,7 @@ ledger_events! {
     Eviction "eviction" "Records or photos that the pole had to give up",
     ClockStep "clock_step" "The pole's clock was set",
     DroppedReads "dropped_reads" "Reads that matched no list and were not kept",
+    Access "access" "A person looked at what the pole holds",
     ListChange "list_change" "A version of an alert list came in force, or was refused",
     TimeCorrection "time_correction" "The true time of records taken with an unsynchronised clock",
 }

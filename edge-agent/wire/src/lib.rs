@@ -13,6 +13,7 @@
 //! new `…​.v2` type is made instead). This crate does no I/O.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod alert;
 pub mod asyncapi;
 pub mod chain;
@@ -30,6 +31,7 @@ pub mod suspension;
 pub mod time;
 pub mod topics;
 
+pub use access::{Access, Accessed};
 pub use alert::{
     Agreement, Alert, AlertEntry, AlertList, Check, ComparedPlace, ComparedText, Comparison,
     Freshness, ListedVehicle, StateComparison, StateVerdict,

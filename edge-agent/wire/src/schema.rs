@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
+    access::Access,
     alert::Alert,
     command::{Command, Hold, Response},
     event::{Data, Event},
@@ -111,6 +112,7 @@ pub fn all() -> Vec<Named> {
             schema: generate::<ListVersion>("list_version", "What a list's signature is over"),
         },
         event::<ListRequest>("list_request", "The pole asks for parts of an alert list"),
+        event::<Access>("access", "A person looked at what the pole holds"),
         event::<DroppedReads>("dropped_reads", "Reads that matched no list and were not kept"),
         event::<ListChange>(
             "list_change",

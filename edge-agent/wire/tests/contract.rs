@@ -35,6 +35,7 @@ fn all_examples() -> Vec<(&'static str, Value)> {
         ("list_version", wire(&examples::list_version())),
         ("list_announcement", wire(&examples::list_announcement())),
         ("list_request", wire(&examples::list_request())),
+        ("access", sent(examples::access())),
         ("dropped_reads", sent(examples::dropped_reads())),
         ("list_change", sent(examples::list_change())),
         ("unread_pass", sent(examples::unread_pass())),

@@ -1,5 +1,6 @@
 //! `milepost list`: what an alert list holds, and its signature, before it goes to the poles.
 
+mod lookup;
 mod sign;
 
 use std::{
@@ -28,6 +29,8 @@ pub struct ListArgs {
 enum ListVerb {
     Check(CheckArgs),
     Sign(sign::SignArgs),
+    Show(lookup::ShowArgs),
+    Match(lookup::MatchArgs),
 }
 
 /// Read a list as a pole would, and say what was taken and what not
@@ -67,6 +70,8 @@ pub fn run(args: &ListArgs) -> ExitCode {
     match &args.verb {
         ListVerb::Check(args) => check(args),
         ListVerb::Sign(args) => sign::run(args),
+        ListVerb::Show(args) => lookup::show(args),
+        ListVerb::Match(args) => lookup::look_up(args),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Event, Timestamp, at, id, ledger, read, root};
 use crate::{
-    Agreement, Alert, AlertEntry, AlertList, ComparedPlace, ComparedText, Comparison, DroppedReads, Freshness,
+    Access, Accessed, Agreement, Alert, AlertEntry, AlertList, ComparedPlace, ComparedText, Comparison, DroppedReads, Freshness,
     ListAnnouncement, ListChange, ListFormat, ListInForce, ListOutcome, ListRequest, ListVersion,
     ListedVehicle, StateComparison, StateVerdict, Tolerance,
 };
@@ -107,6 +107,21 @@ pub fn list_request() -> Event<ListRequest> {
         parts: 16,
     };
     Event::new(id(22), root().source(), now(), None, data)
+}
+
+/// Somebody looked a plate up.
+#[must_use]
+pub fn access() -> Event<Access> {
+    let data = Access {
+        by: "sgt. rivera".into(),
+        account: "milepost (sudo by rivera)".into(),
+        what: Accessed::ListMatch,
+        reason: "alert 4411 seems wrong".into(),
+        case_number: Some("2026-014237".into()),
+        at: now(),
+        found: 1,
+    };
+    Event::new(id(25), root().source(), now(), ledger(37), data)
 }
 
 /// Reads that were dropped.

@@ -1,0 +1,183 @@
+//! `milepost list show` and `list match`: the lists in force on this pole, and whether a plate is on them.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::{Command, ExitCode},
+    sync::Arc,
+};
+
+use clap::Args;
+use jiff::Timestamp;
+use milepost_wire::{Access, Accessed, Alert, State, TimeSource, examples};
+
+use crate::{
+    audit,
+    config::Config,
+    health::Health,
+    list_store::{FOLDER, ListStore},
+    lists::Plate,
+    sealing::Keyring,
+};
+
+/// Longest text of a person's.
+const MAX_TEXT: usize = 200;
+
+/// Show which lists are in force on this pole
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+No plate is shown. May be run beside the agent, as its user.
+
+Examples:
+  milepost list show --config /etc/milepost/milepost.toml")]
+pub struct ShowArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Look a plate up in the lists in force on this pole
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Who looked, when and why is written down first, and goes into the ledger and so to the central server; the
+plate itself does not. What is shown is what an alert would say, and as advisory.
+
+Exit code 0 where something was found, 3 where nothing was.
+
+Examples:
+  milepost list match 7ABC123 --config /etc/milepost/milepost.toml \\
+    --by 'sgt. rivera' --reason 'alert 4411 seems wrong' --case 2026-014237")]
+pub struct MatchArgs {
+    /// The plate
+    plate: String,
+    /// Its state, as on the plate, e.g. CA
+    #[arg(long)]
+    state: Option<String>,
+    /// Who looks
+    #[arg(long, value_parser = text)]
+    by: String,
+    /// Why
+    #[arg(long, value_parser = text)]
+    reason: String,
+    /// The case or work order
+    #[arg(long, value_parser = text)]
+    case: Option<String>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+fn text(raw: &str) -> Result<String, String> {
+    match raw.trim().chars().count() {
+        1..=MAX_TEXT => Ok(raw.trim().into()),
+        _ => Err(format!("1 to {MAX_TEXT} characters")),
+    }
+}
+
+/// Exit code where nothing was found.
+const NOTHING: u8 = 3;
+
+pub(super) fn show(args: &ShowArgs) -> ExitCode {
+    let shown = Config::load(&args.config).map_err(|e| e.to_string()).and_then(|config| {
+        let keyring = Keyring::open_to_read(&config.sealing, &config.sealing_folder());
+        let lists = open(&config, keyring.map_err(|e| e.to_string())?)?;
+        Ok((lists.versions(), lists.broken()))
+    });
+    let (versions, broken) = match shown {
+        Ok(shown) => shown,
+        Err(error) => return failed("show", &error),
+    };
+    let mut out = io::stdout();
+    if versions.is_empty() && broken.is_empty() {
+        let _ = writeln!(out, "no list");
+    }
+    for v in versions {
+        let _ = writeln!(
+            out,
+            "{} version {}: {} of {}, of {}, expires {}",
+            v.list, v.version, v.purpose, v.agency, v.source_at, v.expires_at
+        );
+    }
+    for (list, why) in &broken {
+        let _ = writeln!(out, "{list}: can't be used: {why}");
+    }
+    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+pub(super) fn look_up(args: &MatchArgs) -> ExitCode {
+    match alerts(args) {
+        Ok(alerts) => {
+            alerts.iter().for_each(|alert| print(alert));
+            if alerts.is_empty() { ExitCode::from(NOTHING) } else { ExitCode::SUCCESS }
+        }
+        Err(error) => failed("match", &error),
+    }
+}
+
+fn failed(verb: &str, error: &str) -> ExitCode {
+    eprintln!("milepost list {verb}: {error}");
+    ExitCode::FAILURE
+}
+
+fn open(config: &Config, keyring: Keyring) -> Result<ListStore, String> {
+    let folder = config.outbox.directory.join(FOLDER);
+    let health = Arc::new(Health::default());
+    ListStore::open_to_read(folder, keyring, health).map_err(|e| e.to_string())
+}
+
+fn alerts(args: &MatchArgs) -> Result<Vec<Alert>, String> {
+    let plate = Plate::parse(&args.plate).map_err(|e| e.to_string())?;
+    let config = Config::load(&args.config).map_err(|e| e.to_string())?;
+    let folder = config.sealing_folder();
+    let keyring = Keyring::open(&config.sealing, &folder).map_err(|e| e.to_string())?;
+    let lists = open(&config, keyring.clone())?;
+    // A person's reading: every character as sure as can be.
+    let mut read = examples::read().data;
+    (read.plate_text, read.raw_text) = (plate.as_str().into(), plate.as_str().into());
+    let state = args.state.as_deref().map(|s| format!("US-{}", s.trim().to_ascii_uppercase()));
+    read.state = state.map(|code| State { code, confidence: 1.0 });
+    (read.captured_at, read.time_source) = (Timestamp::now(), TimeSource::Kernel);
+    read.characters.clear();
+    let alerts = lists.alerts(&read);
+    let access = Access {
+        by: args.by.clone(),
+        account: account(),
+        what: Accessed::ListMatch,
+        reason: args.reason.clone(),
+        case_number: args.case.clone(),
+        at: Timestamp::now(),
+        found: alerts.len() as u64,
+    };
+    audit::write_down(&config.outbox.directory, &keyring, access).map_err(|error| {
+        format!("nothing is shown, as it can't be written down who looked: {error}")
+    })?;
+    Ok(alerts)
+}
+
+/// The account that this runs as.
+fn account() -> String {
+    let sudo = std::env::var("SUDO_USER").map(|user| format!(" (sudo by {user})"));
+    let name = Command::new("id").arg("-un").output().ok().filter(|o| o.status.success());
+    let name = name.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
+    let uid = || format!("uid {}", rustix::process::getuid().as_raw());
+    name.unwrap_or_else(uid) + &sudo.unwrap_or_default()
+}
+
+fn print(alert: &Alert) {
+    let Alert { list, entry, comparison, state, .. } = alert;
+    let vehicle = &entry.vehicle;
+    let vehicle = [&vehicle.year, &vehicle.make, &vehicle.model, &vehicle.colour];
+    let vehicle: Vec<&str> = vehicle.into_iter().flatten().map(String::as_str).collect();
+    println!(
+        "{} version {} ({:?}): {} {} {}, entry {}, {} look-alikes, state {:?}: advisory, ask the database",
+        list.name,
+        list.version,
+        list.freshness,
+        comparison.listed_plate,
+        entry.kind.as_deref().unwrap_or("entry"),
+        vehicle.join(" "),
+        entry.id,
+        comparison.substitutions,
+        state.verdict,
+    );
+}
