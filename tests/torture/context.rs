@@ -9,7 +9,9 @@ use std::{
 use clap::ValueEnum;
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::{broker, certificates, clock, damage, full, hostile, kill, outage, power, table::Row};
+use crate::{
+    broker, certificates, clock, damage, full, hostile, kill, lists, outage, power, table::Row,
+};
 
 /// Folders of failing runs that stay; a broken product would fill the disk with them.
 const MAX_KEPT: u32 = 40;
@@ -28,11 +30,12 @@ pub enum RowName {
     Outage,
     Clock,
     Certificates,
+    Lists,
 }
 
 impl RowName {
     /// In the order of the table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Kill,
         Self::Power,
         Self::Damage,
@@ -42,6 +45,7 @@ impl RowName {
         Self::Outage,
         Self::Clock,
         Self::Certificates,
+        Self::Lists,
     ];
 
     /// What is done.
@@ -56,6 +60,7 @@ impl RowName {
             Self::Outage => "72 h outage at 2 vehicles a second",
             Self::Clock => "clock ±72 h, 1970, 2038",
             Self::Certificates => "certificates: expired, wrong CA, wrong host, none",
+            Self::Lists => "alert lists altered, and cut off while taken in",
         }
     }
 
@@ -71,6 +76,7 @@ impl RowName {
             Self::Outage => (518_400, 20_000),
             Self::Clock => (20, 4),
             Self::Certificates => (4, 4),
+            Self::Lists => (1000, 100),
         }
     }
 
@@ -110,6 +116,7 @@ impl Context {
             RowName::Outage => outage::row(self),
             RowName::Clock => clock::row(self),
             RowName::Certificates => certificates::row(self),
+            RowName::Lists => lists::row(self),
         }
     }
 

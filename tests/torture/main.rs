@@ -21,6 +21,7 @@ mod full;
 mod hostile;
 mod kill;
 mod line;
+mod lists;
 mod model;
 mod no_fsync;
 mod outage;

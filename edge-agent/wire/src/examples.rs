@@ -24,7 +24,9 @@ use crate::{
     topics::{Root, TopicLevel},
 };
 
-pub use lists::{access, alert, dropped_reads, list_announcement, list_change, list_request, list_version};
+pub use lists::{
+    access, alert, dropped_reads, list_announcement, list_change, list_request, list_version,
+};
 
 const EPOCH: Uuid = Uuid::from_u128(0x0199_4a1b_0000_7000_8000_0000_0000_0001);
 const POSITION: Position =

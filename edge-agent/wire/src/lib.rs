@@ -45,8 +45,8 @@ pub use ledger::{
     ManifestClaims, Restart, RestartCause, Salvage, SequenceRange,
 };
 pub use list::{
-    DroppedReads, ListAnnouncement, ListAnnouncementError, ListChange, ListFormat, ListInForce, ListOutcome,
-    ListRequest, ListVersion, MAX_SUBSTITUTIONS, Tolerance,
+    DroppedReads, ListAnnouncement, ListAnnouncementError, ListChange, ListFormat, ListInForce,
+    ListOutcome, ListRequest, ListVersion, MAX_SUBSTITUTIONS, Tolerance,
 };
 pub use read::{
     Character, Direction, Evidence, Models, PhotoInfo, PhotoKind, Position, Read, State,

@@ -19,6 +19,8 @@ impl Format for Csv {
     fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError> {
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
+            // Lengths are looked at here: csv's own error would hide that a line is not text.
+            .flexible(true)
             .from_reader(Whole { input, last: b'\n' });
         let header = reader.headers().map_err(unusable)?;
         let mut places = [None; COLUMNS.len()];
@@ -34,20 +36,17 @@ impl Format for Csv {
         if places[0].is_none() {
             return Err(FormatError::Header("names no column `plate`".into()));
         }
+        let columns = header.len();
         for record in reader.records() {
-            match record {
-                Ok(record) => {
-                    let number = record.position().map_or(0, csv::Position::line);
-                    let of =
-                        |column: usize| places[column].and_then(|p| record.get(p)).unwrap_or("");
-                    take(number, entry(number, of));
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::UnequalLengths { .. }) => {
-                    let number = error.position().map_or(0, csv::Position::line);
-                    take(number, Err(LineError::Bad("not as many columns as the header".into())));
-                }
-                Err(error) => return Err(unusable(error)),
-            }
+            let record = record.map_err(unusable)?;
+            let number = record.position().map_or(0, csv::Position::line);
+            let of = |column: usize| places[column].and_then(|p| record.get(p)).unwrap_or("");
+            let came = if record.len() == columns {
+                entry(number, of)
+            } else {
+                Err(LineError::Bad("not as many columns as the header".into()))
+            };
+            take(number, came);
         }
         if reader.get_ref().last == b'\n' { Ok(()) } else { Err(no_end()) }
     }

@@ -2,9 +2,9 @@
 
 use super::{Event, Timestamp, at, id, ledger, read, root};
 use crate::{
-    Access, Accessed, Agreement, Alert, AlertEntry, AlertList, ComparedPlace, ComparedText, Comparison, DroppedReads, Freshness,
-    ListAnnouncement, ListChange, ListFormat, ListInForce, ListOutcome, ListRequest, ListVersion,
-    ListedVehicle, StateComparison, StateVerdict, Tolerance,
+    Access, Accessed, Agreement, Alert, AlertEntry, AlertList, ComparedPlace, ComparedText,
+    Comparison, DroppedReads, Freshness, ListAnnouncement, ListChange, ListFormat, ListInForce,
+    ListOutcome, ListRequest, ListVersion, ListedVehicle, StateComparison, StateVerdict, Tolerance,
 };
 
 /// An alert on [`read`], whose plate is listed with a B.
@@ -127,11 +127,8 @@ pub fn access() -> Event<Access> {
 /// Reads that were dropped.
 #[must_use]
 pub fn dropped_reads() -> Event<DroppedReads> {
-    let data = DroppedReads {
-        first_captured_at: at(-600_000),
-        last_captured_at: at(-2_000),
-        reads: 412,
-    };
+    let data =
+        DroppedReads { first_captured_at: at(-600_000), last_captured_at: at(-2_000), reads: 412 };
     Event::new(id(24), root().source(), now(), ledger(38), data)
 }
 
