@@ -93,4 +93,7 @@ print(f"\n{len(waits)} reads timed to the acknowledgement, {len(receipts)} to th
 PY
 
 printf '\n'
+LIST_PLOT="$PWD/$out/lists.svg" cargo bench --quiet --package milepost --bench lists
+echo "plotted in $out/lists.svg"
+printf '\n'
 cargo bench --quiet --package milepost --bench precision

@@ -24,6 +24,7 @@ use milepost::{
     sealing::Keyring,
 };
 use milepost_wire::{Agreement, ListFormat, ListVersion, Read, Tolerance, examples};
+use plotters::prelude::*;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
@@ -192,6 +193,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "| entries | take in, s | disk, MB | open, s | memory, MB | exact, µs p50 / p99 | look-alike | none | random reads that alert: exact | by 1 look-alike | by 2 |"
     );
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    let mut measured_at = Vec::new();
     for entries in SIZES.into_iter().filter(|size| *size <= most) {
         let mut row = Vec::new();
         let mut alerts = [0; 3];
@@ -235,11 +237,44 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     alike,
                     none,
                 ];
+                measured_at.push((entries, measured));
             }
         }
         let share = |n: u64| format!("{:.3} %", n as f64 * 100.0 / RANDOM_READS as f64);
         row.extend(alerts.map(share));
         println!("| {entries} | {} |", row.join(" | "));
     }
+    if let Some(path) = env::var_os("LIST_PLOT") {
+        plot(Path::new(&path), &measured_at)?;
+    }
+    Ok(())
+}
+
+/// Looks by the number of entries, both on logarithmic axes.
+fn plot(path: &Path, measured: &[(u64, Measured)]) -> Result<(), Box<dyn std::error::Error>> {
+    let root = SVGBackend::new(path, (800, 480)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (least, most) = (SIZES[0] as f64, SIZES[SIZES.len() - 1] as f64);
+    let mut chart = ChartBuilder::on(&root)
+        .caption("One read against a list", ("sans-serif", 20))
+        .margin(16)
+        .x_label_area_size(40)
+        .y_label_area_size(60)
+        .build_cartesian_2d((least..most).log_scale(), (0.1..1000.0).log_scale())?;
+    chart.configure_mesh().x_desc("entries").y_desc("microseconds").draw()?;
+    let lines = [
+        ("exact, p50", 0, 0, BLUE),
+        ("exact, p99", 0, 1, CYAN),
+        ("look-alike, p99", 1, 1, GREEN),
+        ("none, p99", 2, 1, RED),
+    ];
+    for (name, kind, share, colour) in lines {
+        let points = measured.iter().map(|(n, m)| (*n as f64, m.looks[kind][share]));
+        let series = LineSeries::new(points, colour.stroke_width(2)).point_size(3);
+        let key = move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2));
+        chart.draw_series(series)?.label(name).legend(key);
+    }
+    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    root.present()?;
     Ok(())
 }

@@ -183,8 +183,8 @@ impl ListStore {
     /// Deletes what a version replaced.
     fn remove_older(&self, list: &str, version: u64) -> io::Result<()> {
         let place = self.folder.join(list);
-        let older = versions(&place)?.into_iter().filter(|v| *v < version);
-        older.map(|v| remove(&place.join(v.to_string()))).collect()
+        let mut older = versions(&place)?.into_iter().filter(|v| *v < version);
+        older.try_for_each(|v| remove(&place.join(v.to_string())))
     }
 
     /// Takes a version in: when this returns, it is in force and stays so after a power cut.

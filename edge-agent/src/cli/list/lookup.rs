@@ -107,7 +107,7 @@ pub(super) fn show(args: &ShowArgs) -> ExitCode {
 pub(super) fn look_up(args: &MatchArgs) -> ExitCode {
     match alerts(args) {
         Ok(alerts) => {
-            alerts.iter().for_each(|alert| print(alert));
+            alerts.iter().for_each(print);
             if alerts.is_empty() { ExitCode::from(NOTHING) } else { ExitCode::SUCCESS }
         }
         Err(error) => failed("match", &error),
