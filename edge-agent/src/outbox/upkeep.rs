@@ -40,8 +40,11 @@ const FIRST_MANIFEST: Duration = Duration::from_secs(300);
 /// Links of the chain that are kept behind the last sequence, so that a manifest of any stretch of
 /// them can be made.
 const MAX_LINKS: u64 = 100_000;
-/// Links deleted at once: after a long backlog there are many.
-const LINKS_STEP: u64 = 20_000;
+/// Links deleted in one commit: sled holds a copy of each page that it touches until that is done, and
+/// 20,000 at once cost 50 MB.
+const LINKS_STEP: u64 = 1000;
+/// Commits of them in one go: after a long backlog there are many.
+const LINKS_STEPS: u64 = 30;
 /// Links that may be more before they are deleted together.
 const LINKS_SLACK: u64 = 1000;
 
@@ -317,11 +320,17 @@ impl Writer {
         if below < from + LINKS_SLACK {
             return Ok(());
         }
-        let below = below.min(from + LINKS_STEP);
-        let mut group = self.group()?;
-        group.change.unlink_below = below;
-        self.carry_out(group);
-        self.upkeep.unlinked_to = below;
+        for _ in 0..LINKS_STEPS {
+            let below = below.min(self.upkeep.unlinked_to + LINKS_STEP);
+            if below <= self.upkeep.unlinked_to {
+                break;
+            }
+            self.busy.begin();
+            let mut group = self.group()?;
+            group.change.unlink_below = below;
+            self.carry_out(group);
+            self.upkeep.unlinked_to = below;
+        }
         Ok(())
     }
 
