@@ -24,7 +24,10 @@ use crate::{
     topics::{Root, TopicLevel},
 };
 
-pub use lists::{alert, list_announcement, list_change, list_request, list_version};
+pub use lists::{
+    alert, disposition, list_announcement, list_change, list_request, list_version, mute,
+    mute_command,
+};
 
 const EPOCH: Uuid = Uuid::from_u128(0x0199_4a1b_0000_7000_8000_0000_0000_0001);
 const POSITION: Position =

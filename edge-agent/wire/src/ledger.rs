@@ -11,6 +11,7 @@ use crate::{
     command::Hold,
     event::{Data, Event, EventError, Header},
     list::ListChange,
+    mute::Mute,
     schema,
     suspension::Suspension,
     time::{ClockStep, TimeCorrection},
@@ -318,6 +319,7 @@ ledger_events! {
     Eviction "eviction" "Records or photos that the pole had to give up",
     ClockStep "clock_step" "The pole's clock was set",
     ListChange "list_change" "A version of an alert list came in force, or was refused",
+    Mute "mute" "An entry of an alert list is muted for a time, or gives alerts again",
     TimeCorrection "time_correction" "The true time of records taken with an unsynchronised clock",
 }
 

@@ -36,6 +36,8 @@ fn all_examples() -> Vec<(&'static str, Value)> {
         ("list_announcement", wire(&examples::list_announcement())),
         ("list_request", wire(&examples::list_request())),
         ("list_change", sent(examples::list_change())),
+        ("disposition", wire(&examples::disposition())),
+        ("mute", sent(examples::mute())),
         ("unread_pass", sent(examples::unread_pass())),
         ("eviction", sent(examples::eviction())),
         ("epoch", sent(examples::epoch())),
