@@ -27,6 +27,10 @@ pub struct Metrics {
     /// Finished passes that could never be kept, or not before the stop.
     pub passes_lost: Counter,
     pub alerts: Counter,
+    pub alerts_muted: Counter,
+    pub dispositions: Family<Vec<(String, String)>, Counter>,
+    pub dispositions_ignored: Counter,
+    pub confusions: Family<Vec<(String, String)>, Counter>,
     pub lists_refused: Counter,
     pub list_source: Family<Vec<(String, String)>, Gauge>,
     pub list_entries: Family<Vec<(String, String)>, Gauge>,
@@ -89,6 +93,10 @@ impl Default for Metrics {
             evidence_withheld: Counter::default(),
             passes_lost: Counter::default(),
             alerts: Counter::default(),
+            alerts_muted: Counter::default(),
+            dispositions: Family::default(),
+            dispositions_ignored: Counter::default(),
+            confusions: Family::default(),
             lists_refused: Counter::default(),
             list_source: Family::default(),
             list_entries: Family::default(),
@@ -217,6 +225,12 @@ impl Metrics {
         );
         counter("commands", "Commands of the server that were answered", &self.commands);
         counter("alerts", "Alerts kept", &self.alerts);
+        counter("alerts_muted", "Matches without an alert: the entry is muted", &self.alerts_muted);
+        counter(
+            "alert_dispositions_ignored",
+            "Dispositions that were malformed or too many at once",
+            &self.dispositions_ignored,
+        );
         counter("lists_refused", "Versions of alert lists that were refused", &self.lists_refused);
         counter(
             "commands_ignored",
@@ -267,6 +281,16 @@ impl Metrics {
             "certificate_expiry_timestamp_seconds",
             "End of our certificate, the authority's, the broker's and the revocation list, Unix time",
             self.certificate_expiry.clone(),
+        );
+        r.register(
+            "alert_dispositions",
+            "What the server says became of alerts, by list and verdict",
+            self.dispositions.clone(),
+        );
+        r.register(
+            "alert_confusions",
+            "Characters that incorrect reads took for others",
+            self.confusions.clone(),
         );
         r.register(
             "list_source_timestamp_seconds",

@@ -1,5 +1,5 @@
-//! Lists from the server: an announcement is checked, its list asked for part by part, taken in, and what
-//! became of it entered into the ledger.
+//! What the server says of lists: an announcement is checked, its list asked for part by part, taken in, and what
+//! became of it entered into the ledger; dispositions of alerts are counted.
 //!
 //! One thread, `lists`: taking in a list of millions takes seconds, and the uplink goes on meanwhile. What
 //! comes in while it is busy is dropped where too much waits: parts are asked for again, and a server
@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use super::{
     ListError, ListStore,
+    dispositions::Dispositions,
     incoming::{Incoming, Took},
 };
 use crate::{
@@ -64,6 +65,8 @@ pub enum FromServer {
         /// It.
         bytes: Vec<u8>,
     },
+    /// What came on `dispositions`.
+    Disposition(Vec<u8>),
 }
 
 /// The uplink's end.
@@ -86,7 +89,14 @@ impl Link {
 
     /// Hands a message on; where too much waits it is dropped.
     pub fn give(&self, message: FromServer) {
-        if self.to.try_send(message).is_err() {
+        let is_disposition = matches!(message, FromServer::Disposition(_));
+        if self.to.try_send(message).is_ok() {
+            return;
+        }
+        if is_disposition {
+            tracing::warn!("a disposition was dropped: the lists' thread is busy");
+            self.store.health.metrics.dispositions_ignored.inc();
+        } else {
             tracing::debug!("a part of a list was dropped: the lists' thread is busy");
         }
     }
@@ -110,7 +120,7 @@ enum Refusal {
 /// Starts the thread; it ends when the link is dropped.
 ///
 /// # Errors
-/// Where no thread can be made.
+/// Where no thread can be made, or a damaged file not be set aside.
 pub fn start(
     store: Arc<ListStore>,
     authority_file: Option<PathBuf>,
@@ -119,6 +129,7 @@ pub fn start(
 ) -> io::Result<Link> {
     let (to, from_server) = mpsc::sync_channel(WAITING);
     let (asking, requests) = task::channel(REQUESTS);
+    let dispositions = Dispositions::open(&store.folder, &store.keyring, store.health.clone())?;
     let intake = Intake {
         store: store.clone(),
         authority_file,
@@ -128,6 +139,7 @@ pub fn start(
         incoming: BTreeMap::new(),
         untold: Vec::new(),
         refused: Vec::new(),
+        dispositions,
     };
     thread::Builder::new().name("lists".into()).spawn(move || intake.run(&from_server))?;
     Ok(Link { store, to, requests: Mutex::new(requests) })
@@ -144,6 +156,7 @@ struct Intake {
     untold: Vec<(Uuid, Timestamp, ListChange)>,
     /// Digests of what was refused, and when.
     refused: Vec<([u8; 32], Instant)>,
+    dispositions: Dispositions,
 }
 
 impl Intake {
@@ -158,6 +171,8 @@ impl Intake {
             }
             self.ask();
             self.tell();
+            self.store.mutes.look();
+            self.dispositions.write();
             if reported.elapsed() >= REPORT {
                 reported = Instant::now();
                 self.store.report(Timestamp::now());
@@ -186,6 +201,7 @@ impl Intake {
                 Err(error) => self.refuse(&json, None, &error.into()),
             },
             FromServer::Part { request_id, part, bytes } => self.part(request_id, part, &bytes),
+            FromServer::Disposition(json) => self.dispositions.take(&json),
         }
     }
 

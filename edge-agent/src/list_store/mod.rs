@@ -5,6 +5,7 @@
 //! lists/<list>/<version>/{head,index,entries}     the version in force, whole by its name
 //! lists/<list>/<version>.tmp/                     one that is being written
 //! lists/<list>/highest                            the highest version that was ever in force
+//! lists/{mutes,dispositions}.sealed               entries that give no alert; what became of alerts
 //! ```
 //!
 //! A version is in force when its folder has its name, which is one rename: a power cut leaves the one
@@ -14,9 +15,12 @@
 //! that can't be opened after a start is reported on the health page, kept, and replaced by the next that
 //! the server sends, which may be the same.
 
+mod dispositions;
 pub mod hashed;
 pub mod incoming;
 pub mod intake;
+mod kept;
+pub mod mutes;
 mod sealed_file;
 mod shelf;
 #[cfg(test)]
@@ -31,16 +35,20 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{Alert, ListInForce, ListVersion, MAX_SUBSTITUTIONS, TimeSource, TopicLevel};
+use milepost_wire::{
+    Alert, ListInForce, ListVersion, MAX_SUBSTITUTIONS, Source, TimeSource, TopicLevel,
+};
 use uuid::Uuid;
 
 pub use incoming::Incoming;
+use mutes::{MuteError, Mutes};
 pub use shelf::Shelf;
 
 use crate::{
     durable,
     health::{Component, Health, Status},
-    lists::{Report, format::FormatError, search},
+    lists::{Report, format::FormatError, mute, search},
+    outbox::Outbox,
     sealing::Keyring,
 };
 
@@ -116,6 +124,7 @@ pub struct ListStore {
     broken: Mutex<BTreeMap<String, String>>,
     /// One is taken in at a time.
     taking: Mutex<()>,
+    mutes: Mutes,
 }
 
 impl ListStore {
@@ -149,6 +158,7 @@ impl ListStore {
                 }
             }
         }
+        let mutes = Mutes::open(&folder, &keyring)?;
         let store = Self {
             folder,
             keyring,
@@ -157,6 +167,7 @@ impl ListStore {
             in_force: RwLock::new(Arc::new(in_force)),
             broken: Mutex::new(broken),
             taking: Mutex::default(),
+            mutes,
         };
         store.report(Timestamp::now());
         Ok(store)
@@ -261,6 +272,26 @@ impl ListStore {
         Some(self.in_force().get(list)?.entries() as u64)
     }
 
+    /// Has an entry give no alert for a time, or alerts again; the number of the order's entry in the
+    /// ledger, which has it before it holds.
+    ///
+    /// # Errors
+    /// [`MuteError`].
+    pub fn mute(
+        &self,
+        order: &mute::Order,
+        outbox: &Outbox,
+        source: &Source,
+    ) -> Result<u64, MuteError> {
+        // Most likely misspelt: it would hold, and do nothing.
+        if order.until.is_some() && !self.in_force().contains_key(&order.list) {
+            return Err(MuteError::NoList(order.list.clone()));
+        }
+        let sequence = self.mutes.obey(order, outbox, source)?;
+        self.report(Timestamp::now());
+        Ok(sequence)
+    }
+
     /// Counts a version that was refused.
     pub fn count_refused(&self) {
         self.health.metrics.lists_refused.inc();
@@ -337,7 +368,9 @@ impl ListStore {
             if shelf.list.has_expired(read) {
                 continue;
             }
-            let found = shelf.list.search(read, |place| shelf.entry(place));
+            let is_muted = |id: &str| self.mutes.is_muted(name, id);
+            let found = shelf.list.search(read, |place| shelf.entry(place), is_muted);
+            self.health.metrics.alerts_muted.inc_by(found.muted);
             if let Some(error) = found.failed.first() {
                 tracing::error!(list = name, %error, "entries of an alert list can't be read");
                 let why = format!("entries can't be read: {error}");
@@ -365,6 +398,10 @@ impl ListStore {
             .map(|(list, why)| format!("{list}: {why}: send the list again"))
             .collect();
         let mut status = if broken.is_empty() { Status::Pass } else { Status::Fail };
+        if let Some(damage) = self.mutes.damage() {
+            status = status.max(Status::Warn);
+            words.push(damage);
+        }
         for (name, shelf) in &*self.in_force() {
             let version = &shelf.list.version;
             let (_, freshness) = search::freshness(version, now, TimeSource::Kernel);
@@ -375,7 +412,11 @@ impl ListStore {
                 if freshness == milepost_wire::Freshness::Stale {
                     status = status.max(Status::Warn);
                 }
-                format!("{}, {} entries", word(freshness), shelf.entries())
+                let muted = match self.mutes.count(name) {
+                    0 => String::new(),
+                    muted => format!(" ({muted} muted)"),
+                };
+                format!("{}, {} entries{muted}", word(freshness), shelf.entries())
             };
             let label = vec![("list".to_owned(), name.clone())];
             let metrics = &self.health.metrics;

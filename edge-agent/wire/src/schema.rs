@@ -117,7 +117,10 @@ pub fn all() -> Vec<Named> {
             "list_change",
             "A version of an alert list came in force, or was refused",
         ),
-        event::<Mute>("mute", "An entry of an alert list is muted for a time, or gives alerts again"),
+        event::<Mute>(
+            "mute",
+            "An entry of an alert list is muted for a time, or gives alerts again",
+        ),
         Named {
             name: "disposition",
             schema: generate::<Disposition>("disposition", "What became of an alert"),

@@ -3,9 +3,8 @@
 use super::{Action, Command, Event, Timestamp, Uuid, at, id, ledger, read, root};
 use crate::{
     Agreement, Alert, AlertEntry, AlertList, ComparedPlace, ComparedText, Comparison, Disposition,
-    Freshness,
-    ListAnnouncement, ListChange, ListFormat, ListInForce, ListOutcome, ListRequest, ListVersion,
-    ListedVehicle, Mute, StateComparison, StateVerdict, Tolerance, Verdict,
+    Freshness, ListAnnouncement, ListChange, ListFormat, ListInForce, ListOutcome, ListRequest,
+    ListVersion, ListedVehicle, Mute, StateComparison, StateVerdict, Tolerance, Verdict,
 };
 
 /// An alert on [`read`], whose plate is listed with a B.
