@@ -171,9 +171,9 @@ impl Intake {
             }
             self.ask();
             self.tell();
-            self.store.mutes.look();
+            let ended = self.store.mutes.look();
             self.dispositions.write();
-            if reported.elapsed() >= REPORT {
+            if ended || reported.elapsed() >= REPORT {
                 reported = Instant::now();
                 self.store.report(Timestamp::now());
             }

@@ -21,6 +21,8 @@ pub mod incoming;
 pub mod intake;
 mod kept;
 pub mod mutes;
+#[cfg(test)]
+mod said_tests;
 mod sealed_file;
 mod shelf;
 #[cfg(test)]

@@ -89,18 +89,20 @@ impl Mutes {
         Some(format!("which entries were muted is lost ({aside}): mute them again"))
     }
 
-    /// Forgets what is over.
-    pub fn look(&self) {
+    /// Forgets what is over; whether anything was.
+    pub fn look(&self) -> bool {
         let mut kept = self.kept();
         let mut next = kept.value.clone();
         next.look(&self.now());
-        if next != kept.value {
+        let changed = next != kept.value;
+        if changed {
             // It is over all the same: what can't be written is forgotten again after a restart.
             kept.value = next;
             if let Err(error) = kept.write_out() {
                 tracing::warn!(%error, "that a mute is over can't be written; it is all the same");
             }
         }
+        changed
     }
 
     /// Carries an order out; the number of its entry in the ledger. One that was carried out before is

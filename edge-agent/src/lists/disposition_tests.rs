@@ -25,7 +25,9 @@ fn misread(alert: u128, read: &str, shown: &str) -> Disposition {
 
 fn window(all: &[Disposition]) -> Window {
     let mut window = Window::default();
-    all.iter().for_each(|said| drop(window.take(said)));
+    for said in all {
+        let _ = window.take(said);
+    }
     window
 }
 
