@@ -209,7 +209,7 @@ impl Intake {
         let version = match self.checked(jws) {
             Ok(version) => version,
             Err((version, refusal)) => {
-                return self.refuse(jws.as_bytes(), version.as_ref(), &refusal);
+                return self.refuse(jws.as_bytes(), version.as_deref(), &refusal);
             }
         };
         if let Some(same) = self.incoming.get(&version.list)
@@ -234,7 +234,7 @@ impl Intake {
     }
 
     /// The version that an announcement signs for, where it may be taken.
-    fn checked(&self, jws: &str) -> Result<ListVersion, (Option<ListVersion>, Refusal)> {
+    fn checked(&self, jws: &str) -> Result<ListVersion, (Option<Box<ListVersion>>, Refusal)> {
         let now = Timestamp::now();
         let file = self.authority_file.as_ref().ok_or((None, Refusal::NoAuthority))?;
         let version = identity::certificates("lists.authority_file", file)
@@ -243,11 +243,11 @@ impl Intake {
         let version: ListVersion = version.payload;
         if version.audience != self.root.agency.as_str() {
             let audience = version.audience.clone();
-            return Err((Some(version), Refusal::Audience(audience)));
+            return Err((Some(version.into()), Refusal::Audience(audience)));
         }
         match self.store.may_take(&version, now) {
             Ok(()) => Ok(version),
-            Err(error) => Err((Some(version), error.into())),
+            Err(error) => Err((Some(version.into()), error.into())),
         }
     }
 

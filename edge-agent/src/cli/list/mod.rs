@@ -27,7 +27,7 @@ pub struct ListArgs {
 #[derive(Debug, Subcommand)]
 enum ListVerb {
     Check(CheckArgs),
-    Sign(sign::SignArgs),
+    Sign(Box<sign::SignArgs>),
 }
 
 /// Read a list as a pole would, and say what was taken and what not
