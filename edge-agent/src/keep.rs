@@ -181,8 +181,8 @@ impl Keeping<'_> {
     /// out to be could not be told.
     fn preview(&self, pass: &Finished, origin: &Origin) {
         let Some(read) = report::preview(pass, origin).filter(|_| !self.only_hits) else { return };
-        let preview = |alert| wire::Alert { preview: true, ..alert };
-        let alerts: Vec<_> = self.alerts(&read).into_iter().map(preview).collect();
+        let Some(lists) = &self.lists else { return };
+        let alerts = lists.previews(&read);
         let source = self.root.source();
         let entries = || alerts.iter().map(|a| Entry::alert(source.clone(), a.clone())).collect();
         if !alerts.is_empty() && self.keep_all(&entries).is_some() {

@@ -1,8 +1,8 @@
 //! What `milepost watch` says of a pole's ledger.
 
 use milepost_wire::{
-    Accessed, EpochCause, Event, EvictionCause, Header, LedgerEvent, ListOutcome, RestartCause,
-    SequenceRange, Suspension, SuspensionEnd,
+    Accessed, EpochCause, Event, EvictionCause, Header, LedgerEvent, ListOutcome, Mute,
+    RestartCause, SequenceRange, Suspension, SuspensionEnd,
 };
 use serde_json::{Value, json};
 
@@ -94,9 +94,20 @@ pub(super) fn ledger_line(event: &LedgerEvent) -> String {
             };
             (time, source, words)
         }
+        LedgerEvent::Mute(Event { time, source, data, .. }) => (time, source, mute_words(data)),
         LedgerEvent::Other(Header { time, source, kind, .. }) => (time, source, kind.clone()),
     };
     format!("{:<23.23}  {}  {words}", time.to_string(), source.root())
+}
+
+fn mute_words(said: &Mute) -> String {
+    let Mute { list, entry_id, until, by, reason, .. } = said;
+    match until {
+        Some(until) => {
+            format!("{by} has entry {entry_id} of list {list} muted until {until}: {reason}")
+        }
+        None => format!("{by} has entry {entry_id} of list {list} give alerts again: {reason}"),
+    }
 }
 
 fn suspension_words(said: &Suspension) -> String {

@@ -29,6 +29,10 @@ pub struct Metrics {
     pub alerts: Counter,
     pub alert_previews: Counter,
     pub reads_dropped: Counter,
+    pub alerts_muted: Counter,
+    pub dispositions: Family<Vec<(String, String)>, Counter>,
+    pub dispositions_ignored: Counter,
+    pub confusions: Family<Vec<(String, String)>, Counter>,
     pub lists_refused: Counter,
     pub list_source: Family<Vec<(String, String)>, Gauge>,
     pub list_entries: Family<Vec<(String, String)>, Gauge>,
@@ -93,6 +97,10 @@ impl Default for Metrics {
             alerts: Counter::default(),
             alert_previews: Counter::default(),
             reads_dropped: Counter::default(),
+            alerts_muted: Counter::default(),
+            dispositions: Family::default(),
+            dispositions_ignored: Counter::default(),
+            confusions: Family::default(),
             lists_refused: Counter::default(),
             list_source: Family::default(),
             list_entries: Family::default(),
@@ -226,6 +234,12 @@ impl Metrics {
             "Alerts kept while the vehicle was still in view",
             &self.alert_previews,
         );
+        counter("alerts_muted", "Matches without an alert: the entry is muted", &self.alerts_muted);
+        counter(
+            "alert_dispositions_ignored",
+            "Dispositions that were malformed or too many at once",
+            &self.dispositions_ignored,
+        );
         counter(
             "reads_dropped",
             "Reads that matched no list and were not kept (lists.only_hits)",
@@ -281,6 +295,16 @@ impl Metrics {
             "certificate_expiry_timestamp_seconds",
             "End of our certificate, the authority's, the broker's and the revocation list, Unix time",
             self.certificate_expiry.clone(),
+        );
+        r.register(
+            "alert_dispositions",
+            "What the server says became of alerts, by list and verdict",
+            self.dispositions.clone(),
+        );
+        r.register(
+            "alert_confusions",
+            "Characters that incorrect reads took for others",
+            self.confusions.clone(),
         );
         r.register(
             "list_source_timestamp_seconds",

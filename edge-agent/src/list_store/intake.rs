@@ -1,5 +1,5 @@
-//! Lists from the server: an announcement is checked, its list asked for part by part, taken in, and what
-//! became of it entered into the ledger.
+//! What the server says of lists: an announcement is checked, its list asked for part by part, taken in, and what
+//! became of it entered into the ledger; dispositions of alerts are counted.
 //!
 //! One thread, `lists`: taking in a list of millions takes seconds, and the uplink goes on meanwhile. What
 //! comes in while it is busy is dropped where too much waits: parts are asked for again, and a server
@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use super::{
     ListError, ListStore,
+    dispositions::Dispositions,
     incoming::{Incoming, Took},
 };
 use crate::{
@@ -65,6 +66,8 @@ pub enum FromServer {
         /// It.
         bytes: Vec<u8>,
     },
+    /// What came on `dispositions`.
+    Disposition(Vec<u8>),
 }
 
 /// The uplink's end.
@@ -87,7 +90,14 @@ impl Link {
 
     /// Hands a message on; where too much waits it is dropped.
     pub fn give(&self, message: FromServer) {
-        if self.to.try_send(message).is_err() {
+        let is_disposition = matches!(message, FromServer::Disposition(_));
+        if self.to.try_send(message).is_ok() {
+            return;
+        }
+        if is_disposition {
+            tracing::warn!("a disposition was dropped: the lists' thread is busy");
+            self.store.health.metrics.dispositions_ignored.inc();
+        } else {
             tracing::debug!("a part of a list was dropped: the lists' thread is busy");
         }
     }
@@ -111,7 +121,7 @@ enum Refusal {
 /// Starts the thread; it ends when the link is dropped. `directory` is the outbox's.
 ///
 /// # Errors
-/// Where no thread can be made.
+/// Where no thread can be made, or a damaged file not be set aside.
 pub fn start(
     store: Arc<ListStore>,
     authority_file: Option<PathBuf>,
@@ -121,6 +131,7 @@ pub fn start(
 ) -> io::Result<Link> {
     let (to, from_server) = mpsc::sync_channel(WAITING);
     let (asking, requests) = task::channel(REQUESTS);
+    let dispositions = Dispositions::open(&store.folder, &store.keyring, store.health.clone())?;
     let intake = Intake {
         store: store.clone(),
         authority_file,
@@ -131,6 +142,7 @@ pub fn start(
         incoming: BTreeMap::new(),
         untold: Vec::new(),
         refused: Vec::new(),
+        dispositions,
     };
     thread::Builder::new().name("lists".into()).spawn(move || intake.run(&from_server))?;
     Ok(Link { store, to, requests: Mutex::new(requests) })
@@ -149,6 +161,7 @@ struct Intake {
     untold: Vec<(Uuid, Timestamp, ListChange)>,
     /// Digests of what was refused, and when.
     refused: Vec<([u8; 32], Instant)>,
+    dispositions: Dispositions,
 }
 
 impl Intake {
@@ -164,7 +177,9 @@ impl Intake {
             self.ask();
             self.tell();
             self.looks();
-            if reported.elapsed() >= REPORT {
+            let ended = self.store.mutes.look();
+            self.dispositions.write();
+            if ended || reported.elapsed() >= REPORT {
                 reported = Instant::now();
                 self.store.report(Timestamp::now());
             }
@@ -192,6 +207,7 @@ impl Intake {
                 Err(error) => self.refuse(&json, None, &error.into()),
             },
             FromServer::Part { request_id, part, bytes } => self.part(request_id, part, &bytes),
+            FromServer::Disposition(json) => self.dispositions.take(&json),
         }
     }
 
@@ -199,7 +215,7 @@ impl Intake {
         let version = match self.checked(jws) {
             Ok(version) => version,
             Err((version, refusal)) => {
-                return self.refuse(jws.as_bytes(), version.as_ref(), &refusal);
+                return self.refuse(jws.as_bytes(), version.as_deref(), &refusal);
             }
         };
         if let Some(same) = self.incoming.get(&version.list)
@@ -224,7 +240,7 @@ impl Intake {
     }
 
     /// The version that an announcement signs for, where it may be taken.
-    fn checked(&self, jws: &str) -> Result<ListVersion, (Option<ListVersion>, Refusal)> {
+    fn checked(&self, jws: &str) -> Result<ListVersion, (Option<Box<ListVersion>>, Refusal)> {
         let now = Timestamp::now();
         let file = self.authority_file.as_ref().ok_or((None, Refusal::NoAuthority))?;
         let version = identity::certificates("lists.authority_file", file)
@@ -233,11 +249,11 @@ impl Intake {
         let version: ListVersion = version.payload;
         if version.audience != self.root.agency.as_str() {
             let audience = version.audience.clone();
-            return Err((Some(version), Refusal::Audience(audience)));
+            return Err((Some(version.into()), Refusal::Audience(audience)));
         }
         match self.store.may_take(&version, now) {
             Ok(()) => Ok(version),
-            Err(error) => Err((Some(version), error.into())),
+            Err(error) => Err((Some(version.into()), error.into())),
         }
     }
 

@@ -5,6 +5,7 @@
 //! lists/<list>/<version>/{head,index,entries}     the version in force, whole by its name
 //! lists/<list>/<version>.tmp/                     one that is being written
 //! lists/<list>/highest                            the highest version that was ever in force
+//! lists/{mutes,dispositions}.sealed               entries that give no alert; what became of alerts
 //! ```
 //!
 //! A version is in force when its folder has its name, which is one rename: a power cut leaves the one
@@ -14,9 +15,14 @@
 //! that can't be opened after a start is reported on the health page, kept, and replaced by the next that
 //! the server sends, which may be the same.
 
+mod dispositions;
 pub mod hashed;
 pub mod incoming;
 pub mod intake;
+mod kept;
+pub mod mutes;
+#[cfg(test)]
+mod said_tests;
 mod sealed_file;
 mod shelf;
 #[cfg(test)]
@@ -31,16 +37,20 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{Alert, ListInForce, ListVersion, MAX_SUBSTITUTIONS, TimeSource, TopicLevel};
+use milepost_wire::{
+    Alert, ListInForce, ListVersion, MAX_SUBSTITUTIONS, Source, TimeSource, TopicLevel,
+};
 use uuid::Uuid;
 
 pub use incoming::Incoming;
+use mutes::{MuteError, Mutes};
 pub use shelf::Shelf;
 
 use crate::{
     durable,
     health::{Component, Health, Status},
-    lists::{Report, format::FormatError, search},
+    lists::{Report, format::FormatError, mute, search},
+    outbox::Outbox,
     sealing::Keyring,
 };
 
@@ -116,6 +126,7 @@ pub struct ListStore {
     broken: Mutex<BTreeMap<String, String>>,
     /// One is taken in at a time.
     taking: Mutex<()>,
+    mutes: Mutes,
 }
 
 impl ListStore {
@@ -169,6 +180,7 @@ impl ListStore {
                 }
             }
         }
+        let mutes = Mutes::open(&folder, &keyring)?;
         Ok(Self {
             folder,
             keyring,
@@ -177,6 +189,7 @@ impl ListStore {
             in_force: RwLock::new(Arc::new(in_force)),
             broken: Mutex::new(broken),
             taking: Mutex::default(),
+            mutes,
         })
     }
 
@@ -284,6 +297,26 @@ impl ListStore {
         Some(self.in_force().get(list)?.entries() as u64)
     }
 
+    /// Has an entry give no alert for a time, or alerts again; the number of the order's entry in the
+    /// ledger, which has it before it holds.
+    ///
+    /// # Errors
+    /// [`MuteError`].
+    pub fn mute(
+        &self,
+        order: &mute::Order,
+        outbox: &Outbox,
+        source: &Source,
+    ) -> Result<u64, MuteError> {
+        // Most likely misspelt: it would hold, and do nothing.
+        if order.until.is_some() && !self.in_force().contains_key(&order.list) {
+            return Err(MuteError::NoList(order.list.clone()));
+        }
+        let sequence = self.mutes.obey(order, outbox, source)?;
+        self.report(Timestamp::now());
+        Ok(sequence)
+    }
+
     /// Counts a version that was refused.
     pub fn count_refused(&self) {
         self.health.metrics.lists_refused.inc();
@@ -368,12 +401,28 @@ impl ListStore {
     /// The alerts that a read gives, by every list in force, each under a new id.
     #[must_use]
     pub fn alerts(&self, read: &milepost_wire::Read) -> Vec<Alert> {
-        let mut alerts = Vec::new();
+        let (alerts, muted) = self.matched(read);
+        self.health.metrics.alerts_muted.inc_by(muted);
+        alerts
+    }
+
+    /// The same of a vehicle that is still in view: its read, with the alerts that count, follows.
+    #[must_use]
+    pub fn previews(&self, read: &milepost_wire::Read) -> Vec<Alert> {
+        let (alerts, _) = self.matched(read);
+        alerts.into_iter().map(|alert| Alert { preview: true, ..alert }).collect()
+    }
+
+    /// The alerts of a read, and how many there are not as their entries are muted.
+    fn matched(&self, read: &milepost_wire::Read) -> (Vec<Alert>, u64) {
+        let (mut alerts, mut muted) = (Vec::new(), 0);
         for (name, shelf) in &*self.in_force() {
             if shelf.list.has_expired(read) {
                 continue;
             }
-            let found = shelf.list.search(read, |place| shelf.entry(place));
+            let is_muted = |id: &str| self.mutes.is_muted(name, id);
+            let found = shelf.list.search(read, |place| shelf.entry(place), is_muted);
+            muted += found.muted;
             if let Some(error) = found.failed.first() {
                 tracing::error!(list = name, %error, "entries of an alert list can't be read");
                 let why = format!("entries can't be read: {error}");
@@ -390,7 +439,7 @@ impl ListStore {
             let made = found.matches.into_iter();
             alerts.extend(made.map(|found| shelf.list.alert(Uuid::now_v7(), read, found)));
         }
-        alerts
+        (alerts, muted)
     }
 
     /// Says on the health page which lists are in force, and what is wrong with them.
@@ -401,6 +450,10 @@ impl ListStore {
             .map(|(list, why)| format!("{list}: {why}: send the list again"))
             .collect();
         let mut status = if broken.is_empty() { Status::Pass } else { Status::Fail };
+        if let Some(damage) = self.mutes.damage() {
+            status = status.max(Status::Warn);
+            words.push(damage);
+        }
         for (name, shelf) in &*self.in_force() {
             let version = &shelf.list.version;
             let (_, freshness) = search::freshness(version, now, TimeSource::Kernel);
@@ -411,7 +464,11 @@ impl ListStore {
                 if freshness == milepost_wire::Freshness::Stale {
                     status = status.max(Status::Warn);
                 }
-                format!("{}, {} entries", word(freshness), shelf.entries())
+                let muted = match self.mutes.count(name) {
+                    0 => String::new(),
+                    muted => format!(" ({muted} muted)"),
+                };
+                format!("{}, {} entries{muted}", word(freshness), shelf.entries())
             };
             let label = vec![("list".to_owned(), name.clone())];
             let metrics = &self.health.metrics;

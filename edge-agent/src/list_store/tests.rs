@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::*;
 use crate::{health::Check, sealing::fixtures::Pole};
 
-const CSV: &str =
+pub(super) const CSV: &str =
     "plate,state,kind,id\n7ABC123,CA,stolen,A1\n8XYZ999,NV,felony,A2\n6KL?12*,CA,bulletin,B1\n";
 
 fn now() -> Timestamp {
@@ -35,26 +35,26 @@ fn version(number: u64, text: &[u8]) -> ListVersion {
     }
 }
 
-struct Scene {
-    pole: Pole,
-    health: Arc<Health>,
+pub(super) struct Scene {
+    pub pole: Pole,
+    pub health: Arc<Health>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { pole: Pole::new(), health: Arc::default() }
     }
 
-    fn folder(&self) -> PathBuf {
+    pub fn folder(&self) -> PathBuf {
         self.pole.outbox().join(FOLDER)
     }
 
-    fn store(&self) -> ListStore {
+    pub fn store(&self) -> ListStore {
         let ring = self.pole.ring().unwrap();
         ListStore::open(self.folder(), ring, 0, self.health.clone()).unwrap()
     }
 
-    fn check(&self) -> Check {
+    pub fn check(&self) -> Check {
         self.health.checks()[&Component::Lists].clone()
     }
 }
@@ -66,11 +66,11 @@ fn read(text: &str) -> Read {
     read
 }
 
-fn ids(store: &ListStore, plate: &str) -> Vec<String> {
+pub(super) fn ids(store: &ListStore, plate: &str) -> Vec<String> {
     store.alerts(&read(plate)).into_iter().map(|alert| alert.entry.id).collect()
 }
 
-fn install(store: &ListStore, number: u64, text: &str) -> Result<Report, ListError> {
+pub(super) fn install(store: &ListStore, number: u64, text: &str) -> Result<Report, ListError> {
     store.install(&version(number, text.as_bytes()), now(), &mut text.as_bytes())
 }
 

@@ -5,13 +5,16 @@ use std::fmt;
 use jiff::civil::Date;
 use milepost_wire::ListedVehicle;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::pattern::Pattern;
 
 /// Longest plate of an entry, in characters.
 pub const MAX_PLATE: usize = 10;
 /// Longest of its other texts, in bytes.
-pub const MAX_TEXT: usize = 64;
+pub const MAX_TEXT: usize = milepost_wire::mute::MAX_ENTRY_ID;
+/// Of the SHA-256 of an entry: none of ten million has another's name by chance.
+const DIGEST_BYTES: usize = 10;
 
 /// The text of a plate as lists are matched by: `0-9A-Z`, 1 to [`MAX_PLATE`] characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -91,7 +94,7 @@ impl Wanted {
 /// One entry.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The list's own name for it; where it has none, the number of its line.
+    /// The list's own name for it; where it has none, a digest of what it says ([`Entry::digest`]).
     pub id: String,
     /// What it looks for.
     pub wanted: Wanted,
@@ -103,6 +106,26 @@ pub struct Entry {
     pub date: Option<Date>,
     /// The vehicle.
     pub vehicle: ListedVehicle,
+}
+
+impl Entry {
+    /// A name made of what it says: that of the same entry in every version of its list, wherever it
+    /// stands, and another as soon as it says something else.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let Self { id: _, wanted, state, kind, date, vehicle } = self;
+        let ListedVehicle { year, make, model, colour } = vehicle;
+        let mut hash = Sha256::new();
+        let date = date.map(|date| date.to_string());
+        let wanted = Some(wanted.as_str());
+        let others = [state, kind, &date, year, make, model, colour].map(Option::as_deref);
+        for text in std::iter::once(wanted).chain(others) {
+            // None of them has such a byte.
+            hash.update(text.unwrap_or_default());
+            hash.update([0]);
+        }
+        hash.finalize()[..DIGEST_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// Without what it says: an entry goes into no log.

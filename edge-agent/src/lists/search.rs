@@ -40,6 +40,8 @@ pub struct Found<E> {
     pub matches: Vec<Match>,
     /// More of them.
     pub more: usize,
+    /// Others whose entries are muted.
+    pub muted: u64,
     /// Candidates that could not be looked at.
     pub failed: Vec<E>,
 }
@@ -54,17 +56,23 @@ pub struct Match {
 }
 
 impl List {
-    /// The entries that a read matches. `entry` gives the one at a place of the list.
+    /// The entries that a read matches. `entry` gives the one at a place of the list; `is_muted` says by its
+    /// id whether one gives no alert.
     pub fn search<E>(
         &self,
         read: &Read,
         mut entry: impl FnMut(u32) -> Result<Entry, E>,
+        is_muted: impl Fn(&str) -> bool,
     ) -> Found<E> {
-        let mut found = Found { matches: Vec::new(), more: 0, failed: Vec::new() };
+        let mut found = Found { matches: Vec::new(), more: 0, muted: 0, failed: Vec::new() };
         let mut take = |entry: Entry| {
             let comparison = compare(read, &entry.wanted);
             if let Some(comparison) = comparison.filter(|c| is_within(c, &self.version.tolerance)) {
-                found.matches.push(Match { entry, comparison });
+                if is_muted(&entry.id) {
+                    found.muted += 1;
+                } else {
+                    found.matches.push(Match { entry, comparison });
+                }
             }
         };
         let mut texts =

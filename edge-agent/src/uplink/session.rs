@@ -158,7 +158,11 @@ impl<'a> Session<'a> {
         let root = &self.line.root;
         let mut topics = vec![root.topic(Leaf::Receipts), root.topic(Leaf::Commands)];
         if let Some(lists) = &self.line.lists {
-            topics.extend([root.topic(Leaf::Lists), root.list_parts()]);
+            topics.extend([
+                root.topic(Leaf::Lists),
+                root.list_parts(),
+                root.topic(Leaf::Dispositions),
+            ]);
             lists.give(FromServer::Connected);
         }
         for topic in topics {
@@ -282,7 +286,7 @@ impl<'a> Session<'a> {
                 let taken = |c: &SubscribeReasonCode| matches!(c, SubscribeReasonCode::Success(_));
                 if !ack.return_codes.iter().all(taken) {
                     self.complain(format!(
-                        "the broker refuses our subscription to receipts, commands or lists ({:?}): check its access list",
+                        "the broker refuses our subscription to receipts, commands, lists or dispositions ({:?}): check its access list",
                         ack.return_codes
                     ));
                 }
@@ -311,6 +315,7 @@ impl<'a> Session<'a> {
         let bytes = publish.payload.to_vec();
         match leaf {
             Leaf::Lists => lists.give(FromServer::Announcement(bytes)),
+            Leaf::Dispositions => lists.give(FromServer::Disposition(bytes)),
             Leaf::ListParts { request_id, part } => {
                 lists.give(FromServer::Part { request_id, part, bytes });
             }

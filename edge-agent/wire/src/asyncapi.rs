@@ -42,7 +42,7 @@ const fn event(
     }
 }
 
-fn channels() -> [Channel; 14] {
+fn channels() -> [Channel; 15] {
     [
         event("reads", "reads", "read", "Every vehicle whose plate was read, once"),
         event(
@@ -94,6 +94,11 @@ fn channels() -> [Channel; 14] {
             schema: None,
             content_type: "application/octet-stream",
             ..event("listParts", "list_parts/{requestId}/{part}", "", "A part of a list")
+        },
+        Channel {
+            action: "receive",
+            content_type: "application/json",
+            ..event("dispositions", "dispositions", "disposition", "What became of an alert")
         },
         Channel {
             action: "receive",

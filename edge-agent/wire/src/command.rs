@@ -6,7 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{event::Data, schema};
+use crate::{
+    event::Data,
+    mute::MAX_ENTRY_ID,
+    schema,
+    topics::{TopicError, TopicLevel},
+};
 
 /// Largest command that is read, in bytes.
 pub const MAX_COMMAND_BYTES: usize = 16 * 1024;
@@ -16,7 +21,7 @@ pub const MAX_COMMAND_IDS: usize = 100;
 pub const MAX_COMMAND_TEXT: usize = 200;
 
 /// A command, on `commands`. Sent twice, it is carried out twice, which does no harm; of those about
-/// suspension the pole knows the last ones again and answers as before.
+/// suspension and mutes the pole knows the last ones again and answers as before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
     /// The server's name for it; stands in the answer.
@@ -78,6 +83,28 @@ pub enum Action {
     },
     /// End the suspension that is in force or to come.
     Resume,
+    /// Give no alert by this entry until then, at most [`MAX_MUTE`](crate::MAX_MUTE) ahead. In place of
+    /// the entry's mute that is in force, if there is one; a new version of the list does not end it.
+    Mute {
+        /// Which list.
+        #[schemars(extend("pattern" = "^[A-Za-z0-9-]{1,64}$"))]
+        list: String,
+        /// Which entry: the `entry.id` of its alerts.
+        #[schemars(length(min = 1, max = 64))]
+        entry_id: String,
+        /// Until when.
+        #[schemars(schema_with = "schema::date_time")]
+        until: Timestamp,
+    },
+    /// Let a muted entry give alerts again.
+    Unmute {
+        /// Which list.
+        #[schemars(extend("pattern" = "^[A-Za-z0-9-]{1,64}$"))]
+        list: String,
+        /// Which entry.
+        #[schemars(length(min = 1, max = 64))]
+        entry_id: String,
+    },
 }
 
 /// What is wrong with a command. Nothing of a wrong one is done.
@@ -95,6 +122,12 @@ pub enum CommandError {
     /// `by`, `reason` or `case_number`.
     #[error("`{0}` must have 1 to {MAX_COMMAND_TEXT} characters")]
     Text(&'static str),
+    /// No list has such a name.
+    #[error("`list`: {0}")]
+    List(#[from] TopicError),
+    /// No entry has such an id.
+    #[error("`entry_id` must have 1 to {MAX_ENTRY_ID} bytes")]
+    EntryId,
 }
 
 impl Command {
@@ -111,6 +144,14 @@ impl Command {
             && !(1..=MAX_COMMAND_IDS).contains(&ids.len())
         {
             return Err(CommandError::Ids(ids.len()));
+        }
+        if let Action::Mute { list, entry_id, .. } | Action::Unmute { list, entry_id } =
+            &command.action
+        {
+            TopicLevel::new(list)?;
+            if !(1..=MAX_ENTRY_ID).contains(&entry_id.len()) {
+                return Err(CommandError::EntryId);
+            }
         }
         let case = command.case_number.as_deref().unwrap_or("-");
         for (name, text) in
@@ -199,7 +240,10 @@ mod tests {
         let command = examples::command();
         let json = serde_json::to_vec(&command).unwrap();
         assert_eq!(Command::from_json(&json).unwrap(), command);
-        for action in [examples::suspend().action, Action::Resume] {
+        let entry = || ("svs".to_owned(), "2026-014237".to_owned());
+        let ((list, entry_id), mute) = (entry(), examples::mute_command().action);
+        let unmute = Action::Unmute { list, entry_id };
+        for action in [examples::suspend().action, Action::Resume, mute, unmute] {
             let command = Command { action, ..command.clone() };
             let json = serde_json::to_vec(&command).unwrap();
             assert_eq!(Command::from_json(&json).unwrap(), command);
@@ -211,6 +255,13 @@ mod tests {
         assert!(e(Command { action: Action::Hold { ids }, ..command.clone() }).contains("split"));
         assert!(e(Command { reason: String::new(), ..command.clone() }).contains("`reason`"));
         assert!(e(Command { by: "x".repeat(201), ..command }).contains("`by`"));
+        let unmute = |(list, entry_id)| Command {
+            action: Action::Unmute { list, entry_id },
+            ..examples::command()
+        };
+        assert!(e(unmute(("a/b".into(), entry().1))).contains("`list`"));
+        assert!(e(unmute((entry().0, "x".repeat(MAX_ENTRY_ID + 1)))).contains("`entry_id`"));
+        assert!(e(unmute((entry().0, String::new()))).contains("`entry_id`"));
         assert!(Command::from_json(b"{\"action\":\"reboot\"}").is_err());
         assert!(Command::from_json(&vec![b' '; MAX_COMMAND_BYTES + 1]).is_err());
     }

@@ -25,7 +25,8 @@ use crate::{
 };
 
 pub use lists::{
-    access, alert, dropped_reads, list_announcement, list_change, list_request, list_version,
+    access, alert, disposition, dropped_reads, list_announcement, list_change, list_request,
+    list_version, mute, mute_command,
 };
 
 const EPOCH: Uuid = Uuid::from_u128(0x0199_4a1b_0000_7000_8000_0000_0000_0001);

@@ -12,6 +12,7 @@ use crate::{
     command::Hold,
     event::{Data, Event, EventError, Header},
     list::{DroppedReads, ListChange},
+    mute::Mute,
     schema,
     suspension::Suspension,
     time::{ClockStep, TimeCorrection},
@@ -321,6 +322,7 @@ ledger_events! {
     DroppedReads "dropped_reads" "Reads that matched no list and were not kept",
     Access "access" "A person looked at what the pole holds",
     ListChange "list_change" "A version of an alert list came in force, or was refused",
+    Mute "mute" "An entry of an alert list is muted for a time, or gives alerts again",
     TimeCorrection "time_correction" "The true time of records taken with an unsynchronised clock",
 }
 

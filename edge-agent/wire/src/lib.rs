@@ -18,11 +18,13 @@ pub mod alert;
 pub mod asyncapi;
 pub mod chain;
 pub mod command;
+pub mod disposition;
 pub mod event;
 pub mod examples;
 pub mod health;
 pub mod ledger;
 pub mod list;
+pub mod mute;
 pub mod onvif;
 pub mod read;
 pub mod receipt;
@@ -38,6 +40,7 @@ pub use alert::{
 };
 pub use chain::Chain;
 pub use command::{Action, Command, CommandError, Hold, Outcome, Response};
+pub use disposition::{Disposition, DispositionError, Verdict};
 pub use event::{Data, Event, EventError, Header, Ledger, Source, SpecVersion};
 pub use health::{CheckStatus, ComponentCheck, Heartbeat, Status, StatusState};
 pub use ledger::{
@@ -48,6 +51,7 @@ pub use list::{
     DroppedReads, ListAnnouncement, ListAnnouncementError, ListChange, ListFormat, ListInForce,
     ListOutcome, ListRequest, ListVersion, MAX_SUBSTITUTIONS, Tolerance,
 };
+pub use mute::{MAX_MUTE, Mute};
 pub use read::{
     Character, Direction, Evidence, Models, PhotoInfo, PhotoKind, Position, Read, State,
     TextAlternative, TimeSource, UnreadPass, UnreadReason,

@@ -152,6 +152,8 @@ pub enum Leaf {
         /// Which part, from 0.
         part: u32,
     },
+    /// `dispositions`, from the server: [`Disposition`](crate::Disposition).
+    Dispositions,
     /// `receipts`, from the server: [`Receipt`](crate::Receipt).
     Receipts,
     /// `onvif-ej/RuleEngine/Recognition/LicensePlate`: the read as an ONVIF event.
@@ -177,6 +179,7 @@ impl fmt::Display for Leaf {
             Self::ListParts { request_id, part } => {
                 write!(f, "list_parts/{}/{part}", request_id.hyphenated())
             }
+            Self::Dispositions => f.write_str("dispositions"),
             Self::Receipts => f.write_str("receipts"),
             Self::Onvif => f.write_str(ONVIF_LICENSE_PLATE),
         }
@@ -196,6 +199,7 @@ impl Leaf {
             "responses" => Self::Responses,
             "lists" => Self::Lists,
             "list_requests" => Self::ListRequests,
+            "dispositions" => Self::Dispositions,
             "receipts" => Self::Receipts,
             ONVIF_LICENSE_PLATE => Self::Onvif,
             _ => {
@@ -277,6 +281,7 @@ mod tests {
             Just(Leaf::Ledger),
             Just(Leaf::Commands),
             Just(Leaf::Responses),
+            Just(Leaf::Dispositions),
             Just(Leaf::Receipts),
             Just(Leaf::Onvif),
             (any::<u128>(), any::<bool>()).prop_map(|(id, plate)| Leaf::Evidence {

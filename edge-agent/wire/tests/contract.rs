@@ -38,6 +38,8 @@ fn all_examples() -> Vec<(&'static str, Value)> {
         ("access", sent(examples::access())),
         ("dropped_reads", sent(examples::dropped_reads())),
         ("list_change", sent(examples::list_change())),
+        ("disposition", wire(&examples::disposition())),
+        ("mute", sent(examples::mute())),
         ("unread_pass", sent(examples::unread_pass())),
         ("eviction", sent(examples::eviction())),
         ("epoch", sent(examples::epoch())),

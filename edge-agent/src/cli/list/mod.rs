@@ -28,7 +28,7 @@ pub struct ListArgs {
 #[derive(Debug, Subcommand)]
 enum ListVerb {
     Check(CheckArgs),
-    Sign(sign::SignArgs),
+    Sign(Box<sign::SignArgs>),
     Show(lookup::ShowArgs),
     Match(lookup::MatchArgs),
 }

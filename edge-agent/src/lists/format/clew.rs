@@ -31,7 +31,7 @@ impl Format for Clew {
         while let Some((number, line)) = lines.next()? {
             if let Some((number, line)) = last.replace((number, line.to_owned())) {
                 between += 1;
-                take(number, entry(number, &line));
+                take(number, entry(&line));
             }
         }
         let footer = last.as_ref().and_then(|(_, line)| line.trim().strip_prefix(FOOTER));
@@ -50,9 +50,9 @@ impl Format for Clew {
     }
 }
 
-fn entry(number: u64, line: &str) -> Result<Entry, LineError> {
+fn entry(line: &str) -> Result<Entry, LineError> {
     Ok(Entry {
-        id: number.to_string(),
+        id: String::new(),
         wanted: plate(fixed::columns(line, 0..8))?,
         state: state(fixed::columns(line, 8..10))?,
         kind: None,

@@ -42,7 +42,7 @@ impl Format for Csv {
             let number = record.position().map_or(0, csv::Position::line);
             let of = |column: usize| places[column].and_then(|p| record.get(p)).unwrap_or("");
             let came = if record.len() == columns {
-                entry(number, of)
+                entry(of)
             } else {
                 Err(LineError::Bad("not as many columns as the header".into()))
             };
@@ -76,10 +76,10 @@ fn unusable(error: csv::Error) -> FormatError {
     }
 }
 
-fn entry<'a>(number: u64, of: impl Fn(usize) -> &'a str) -> Result<Entry, LineError> {
+fn entry<'a>(of: impl Fn(usize) -> &'a str) -> Result<Entry, LineError> {
     Ok(Entry {
         wanted: wanted(of(0))?,
-        id: text(of(1)).unwrap_or_else(|| number.to_string()),
+        id: text(of(1)).unwrap_or_default(),
         state: state(of(2))?,
         kind: text(of(3)),
         date: date(of(4))?,

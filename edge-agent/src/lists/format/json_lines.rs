@@ -39,13 +39,13 @@ impl Format for JsonLines {
     }
 }
 
-fn entry(number: u64, line: &str) -> Result<Entry, LineError> {
+fn entry(line: &str) -> Result<Entry, LineError> {
     // serde's own words would repeat what stands there.
     let line: Line = serde_json::from_str(line)
         .map_err(|e| LineError::Bad(format!("no entry in JSON (column {})", e.column())))?;
     Ok(Entry {
         wanted: wanted(&line.plate)?,
-        id: text(&line.id).unwrap_or_else(|| number.to_string()),
+        id: text(&line.id).unwrap_or_default(),
         state: state(&line.state)?,
         kind: text(&line.kind),
         date: date(&line.date)?,

@@ -92,7 +92,8 @@ impl From<PatternError> for LineError {
     }
 }
 
-/// What a format calls for each line that should be an entry: its number and what came of it.
+/// What a format calls for each line that should be an entry: its number and what came of it. The id of an
+/// entry that has none is empty.
 pub type Take<'a> = dyn FnMut(u64, Result<Entry, LineError>) + 'a;
 
 /// A format.
@@ -143,8 +144,11 @@ pub fn read(
     of(format).read(input, &mut |line, came| {
         report.lines += 1;
         match came {
-            Ok(entry) => {
+            Ok(mut entry) => {
                 report.entries += 1;
+                if entry.id.is_empty() {
+                    entry.id = entry.digest();
+                }
                 take(entry);
             }
             Err(LineError::Junk(junk)) => *report.junk.entry(junk).or_default() += 1,
@@ -209,11 +213,11 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 fn each_line(
     input: &mut dyn BufRead,
     take: &mut Take<'_>,
-    entry: fn(u64, &str) -> Result<Entry, LineError>,
+    entry: fn(&str) -> Result<Entry, LineError>,
 ) -> Result<(), FormatError> {
     let mut lines = Lines::of(input);
     while let Some((number, line)) = lines.next()? {
-        take(number, entry(number, line));
+        take(number, entry(line));
     }
     if lines.is_whole { Ok(()) } else { Err(no_end()) }
 }

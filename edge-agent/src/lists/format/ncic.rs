@@ -17,7 +17,7 @@ impl Format for Ncic {
     }
 }
 
-fn entry(number: u64, line: &str) -> Result<Entry, LineError> {
+fn entry(line: &str) -> Result<Entry, LineError> {
     let vehicle = ListedVehicle {
         year: text(fixed::columns(line, 45..49)),
         make: text(fixed::columns(line, 49..53)),
@@ -25,7 +25,7 @@ fn entry(number: u64, line: &str) -> Result<Entry, LineError> {
         colour: text(fixed::rest(line, 58)),
     };
     Ok(Entry {
-        id: number.to_string(),
+        id: String::new(),
         wanted: plate(fixed::columns(line, 27..37))?,
         state: state(fixed::columns(line, 37..39))?,
         kind: text(fixed::columns(line, 0..1)),

@@ -41,7 +41,7 @@ fn each_format_gives_its_entries_and_says_what_it_skipped() {
 
     let (entries, report) = all(ListFormat::Clew, CLEW);
     assert_eq!(report.unwrap().entries, 2);
-    assert_eq!((entries[1].wanted.as_str(), entries[1].id.as_str()), ("1234", "3"));
+    assert_eq!((entries[1].wanted.as_str(), entries[1].state.as_deref()), ("1234", Some("NV")));
     assert_eq!(entries[0].date, Some(jiff::civil::date(2026, 11, 20)));
 
     let (entries, report) = all(ListFormat::Ncic, &ncic());
@@ -51,6 +51,22 @@ fn each_format_gives_its_entries_and_says_what_it_skipped() {
     let vehicle = &entries[0].vehicle;
     assert_eq!(vehicle.make.as_deref(), Some("TOYT"));
     assert_eq!((vehicle.year.as_deref(), vehicle.colour.as_deref()), (Some("2019"), Some("BLU")));
+}
+
+#[test]
+fn an_entry_without_an_id_has_the_same_one_in_every_version_until_what_it_says_changes() {
+    let ids = |text: &str| -> Vec<String> {
+        all(ListFormat::Clew, text).0.into_iter().map(|entry| entry.id).collect()
+    };
+    let (before, moved) = (ids(CLEW), "7ZZZ999 OR  20261122\n7ABC123 CA1920261120");
+    let after = ids(&CLEW.replace("7ABC123 CA1920261120", moved).replace("RECORD 2", "RECORD 3"));
+    assert_eq!(before[..], after[1..], "a line more before them");
+    assert!(before[0].len() == 20 && before[0] != before[1] && !before[0].contains("7ABC"));
+    for changed in [("7ABC123", "7ABC124"), ("CA19", "NV19"), ("20261120\n", "20261121\n")] {
+        let after = ids(&CLEW.replace(changed.0, changed.1));
+        assert_ne!(before[0], after[0], "{changed:?}");
+        assert_eq!(before[1], after[1], "{changed:?}");
+    }
 }
 
 #[test]

@@ -55,7 +55,20 @@ fn read(text: &str, raw: &str) -> Read {
 }
 
 fn search(list: &(List, Vec<Entry>), read: &Read) -> Found<Infallible> {
-    list.0.search(read, |place| Ok(list.1[place as usize].clone()))
+    list.0.search(read, |place| Ok(list.1[place as usize].clone()), |_| false)
+}
+
+#[test]
+fn a_muted_entry_takes_no_place_from_others() {
+    let (list, placed) = list(&(0..20).map(|id| entry("7ABC123", id)).collect::<Vec<_>>(), 1);
+    let muted: Vec<String> = (0..15).map(|id| id.to_string()).collect();
+    let found = list.search(
+        &read("7ABC123", "7ABC123"),
+        |place| Ok::<_, Infallible>(placed[place as usize].clone()),
+        |id| muted.iter().any(|muted| muted == id),
+    );
+    let ids: Vec<_> = found.matches.iter().map(|m| m.entry.id.as_str()).collect();
+    assert_eq!((ids, found.more, found.muted), (vec!["15", "16", "17", "18", "19"], 0, 15));
 }
 
 /// The groups as they are documented, apart from the program's own table.

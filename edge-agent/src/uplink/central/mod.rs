@@ -218,6 +218,7 @@ impl Central {
             | Leaf::Commands
             | Leaf::Onvif
             | Leaf::Lists
+            | Leaf::Dispositions
             | Leaf::ListParts { .. } => {}
         }
         Ok(seen)

@@ -1,12 +1,16 @@
 //! What the server asks: carried out one at a time, each answered.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use milepost_wire::{Action, Command, Event, Leaf, Outcome, Response};
+use milepost_wire::{Action, Command, Event, Leaf, Outcome, Response, Source};
 use rumqttc::v5::mqttbytes::QoS;
 use uuid::Uuid;
 
 use super::{Cause, Session, Tag};
 use crate::{
+    list_store::{ListStore, mutes::MuteError},
+    lists::mute,
     outbox::{HoldRequest, ManifestRequest, Outbox, OutboxError},
     suspension::{Ask, Order, Suspension, SuspensionError},
 };
@@ -39,8 +43,13 @@ impl Session<'_> {
         let Some(command) = self.commands.pop_front() else { return Ok(()) };
         let command_id = command.command_id;
         tracing::info!(%command_id, "command");
-        let (outbox, suspension) = (self.line.outbox.clone(), self.line.suspension.clone());
-        let carry_out = move || carry_out(&outbox, &suspension, command);
+        let pole = Pole {
+            outbox: self.line.outbox.clone(),
+            suspension: self.line.suspension.clone(),
+            lists: self.line.lists.as_ref().map(|link| link.store.clone()),
+            source: self.line.root.source(),
+        };
+        let carry_out = move || carry_out(&pole, command);
         let done = tokio::task::spawn_blocking(carry_out).await;
         let response = match done {
             Ok(Ok((sequence, why))) => {
@@ -84,10 +93,28 @@ impl From<SuspensionError> for NotDone {
     }
 }
 
+impl From<MuteError> for NotDone {
+    fn from(error: MuteError) -> Self {
+        match error {
+            MuteError::Untold(_) => Self::Unanswered(error.to_string()),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// What commands are about.
+struct Pole {
+    outbox: Outbox,
+    suspension: Arc<Suspension>,
+    lists: Option<Arc<ListStore>>,
+    source: Source,
+}
+
 /// The ledger's entry that came of it, and what could not be done.
 type Done = (Option<u64>, Option<String>);
 
-fn carry_out(outbox: &Outbox, suspension: &Suspension, command: Command) -> Result<Done, NotDone> {
+fn carry_out(pole: &Pole, command: Command) -> Result<Done, NotDone> {
+    let Pole { outbox, suspension, .. } = pole;
     let Command { command_id, by, reason, case_number, action } = command;
     match action {
         Action::Hold { ids } => {
@@ -112,7 +139,21 @@ fn carry_out(outbox: &Outbox, suspension: &Suspension, command: Command) -> Resu
             let order = Order { command_id, by, reason, case_number, ask: Ask::Resume };
             Ok((Some(suspension.obey(&order, outbox)?), None))
         }
+        Action::Mute { list, entry_id, until } => {
+            let until = Some(until);
+            mute(pole, &mute::Order { command_id, by, reason, case_number, list, entry_id, until })
+        }
+        Action::Unmute { list, entry_id } => {
+            let until = None;
+            mute(pole, &mute::Order { command_id, by, reason, case_number, list, entry_id, until })
+        }
     }
+}
+
+fn mute(pole: &Pole, order: &mute::Order) -> Result<Done, NotDone> {
+    let no_lists = || NotDone::Refused("alert lists can't be used on this pole".into());
+    let lists = pole.lists.as_ref().ok_or_else(no_lists)?;
+    Ok((Some(lists.mute(order, &pole.outbox, &pole.source)?), None))
 }
 
 fn hold(outbox: &Outbox, request: HoldRequest) -> Result<Done, NotDone> {

@@ -1,10 +1,11 @@
 //! Examples of what has to do with alert lists.
 
-use super::{Event, Timestamp, at, id, ledger, read, root};
+use super::{Action, Command, Event, Timestamp, Uuid, at, id, ledger, read, root};
 use crate::{
     Access, Accessed, Agreement, Alert, AlertEntry, AlertList, ComparedPlace, ComparedText,
-    Comparison, DroppedReads, Freshness, ListAnnouncement, ListChange, ListFormat, ListInForce,
-    ListOutcome, ListRequest, ListVersion, ListedVehicle, StateComparison, StateVerdict, Tolerance,
+    Comparison, Disposition, DroppedReads, Freshness, ListAnnouncement, ListChange, ListFormat,
+    ListInForce, ListOutcome, ListRequest, ListVersion, ListedVehicle, Mute, StateComparison,
+    StateVerdict, Tolerance, Verdict,
 };
 
 /// An alert on [`read`], whose plate is listed with a B.
@@ -145,6 +146,55 @@ pub fn list_change() -> Event<ListChange> {
         bad: Some(2),
     };
     Event::new(id(23), root().source(), now(), ledger(39), data)
+}
+
+/// What became of [`alert`].
+#[must_use]
+pub fn disposition() -> Disposition {
+    let alert = alert().data;
+    Disposition {
+        alert_id: alert.alert_id,
+        list: alert.list.name,
+        verdict: Verdict::IncorrectRead,
+        at: at(600_000),
+        plate_read: Some(alert.plate_text),
+        plate_shown: Some("8MPX4Q2".into()),
+    }
+}
+
+/// A command to mute its entry for a month.
+#[must_use]
+pub fn mute_command() -> Command {
+    let alert = alert().data;
+    Command {
+        command_id: Uuid::from_u128(0x0199_4a1c_0000_7000_8000_0000_0000_00c3),
+        by: "alpr.admin@demo-pd.example".into(),
+        reason: "another vehicle's plate is read as this one every day".into(),
+        case_number: None,
+        action: Action::Mute {
+            list: alert.list.name,
+            entry_id: alert.entry.id,
+            until: at(30 * 86_400_000),
+        },
+    }
+}
+
+/// What is in the ledger of [`mute_command`].
+#[must_use]
+pub fn mute() -> Event<Mute> {
+    let Command { command_id, by, reason, case_number, .. } = mute_command();
+    let alert = alert().data;
+    let data = Mute {
+        muted: true,
+        list: alert.list.name,
+        entry_id: alert.entry.id,
+        until: Some(at(30 * 86_400_000)),
+        by,
+        reason,
+        case_number,
+        command_id,
+    };
+    Event::new(id(27), root().source(), at(700_000), ledger(48), data)
 }
 
 /// The same in a heartbeat.
