@@ -90,6 +90,7 @@ fn version(entries: u64, tolerance: u8) -> io::Result<ListVersion> {
         format: ListFormat::Csv,
         bytes,
         sha256,
+        key_sha256: None,
     })
 }
 

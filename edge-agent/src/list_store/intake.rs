@@ -21,10 +21,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{ListAnnouncement, ListChange, ListOutcome, ListRequest, ListVersion, Root};
+use milepost_wire::{
+    ListAnnouncement, ListChange, ListKey, ListOutcome, ListRequest, ListVersion, Root,
+};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, mpsc as task};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::{
     ListError, ListStore,
@@ -32,7 +35,10 @@ use super::{
 };
 use crate::{
     identity::{self, IdentityError},
-    lists::Report,
+    lists::{
+        Report,
+        blind::{Key, NoKey},
+    },
     outbox::{Entry, Outbox},
 };
 
@@ -103,6 +109,12 @@ enum Refusal {
     NoAuthority,
     #[error("it is for the poles of {0}")]
     Audience(String),
+    #[error("it is blind, and no key came with it: announce it with its key")]
+    KeyMissing,
+    #[error("{0}")]
+    NoKey(#[from] NoKey),
+    #[error("its key is not the one that was signed for")]
+    OtherKey,
     #[error("{0}")]
     List(#[from] ListError),
 }
@@ -131,6 +143,20 @@ pub fn start(
     };
     thread::Builder::new().name("lists".into()).spawn(move || intake.run(&from_server))?;
     Ok(Link { store, to, requests: Mutex::new(requests) })
+}
+
+/// What is refused, where that can be said, and why.
+type Refused = (Option<ListVersion>, Refusal);
+
+/// The version, where it came with the key that it names.
+fn has_its_key(version: ListVersion, key: Option<&Key>) -> Result<ListVersion, Refused> {
+    match (&version.key_sha256, key) {
+        (Some(_), None) => Err((Some(version), Refusal::KeyMissing)),
+        (Some(named), Some(key)) if key.digest() != *named => {
+            Err((Some(version), Refusal::OtherKey))
+        }
+        _ => Ok(version),
+    }
 }
 
 struct Intake {
@@ -171,7 +197,10 @@ impl Intake {
             self.in_force(&version, None);
         }
         match self.store.unfinished() {
-            Ok(found) => found.iter().for_each(|jws| self.announced(jws)),
+            Ok(found) => found.iter().for_each(|jws| {
+                let version = self.signed(jws).and_then(|version| self.may_take(version));
+                self.begin(version, jws, None);
+            }),
             Err(error) => {
                 tracing::warn!(%error, "lists that were on their way can't be gone on with")
             }
@@ -181,28 +210,53 @@ impl Intake {
     fn take(&mut self, message: FromServer) {
         match message {
             FromServer::Connected => self.incoming.values_mut().for_each(Incoming::connected),
-            FromServer::Announcement(json) => match ListAnnouncement::from_json(&json) {
-                Ok(announcement) => self.announced(&announcement.jws),
-                Err(error) => self.refuse(&json, None, &error.into()),
-            },
+            FromServer::Announcement(json) => {
+                // It may hold a key.
+                let json = Zeroizing::new(json);
+                match ListAnnouncement::from_json(&json) {
+                    Ok(ListAnnouncement { jws, key }) => self.announced(&jws, key),
+                    Err(error) => self.refuse(&json, None, &error.into()),
+                }
+            }
             FromServer::Part { request_id, part, bytes } => self.part(request_id, part, &bytes),
         }
     }
 
-    fn announced(&mut self, jws: &str) {
-        let version = match self.checked(jws) {
+    fn announced(&mut self, jws: &str, key: Option<ListKey>) {
+        let key = match key.map(|key| Key::parse(&Zeroizing::new(key.0))).transpose() {
+            Ok(key) => key,
+            Err(error) => return self.refuse(jws.as_bytes(), None, &error.into()),
+        };
+        // A list that waits for its key is opened, whatever became of its signer's certificate meanwhile.
+        if let Some(key) = &key
+            && let Some(version) = self.store.unlock(key, Timestamp::now())
+        {
+            return self.in_force(&version, None);
+        }
+        let version = self.signed(jws).and_then(|version| has_its_key(version, key.as_ref()));
+        let version = version.and_then(|version| self.may_take(version));
+        self.begin(version, jws, key);
+    }
+
+    /// Begins to take a list in, or goes on with it.
+    fn begin(&mut self, version: Result<ListVersion, Refused>, jws: &str, key: Option<Key>) {
+        let version = match version {
             Ok(version) => version,
             Err((version, refusal)) => {
                 return self.refuse(jws.as_bytes(), version.as_ref(), &refusal);
             }
         };
-        if let Some(same) = self.incoming.get(&version.list)
+        if let Some(same) = self.incoming.get_mut(&version.list)
             && same.version.version >= version.version
         {
-            return;
+            if same.version == version {
+                same.key = key.or(same.key.take());
+            }
+            return self.finish(&version.list);
         }
         match self.store.begin(version.clone(), jws) {
-            Ok(incoming) => {
+            Ok(mut incoming) => {
+                incoming.key = key;
                 let (list, number, bytes) = (&version.list, version.version, version.bytes);
                 tracing::info!(list, version = number, bytes, "a list was announced");
                 if let Some(before) = self.incoming.insert(version.list.clone(), incoming) {
@@ -217,8 +271,8 @@ impl Intake {
         self.finish(&version.list);
     }
 
-    /// The version that an announcement signs for, where it may be taken.
-    fn checked(&self, jws: &str) -> Result<ListVersion, (Option<ListVersion>, Refusal)> {
+    /// The version that an announcement signs for, where it is for this pole.
+    fn signed(&self, jws: &str) -> Result<ListVersion, Refused> {
         let now = Timestamp::now();
         let file = self.authority_file.as_ref().ok_or((None, Refusal::NoAuthority))?;
         let version = identity::certificates("lists.authority_file", file)
@@ -229,7 +283,11 @@ impl Intake {
             let audience = version.audience.clone();
             return Err((Some(version), Refusal::Audience(audience)));
         }
-        match self.store.may_take(&version, now) {
+        Ok(version)
+    }
+
+    fn may_take(&self, version: ListVersion) -> Result<ListVersion, Refused> {
+        match self.store.may_take(&version, Timestamp::now()) {
             Ok(()) => Ok(version),
             Err(error) => Err((Some(version), error.into())),
         }
@@ -253,7 +311,7 @@ impl Intake {
 
     /// Takes a list in that is whole.
     fn finish(&mut self, list: &str) {
-        let Some(incoming) = self.incoming.get_mut(list).filter(|i| i.is_whole()) else { return };
+        let Some(incoming) = self.incoming.get_mut(list).filter(|i| i.is_ready()) else { return };
         let version = incoming.version.clone();
         match self.store.install_incoming(incoming, Timestamp::now()) {
             Ok(report) => {

@@ -14,6 +14,8 @@
 //! that can't be opened after a start is reported on the health page, kept, and replaced by the next that
 //! the server sends, which may be the same.
 
+#[cfg(test)]
+mod blind_tests;
 pub mod hashed;
 pub mod incoming;
 pub mod intake;
@@ -31,7 +33,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{Alert, ListInForce, ListVersion, MAX_SUBSTITUTIONS, TimeSource, TopicLevel};
+use milepost_wire::{
+    Alert, ListFormat, ListInForce, ListVersion, MAX_SUBSTITUTIONS, TimeSource, TopicLevel,
+};
 use uuid::Uuid;
 
 pub use incoming::Incoming;
@@ -40,7 +44,7 @@ pub use shelf::Shelf;
 use crate::{
     durable,
     health::{Component, Health, Status},
-    lists::{Report, format::FormatError, search},
+    lists::{Report, blind::Key, format::FormatError, search},
     sealing::Keyring,
 };
 
@@ -172,6 +176,17 @@ impl ListStore {
         now: Timestamp,
         input: &mut dyn Read,
     ) -> Result<Report, ListError> {
+        self.take_in(version, None, now, input)
+    }
+
+    /// As [`Self::install`], with the key of a blind list: without it, it waits for it.
+    fn take_in(
+        &self,
+        version: &ListVersion,
+        key: Option<&Key>,
+        now: Timestamp,
+        input: &mut dyn Read,
+    ) -> Result<Report, ListError> {
         let _one = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
         self.may_take(version, now)?;
         let place = self.folder.join(&version.list);
@@ -188,6 +203,7 @@ impl ListStore {
         durable::sync_folder(&place)?;
         // What was written is what is in force: it is read from there.
         let shelf = Shelf::open(&path, &self.keyring, &version.list, version.version)?;
+        key.map(|key| shelf.unlock(key));
         durable::write(&place.join(HIGHEST), version.version.to_string().as_bytes())?;
         let mut in_force = BTreeMap::clone(&self.in_force());
         in_force.insert(version.list.clone(), Arc::new(shelf));
@@ -220,7 +236,17 @@ impl ListStore {
     ) -> Result<Report, ListError> {
         let version = incoming.version.clone();
         let mut whole = incoming.open(&self.keyring)?;
-        self.install(&version, now, &mut whole)
+        self.take_in(&version, incoming.key.clone().as_ref(), now, &mut whole)
+    }
+
+    /// Opens the blind list that waits for this key, and says which it is.
+    ///
+    /// The key proves itself: its digest stands in what the list's authority signed, sealed beside the list.
+    pub fn unlock(&self, key: &Key, now: Timestamp) -> Option<ListVersion> {
+        let in_force = self.in_force();
+        let shelf = in_force.values().find(|shelf| shelf.unlock(key))?;
+        self.report(now);
+        Some(shelf.list.version.clone())
     }
 
     /// Announcements of lists that were on their way when the agent ended.
@@ -238,8 +264,10 @@ impl ListStore {
     /// Versions in force that the ledger may not have.
     #[must_use]
     pub fn untold(&self) -> Vec<ListVersion> {
+        let in_force = self.in_force();
+        let matched = in_force.values().filter(|shelf| !shelf.waits_for_key());
         let untold = |v: &ListVersion| !self.mark(&v.list, v.version).exists();
-        self.versions().into_iter().filter(untold).collect()
+        matched.map(|shelf| shelf.list.version.clone()).filter(untold).collect()
     }
 
     /// The ledger has the version of this list that is in force.
@@ -315,10 +343,10 @@ impl ListStore {
     pub fn in_heartbeat(&self) -> Vec<ListInForce> {
         let in_force = self.in_force();
         let of = |shelf: &Arc<Shelf>| {
-            let entries = shelf.entries() as u64;
+            let (entries, waits_for_key) = (shelf.entries() as u64, shelf.waits_for_key());
             let ListVersion { list, version, source_at, expires_at, .. } =
                 shelf.list.version.clone();
-            ListInForce { list, version, source_at, expires_at, entries }
+            ListInForce { list, version, source_at, expires_at, entries, waits_for_key }
         };
         in_force.values().map(of).collect()
     }
@@ -371,6 +399,10 @@ impl ListStore {
             let state = if version.expires_at <= now {
                 status = status.max(Status::Fail);
                 format!("expired at {}, nothing is matched by it", version.expires_at)
+            } else if shelf.waits_for_key() {
+                status = status.max(Status::Warn);
+                "waits for its key, nothing is matched by it until the server announces it again"
+                    .into()
             } else {
                 if freshness == milepost_wire::Freshness::Stale {
                     status = status.max(Status::Warn);
@@ -421,6 +453,11 @@ pub fn checked(version: &ListVersion) -> Result<(), ListError> {
     }
     if version.aging_after_s > version.stale_after_s {
         return wrong("it is stale before it is aging".into());
+    }
+    match (version.format == ListFormat::Blind, &version.key_sha256) {
+        (true, None) => return wrong("it is blind and does not name its key".into()),
+        (false, Some(_)) => return wrong("it names a key, and is not blind".into()),
+        _ => {}
     }
     if version.bytes > MAX_LIST_BYTES {
         let bytes = version.bytes;

@@ -1,6 +1,6 @@
 //! One version of a list on the disk: a folder with three sealed files.
 //!
-//! - `head`: what is said of the version, its key, its open entries, where each part of `entries` is;
+//! - `head`: what is said of the version, its key (a blind list's is in memory alone), its open entries, where each part of `entries` is;
 //! - `index`: plates as keyed numbers, read into memory whole;
 //! - `entries`: the entries themselves, [`CHUNK`] at a time, read where a read matches.
 //!
@@ -9,10 +9,11 @@
 use std::{
     io::{self, BufReader, Read},
     path::Path,
+    sync::OnceLock,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use milepost_wire::ListVersion;
+use milepost_wire::{ListFormat, ListVersion};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -24,6 +25,7 @@ use crate::{
     durable,
     lists::{
         Entry, List, Report,
+        blind::Key,
         fingerprint::{Fingerprints, KEY_BYTES},
         format::{self, FormatError},
         index::Index,
@@ -47,8 +49,8 @@ const ENTRIES: &str = "entries";
 struct Head {
     format: u32,
     version: ListVersion,
-    /// Base64.
-    key: String,
+    /// Base64; a blind list's is not here.
+    key: Option<String>,
     patterns: Vec<Entry>,
     /// Lengths of the parts of `entries`.
     chunks: Vec<u32>,
@@ -158,7 +160,7 @@ pub fn write(
     let head = Head {
         format: FORMAT,
         version: version.clone(),
-        key: STANDARD.encode(key),
+        key: (version.format != ListFormat::Blind).then(|| STANDARD.encode(key)),
         patterns: list.patterns,
         chunks,
     };
@@ -181,14 +183,29 @@ impl Shelf {
         if head.format != FORMAT {
             return Err(io::Error::other("it was written by another version of the agent"));
         }
-        let key = STANDARD.decode(&head.key).ok().and_then(|key| key.try_into().ok());
-        let key: [u8; KEY_BYTES] = key.ok_or_else(|| io::Error::other("its key is damaged"))?;
+        let fingerprints = OnceLock::new();
+        if let Some(key) = &head.key {
+            let key = STANDARD.decode(key).ok().and_then(|key| key.try_into().ok());
+            let key: [u8; KEY_BYTES] = key.ok_or_else(|| io::Error::other("its key is damaged"))?;
+            let _ = fingerprints.set(Fingerprints::new(&key));
+        }
         let mut index = Reader::open(&folder.join(INDEX), keyring, &name(INDEX))?;
         let index = Index::read(&mut index).map_err(io::Error::other)?;
         let entries = ReadableChunks::open(&folder.join(ENTRIES), &name(ENTRIES), &head.chunks)?;
-        let fingerprints = Fingerprints::new(&key);
         let list = List { version: head.version, index, fingerprints, patterns: head.patterns };
         Ok(Self { list, entries, keyring: keyring.clone() })
+    }
+
+    /// Whether it is blind and its key is not here yet.
+    #[must_use]
+    pub fn waits_for_key(&self) -> bool {
+        self.list.fingerprints.get().is_none()
+    }
+
+    /// Opens a list that waits for this key; whether it did.
+    pub fn unlock(&self, key: &Key) -> bool {
+        let is_its = self.list.version.key_sha256.as_deref() == Some(&*key.digest());
+        is_its && self.list.fingerprints.set(key.fingerprints()).is_ok()
     }
 
     /// How many entries it has.
@@ -209,4 +226,18 @@ impl Shelf {
         let entry = entries.get(place % CHUNK).ok_or_else(none)?;
         postcard::from_bytes(entry).map_err(io::Error::other)
     }
+}
+
+/// The head of a version as it is sealed.
+#[cfg(test)]
+pub(super) fn plain_head(
+    folder: &Path,
+    keyring: &Keyring,
+    list: &str,
+    version: u64,
+) -> io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    Reader::open(&folder.join(HEAD), keyring, &named(list, version, HEAD))?
+        .read_to_end(&mut plain)?;
+    Ok(plain)
 }

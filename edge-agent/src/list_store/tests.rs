@@ -10,14 +10,14 @@ use sha2::{Digest as _, Sha256};
 use super::*;
 use crate::{health::Check, sealing::fixtures::Pole};
 
-const CSV: &str =
+pub(super) const CSV: &str =
     "plate,state,kind,id\n7ABC123,CA,stolen,A1\n8XYZ999,NV,felony,A2\n6KL?12*,CA,bulletin,B1\n";
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-27T12:00:00Z".parse().unwrap()
 }
 
-fn version(number: u64, text: &[u8]) -> ListVersion {
+pub(super) fn version(number: u64, text: &[u8]) -> ListVersion {
     ListVersion {
         list: "svs".into(),
         version: number,
@@ -32,41 +32,42 @@ fn version(number: u64, text: &[u8]) -> ListVersion {
         format: ListFormat::Csv,
         bytes: text.len() as u64,
         sha256: Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect(),
+        key_sha256: None,
     }
 }
 
-struct Scene {
-    pole: Pole,
+pub(super) struct Scene {
+    pub(super) pole: Pole,
     health: Arc<Health>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { pole: Pole::new(), health: Arc::default() }
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         self.pole.outbox().join(FOLDER)
     }
 
-    fn store(&self) -> ListStore {
+    pub(super) fn store(&self) -> ListStore {
         let ring = self.pole.ring().unwrap();
         ListStore::open(self.folder(), ring, 0, self.health.clone()).unwrap()
     }
 
-    fn check(&self) -> Check {
+    pub(super) fn check(&self) -> Check {
         self.health.checks()[&Component::Lists].clone()
     }
 }
 
-fn read(text: &str) -> Read {
+pub(super) fn read(text: &str) -> Read {
     let mut read = examples::read().data;
     (read.plate_text, read.raw_text) = (text.into(), text.into());
     (read.captured_at, read.time_source) = (now(), TimeSource::Ntp);
     read
 }
 
-fn ids(store: &ListStore, plate: &str) -> Vec<String> {
+pub(super) fn ids(store: &ListStore, plate: &str) -> Vec<String> {
     store.alerts(&read(plate)).into_iter().map(|alert| alert.entry.id).collect()
 }
 

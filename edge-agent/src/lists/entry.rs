@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use milepost_wire::ListedVehicle;
 use serde::{Deserialize, Serialize};
 
-use super::pattern::Pattern;
+use super::{blind::Hidden, pattern::Pattern};
 
 /// Longest plate of an entry, in characters.
 pub const MAX_PLATE: usize = 10;
@@ -75,15 +75,18 @@ pub enum Wanted {
     Plate(Plate),
     /// A plate of which only some characters are known.
     Pattern(Pattern),
+    /// A whole plate, of which a blind list has only keyed hashes.
+    Hidden(Hidden),
 }
 
 impl Wanted {
-    /// As it stands in the list, but for spaces and the like.
+    /// As it stands in the list, but for spaces and the like; `None` where it is hidden.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> Option<&str> {
         match self {
-            Self::Plate(plate) => plate.as_str(),
-            Self::Pattern(pattern) => pattern.as_str(),
+            Self::Plate(plate) => Some(plate.as_str()),
+            Self::Pattern(pattern) => Some(pattern.as_str()),
+            Self::Hidden(_) => None,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use milepost_wire::{Leaf, Receipt, Root, TopicLevel, receipt::MAX_RECEIPT_IDS, topics};
+use milepost_wire::{Leaf, ListKey, Receipt, Root, TopicLevel, receipt::MAX_RECEIPT_IDS, topics};
 use rumqttc::{
     Outgoing, Transport,
     v5::{
@@ -167,8 +167,13 @@ fn offers(folder: &Path) -> io::Result<Offers> {
         if path.extension().is_some_and(|e| e == Offer::SIGNED) {
             let list = fs::read(path.with_extension(Offer::LIST))?;
             let jws = fs::read_to_string(&path)?;
+            let key = match fs::read_to_string(path.with_extension(Offer::KEY)) {
+                Ok(key) => Some(ListKey(key.trim().into())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
             let named = |why| io::Error::other(format!("{}: {why}", path.display()));
-            offers.0.push(Offer::new(jws.trim().into(), list).map_err(named)?);
+            offers.0.push(Offer::new(jws.trim().into(), key, list).map_err(named)?);
         }
     }
     Ok(offers)

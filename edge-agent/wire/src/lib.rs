@@ -43,8 +43,8 @@ pub use ledger::{
     ManifestClaims, Restart, RestartCause, Salvage, SequenceRange,
 };
 pub use list::{
-    ListAnnouncement, ListAnnouncementError, ListChange, ListFormat, ListInForce, ListOutcome,
-    ListRequest, ListVersion, MAX_SUBSTITUTIONS, Tolerance,
+    ListAnnouncement, ListAnnouncementError, ListChange, ListFormat, ListInForce, ListKey,
+    ListOutcome, ListRequest, ListVersion, MAX_SUBSTITUTIONS, Tolerance,
 };
 pub use read::{
     Character, Direction, Evidence, Models, PhotoInfo, PhotoKind, Position, Read, State,

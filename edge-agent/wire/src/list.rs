@@ -1,6 +1,6 @@
 //! Alert lists on their way from the server to a pole.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -58,6 +58,10 @@ pub struct ListVersion {
     /// SHA-256 of the list, lower-case hexadecimal.
     #[schemars(schema_with = "schema::sha256")]
     pub sha256: String,
+    /// Of a blind list, and of no other: SHA-256 of its key's 32 bytes, lower-case hexadecimal.
+    #[serde(default)]
+    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
+    pub key_sha256: Option<String>,
 }
 
 impl ListVersion {
@@ -75,6 +79,22 @@ pub struct ListAnnouncement {
     /// The signed version.
     #[schemars(length(max = 32768))]
     pub jws: String,
+    /// Of a blind list, and of no other: its key, which is the one that the version names by its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ListKey>,
+}
+
+/// The key of a blind list: 32 bytes in base64url without padding (RFC 4648, section 5). A pole has it in
+/// memory alone, so it is given again after each of the pole's starts.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ListKey(#[schemars(extend("pattern" = "^[A-Za-z0-9_-]{43}$"))] pub String);
+
+/// Not the key.
+impl fmt::Debug for ListKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ListKey")
+    }
 }
 
 /// What is wrong with an announcement.
@@ -159,7 +179,7 @@ pub enum ListOutcome {
     Refused,
 }
 
-/// A version in force, in a heartbeat.
+/// A version in force, or one that would be if the pole had its key, in a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListInForce {
     /// Which list.
@@ -174,6 +194,10 @@ pub struct ListInForce {
     pub expires_at: Timestamp,
     /// Its entries.
     pub entries: u64,
+    /// It is blind and the pole has been started since it came: nothing is matched by it until it is
+    /// announced again with its key. The list itself is still there.
+    #[serde(default)]
+    pub waits_for_key: bool,
 }
 
 /// How a list's entries are written.
@@ -188,11 +212,13 @@ pub enum ListFormat {
     Clew,
     /// Extract of NCIC in fixed columns.
     Ncic,
+    /// One JSON object a line, with keyed hashes in place of the plates.
+    Blind,
 }
 
 impl ListFormat {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Csv, Self::Jsonl, Self::Clew, Self::Ncic];
+    pub const ALL: [Self; 5] = [Self::Csv, Self::Jsonl, Self::Clew, Self::Ncic, Self::Blind];
 
     /// Its word on the wire.
     #[must_use]
@@ -202,6 +228,7 @@ impl ListFormat {
             Self::Jsonl => "jsonl",
             Self::Clew => "clew",
             Self::Ncic => "ncic",
+            Self::Blind => "blind",
         }
     }
 }
@@ -216,7 +243,7 @@ impl FromStr for ListFormat {
 
 /// No format has this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no format of that name: csv, jsonl, clew, ncic")]
+#[error("no format of that name: csv, jsonl, clew, ncic, blind")]
 pub struct UnknownFormat;
 
 /// How much a read may differ from an entry and still be an alert.

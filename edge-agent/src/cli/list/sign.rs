@@ -10,12 +10,15 @@ use std::{
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use milepost_wire::{ListFormat, ListVersion, MAX_SUBSTITUTIONS, Tolerance, TopicLevel};
+use zeroize::Zeroizing;
 
+use super::blind::write_key;
 use crate::{
     identity::{Identity, IdentityError},
     list_store::{ListError, checked, hashed::Hashed},
     lists::{
         Report,
+        blind::{Key, NoKey},
         format::{self, FormatError},
     },
     uplink::central::lists::Offer,
@@ -25,8 +28,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 The list is read as a pole would read it, and not signed where a pole would refuse it. Two files are
-written into --out: LIST.list, the list as it is, and LIST.jws, what is signed. `milepost watch --lists`
-hands them out.
+written into --out: LIST.list, the list as it is, and LIST.jws, what is signed; of a blind list a third,
+LIST.key, which only its owner may read. `milepost watch --lists` hands them out.
 
 Examples:
   milepost list sign svs.txt --format clew --list svs --number 813 --audience demo-pd \\
@@ -35,9 +38,12 @@ Examples:
 pub struct SignArgs {
     /// The list
     file: PathBuf,
-    /// Its format: csv, jsonl, clew or ncic
+    /// Its format: csv, jsonl, clew, ncic or blind
     #[arg(long)]
     format: ListFormat,
+    /// File with the key of a blind list
+    #[arg(long)]
+    key_of_list: Option<PathBuf>,
     /// Its name
     #[arg(long)]
     list: TopicLevel,
@@ -91,6 +97,8 @@ enum SignError {
     Format(#[from] FormatError),
     #[error("a pole would refuse the list: {0}")]
     List(#[from] ListError),
+    #[error("{0}: {1}")]
+    Key(PathBuf, NoKey),
     #[error("{0}")]
     Identity(#[from] IdentityError),
 }
@@ -118,18 +126,34 @@ fn sign(args: &SignArgs) -> Result<Report, SignError> {
     let mut list = Hashed::new(File::open(file).map_err(failed(file))?);
     let report = format::read(args.format, &mut list, drop)?;
     let (bytes, sha256) = list.finish().map_err(failed(file))?;
-    let version = version(args, bytes, sha256);
+    let key = args.key_of_list.as_deref().map(key).transpose()?;
+    let version = version(args, bytes, sha256, key.as_ref());
     checked(&version)?;
     let signer = Identity::load(&args.certificate, &args.key)?;
     let jws = signer.sign_jws(ListVersion::JWS_TYPE, &version)?;
     let out = |ending| args.out.join(format!("{}.{ending}", args.list));
     fs::create_dir_all(&args.out).map_err(failed(&args.out))?;
     fs::copy(file, out(Offer::LIST)).map_err(failed(&out(Offer::LIST)))?;
+    // Not that of the version before.
+    match fs::remove_file(out(Offer::KEY)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(SignError::File(out(Offer::KEY), error));
+        }
+        _ => {}
+    }
+    if let Some(key) = &key {
+        write_key(&out(Offer::KEY), key).map_err(failed(&out(Offer::KEY)))?;
+    }
     fs::write(out(Offer::SIGNED), jws).map_err(failed(&out(Offer::SIGNED)))?;
     Ok(report)
 }
 
-fn version(args: &SignArgs, bytes: u64, sha256: String) -> ListVersion {
+fn key(path: &Path) -> Result<Key, SignError> {
+    let text = fs::read_to_string(path).map_err(|error| SignError::File(path.into(), error))?;
+    Key::parse(&Zeroizing::new(text)).map_err(|error| SignError::Key(path.into(), error))
+}
+
+fn version(args: &SignArgs, bytes: u64, sha256: String, key: Option<&Key>) -> ListVersion {
     let hours = |hours: u32| u64::from(hours) * 3600;
     let (substitutions, least_probability) = (args.substitutions, args.least_probability);
     ListVersion {
@@ -146,5 +170,6 @@ fn version(args: &SignArgs, bytes: u64, sha256: String) -> ListVersion {
         format: args.format,
         bytes,
         sha256,
+        key_sha256: key.map(Key::digest),
     }
 }

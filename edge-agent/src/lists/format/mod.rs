@@ -4,6 +4,7 @@
 //! How it fails: by [`FormatError`] where the list as a whole can't be trusted (no header, cut short, not
 //! text): nothing of it may then be used.
 
+mod blind;
 mod clew;
 mod delimited;
 mod fixed;
@@ -112,6 +113,7 @@ pub const fn of(format: ListFormat) -> &'static dyn Format {
         ListFormat::Jsonl => &json_lines::JsonLines,
         ListFormat::Clew => &clew::Clew,
         ListFormat::Ncic => &ncic::Ncic,
+        ListFormat::Blind => &blind::Blind,
     }
 }
 

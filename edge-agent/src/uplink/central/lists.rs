@@ -3,7 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use milepost_wire::{
-    Heartbeat, ListAnnouncement, ListRequest, ListVersion,
+    Heartbeat, ListAnnouncement, ListKey, ListRequest, ListVersion,
     list::{MAX_PARTS, PART_BYTES},
 };
 
@@ -21,6 +21,8 @@ pub struct Offer {
 impl Offer {
     /// Ending of the file of a list.
     pub const LIST: &str = "list";
+    /// Ending of the file of a blind list's key.
+    pub const KEY: &str = "key";
     /// Ending of the file of what is signed.
     pub const SIGNED: &str = "jws";
 
@@ -28,11 +30,11 @@ impl Offer {
     ///
     /// # Errors
     /// Where it is no token of this kind.
-    pub fn new(jws: String, list: Vec<u8>) -> Result<Self, String> {
+    pub fn new(jws: String, key: Option<ListKey>, list: Vec<u8>) -> Result<Self, String> {
         let payload = jws.split('.').nth(1).unwrap_or_default();
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|e| e.to_string())?;
         let version = serde_json::from_slice(&payload).map_err(|e| e.to_string())?;
-        Ok(Self { version, announcement: ListAnnouncement { jws }, list })
+        Ok(Self { version, announcement: ListAnnouncement { jws, key }, list })
     }
 }
 
@@ -41,7 +43,8 @@ impl Offer {
 pub struct Offers(pub Vec<Offer>);
 
 impl Offers {
-    /// What is to be announced to a pole of this agency, by what it has in force.
+    /// What is to be announced to a pole of this agency, by what it has in force: what is newer, and what
+    /// waits for its key.
     pub fn news<'a>(
         &'a self,
         agency: &'a str,
@@ -50,7 +53,9 @@ impl Offers {
         let news = move |offer: &&Offer| {
             let Offer { version, .. } = offer;
             let has = |l: &milepost_wire::ListInForce| {
-                l.list == version.list && l.version >= version.version
+                let has =
+                    l.version > version.version || l.version == version.version && !l.waits_for_key;
+                l.list == version.list && has
             };
             version.audience == agency && !heartbeat.lists.iter().any(has)
         };
@@ -86,6 +91,12 @@ mod tests {
     fn a_list_is_announced_to_poles_of_its_audience_that_do_not_have_it() {
         let (offers, mut heartbeat) = (offers(), examples::heartbeat().data);
         assert_eq!(offers.news("demo-pd", &heartbeat).count(), 0, "in force");
+        heartbeat.lists[0].waits_for_key = true;
+        assert_eq!(offers.news("demo-pd", &heartbeat).count(), 1);
+        heartbeat.lists[0].version += 1;
+        assert_eq!(offers.news("demo-pd", &heartbeat).count(), 0, "this key would not open it");
+        heartbeat.lists[0].version -= 1;
+        heartbeat.lists[0].waits_for_key = false;
         heartbeat.lists[0].version -= 1;
         assert_eq!(offers.news("demo-pd", &heartbeat).count(), 1);
         assert_eq!(offers.news("other-pd", &heartbeat).count(), 0);
