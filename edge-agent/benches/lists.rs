@@ -79,6 +79,7 @@ fn version(entries: u64, tolerance: u8) -> io::Result<ListVersion> {
     Ok(ListVersion {
         list: format!("t{tolerance}"),
         version: 1,
+        base: None,
         audience: "demo-pd".into(),
         agency: "bench".into(),
         purpose: "bench".into(),

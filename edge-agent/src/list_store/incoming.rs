@@ -84,7 +84,12 @@ impl Incoming {
             asked: 0,
             asked_at: None,
         };
-        durable::replace(&incoming.path(ANNOUNCEMENT), jws.as_bytes())?;
+        let announcement = incoming.path(ANNOUNCEMENT);
+        // Parts of another announcement of this number, e.g. of a delta, are not parts of this one.
+        if fs::read(&announcement).is_ok_and(|before| before != jws.as_bytes()) {
+            incoming.forget();
+        }
+        durable::replace(&announcement, jws.as_bytes())?;
         let file = Writer::resume(&incoming.path(PARTS), keyring, &incoming.name())?;
         incoming.here = u32::try_from(file.frames()).unwrap_or(0).min(parts(&incoming.version));
         (incoming.asked, incoming.file) = (incoming.here, Some(file));
@@ -124,6 +129,7 @@ impl Incoming {
             request_id: self.request_id,
             list: self.version.list.clone(),
             version: self.version.version,
+            base: self.version.base,
             first_part: self.here,
             parts: many,
         })

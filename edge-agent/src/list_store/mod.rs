@@ -16,9 +16,12 @@
 
 #[cfg(test)]
 mod blind_tests;
+#[cfg(test)]
+mod delta_tests;
 pub mod hashed;
 pub mod incoming;
 pub mod intake;
+mod merge;
 mod sealed_file;
 mod shelf;
 #[cfg(test)]
@@ -100,6 +103,27 @@ pub enum ListError {
         /// The first of them.
         first: String,
     },
+    /// It is a delta against another version than that in force.
+    #[error("it is a delta against version {base}, and {} is in force: send the whole list", .here.map_or("none".into(), |v| format!("version {v}")))]
+    Base {
+        /// What it is against.
+        base: u64,
+        /// What is in force.
+        here: Option<u64>,
+    },
+    /// It is a delta that removes what is not there: the two sides do not have the same list.
+    #[error(
+        "it removes {missing} entries that version {version} does not have: send the whole list"
+    )]
+    NotThere {
+        /// So many.
+        missing: usize,
+        /// The version that it is against.
+        version: u64,
+    },
+    /// It is a delta against what can't be read.
+    #[error("version {0}, which it is a delta against, can't be read: {1}: send the whole list")]
+    BaseUnreadable(u64, io::Error),
     /// It is larger than a pole takes.
     #[error("{0}")]
     Limit(String),
@@ -193,7 +217,8 @@ impl ListStore {
         durable::make_folder(&place)?;
         let (path, unfinished) = paths(&place, version.version);
         remove(&unfinished)?;
-        let written = shelf::write(&unfinished, &self.keyring, version, input);
+        let base = self.base(version)?;
+        let written = shelf::write(&unfinished, &self.keyring, version, base.as_deref(), input);
         let report = written.inspect_err(|_| {
             let _ = remove(&unfinished);
         })?;
@@ -315,7 +340,9 @@ impl ListStore {
             return Err(ListError::Expired(version.expires_at));
         }
         // Its parts as they come, and what is made of them, beside the version in force.
-        let needed = version.bytes.saturating_mul(3).saturating_add(self.least_free);
+        let base = self.base(version)?.map_or(0, |base| base.bytes());
+        let needed = version.bytes.saturating_mul(3).saturating_add(base);
+        let needed = needed.saturating_add(self.least_free);
         let free = free_bytes(&self.folder)?;
         if free < needed {
             return Err(ListError::Limit(format!(
@@ -323,6 +350,20 @@ impl ListStore {
             )));
         }
         Ok(())
+    }
+
+    /// The version that a delta is against; `None` of a whole list.
+    fn base(&self, version: &ListVersion) -> Result<Option<Arc<Shelf>>, ListError> {
+        let Some(base) = version.base else { return Ok(None) };
+        let shelf = self.in_force().get(&version.list).cloned();
+        let here = shelf.as_ref().map(|shelf| shelf.list.version.version);
+        match shelf {
+            Some(shelf) if shelf.list.version.format == ListFormat::Blind => {
+                Err(ListError::Version("a blind list takes no delta: send the whole list".into()))
+            }
+            Some(shelf) if here == Some(base) => Ok(Some(shelf)),
+            _ => Err(ListError::Base { base, here }),
+        }
     }
 
     fn highest(&self, list: &str) -> Option<u64> {
@@ -453,6 +494,14 @@ pub fn checked(version: &ListVersion) -> Result<(), ListError> {
     }
     if version.aging_after_s > version.stale_after_s {
         return wrong("it is stale before it is aging".into());
+    }
+    if let Some(base) = version.base {
+        if base == 0 || base >= version.version {
+            return wrong(format!("it is a delta against version {base}, which is not before it"));
+        }
+        if version.format != ListFormat::Jsonl {
+            return wrong("it is a delta, and not in jsonl".into());
+        }
     }
     match (version.format == ListFormat::Blind, &version.key_sha256) {
         (true, None) => return wrong("it is blind and does not name its key".into()),

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ListError,
     hashed::Hashed,
+    merge,
     sealed_file::{Chunks, ReadableChunks, Reader, Writer},
 };
 use crate::{
@@ -107,7 +108,7 @@ impl Taking<'_> {
     }
 }
 
-/// Reads a list and writes its folder, which must not be there; not durable by its name yet.
+/// Reads a list, or a delta against `base`, and writes its folder, which must not be there; not durable by its name yet.
 ///
 /// # Errors
 /// [`ListError`]; what was written of it must be deleted.
@@ -115,6 +116,7 @@ pub fn write(
     folder: &Path,
     keyring: &Keyring,
     version: &ListVersion,
+    base: Option<&Shelf>,
     input: &mut dyn Read,
 ) -> Result<Report, ListError> {
     durable::make_folder(folder)?;
@@ -128,7 +130,11 @@ pub fn write(
         failed: None,
     };
     let mut input = Hashed::new(input);
-    let report = format::read(version.format, &mut input, |entry| taking.take(entry));
+    let mut base_failed = None;
+    let report = match base {
+        None => format::read(version.format, &mut input, |entry| taking.take(entry)),
+        Some(base) => merge::read(base, &mut input, &mut base_failed, |entry| taking.take(entry)),
+    };
     if !matches!(report, Err(FormatError::Unreadable { .. })) {
         // What is wrong with the bytes says more than what is wrong with the lines that they seem to be.
         let (came, hash) = input.finish()?;
@@ -144,6 +150,9 @@ pub fn write(
         let first = report.named.first().map(|(line, why)| format!("line {line}: {why}"));
         let (bad, lines) = (report.bad, report.lines);
         return Err(ListError::Bad { bad, lines, first: first.unwrap_or_default() });
+    }
+    if let Some(error) = base_failed {
+        return Err(error);
     }
     if !taking.waiting.is_empty() && taking.failed.is_none() {
         taking.failed = taking.write().err();
@@ -212,6 +221,28 @@ impl Shelf {
     #[must_use]
     pub fn entries(&self) -> usize {
         self.list.index.len() + self.list.patterns.len()
+    }
+
+    /// Bytes of the disk that it takes, nearly.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.entries.bytes() + self.list.index.bytes() as u64
+    }
+
+    /// All entries: whole plates in the order of the list, then open ones.
+    ///
+    /// # Errors
+    /// Where one can't be read or unsealed; those before it were given.
+    pub fn each(&self, mut take: impl FnMut(Entry)) -> io::Result<()> {
+        for chunk in 0..self.entries.len() {
+            let chunk = self.entries.get(&self.keyring, chunk)?;
+            let entries: Vec<&[u8]> = postcard::from_bytes(&chunk).map_err(io::Error::other)?;
+            for entry in entries {
+                take(postcard::from_bytes(entry).map_err(io::Error::other)?);
+            }
+        }
+        self.list.patterns.iter().cloned().for_each(take);
+        Ok(())
     }
 
     /// The entry at a place of the index.

@@ -21,6 +21,7 @@ pub(super) fn version(number: u64, text: &[u8]) -> ListVersion {
     ListVersion {
         list: "svs".into(),
         version: number,
+        base: None,
         audience: "demo-pd".into(),
         agency: "pd".into(),
         purpose: "stolen vehicles".into(),
@@ -71,7 +72,7 @@ pub(super) fn ids(store: &ListStore, plate: &str) -> Vec<String> {
     store.alerts(&read(plate)).into_iter().map(|alert| alert.entry.id).collect()
 }
 
-fn install(store: &ListStore, number: u64, text: &str) -> Result<Report, ListError> {
+pub(super) fn install(store: &ListStore, number: u64, text: &str) -> Result<Report, ListError> {
     store.install(&version(number, text.as_bytes()), now(), &mut text.as_bytes())
 }
 

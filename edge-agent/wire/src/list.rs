@@ -29,6 +29,11 @@ pub struct ListVersion {
     /// Goes up with every version; a lower one than that in force is refused.
     #[schemars(range(min = 1))]
     pub version: u64,
+    /// Of a delta: the version that it changes, which must be the one in force. Then format, size and hash
+    /// are those of the delta; null where it is the whole list.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub base: Option<u64>,
     /// The agency whose poles it is for: the first name of their topics.
     #[schemars(extend("pattern" = "^[A-Za-z0-9-]{1,64}$"))]
     pub audience: String,
@@ -133,6 +138,10 @@ pub struct ListRequest {
     pub list: String,
     /// Which version of it.
     pub version: u64,
+    /// The `base` of that version, where it was announced as a delta.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub base: Option<u64>,
     /// The first part wanted; they are counted from 0.
     pub first_part: u32,
     /// How many from there on.

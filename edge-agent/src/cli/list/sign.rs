@@ -31,6 +31,10 @@ The list is read as a pole would read it, and not signed where a pole would refu
 written into --out: LIST.list, the list as it is, and LIST.jws, what is signed; of a blind list a third,
 LIST.key, which only its owner may read. `milepost watch --lists` hands them out.
 
+With --base, what is signed is a delta against that version, and the files are LIST.delta.list and
+LIST.delta.jws: JSON Lines with {\"remove\": \"<id of an entry>\"}, then {\"add\": {...}} with the members of
+an entry, id among them. Hand out the whole list beside it, for the poles that can't use it.
+
 Examples:
   milepost list sign svs.txt --format clew --list svs --number 813 --audience demo-pd \\
     --agency 'California Department of Justice' --purpose 'stolen vehicles' \\
@@ -50,6 +54,9 @@ pub struct SignArgs {
     /// Number of the version, higher than every one before
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     number: u64,
+    /// It is a delta against this version
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    base: Option<u64>,
     /// The agency whose poles it is for, as it stands in their topics
     #[arg(long)]
     audience: TopicLevel,
@@ -107,7 +114,13 @@ pub(super) fn run(args: &SignArgs) -> ExitCode {
     match sign(args) {
         Ok(report) => {
             let (list, version) = (&args.list, args.number);
-            println!("signed {list} version {version}: {} entries", report.entries);
+            match args.base {
+                None => println!("signed {list} version {version}: {} entries", report.entries),
+                Some(base) => println!(
+                    "signed {list} version {version}: {} changes of version {base}",
+                    report.lines
+                ),
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -124,14 +137,18 @@ fn sign(args: &SignArgs) -> Result<Report, SignError> {
     };
     let file = &args.file;
     let mut list = Hashed::new(File::open(file).map_err(failed(file))?);
-    let report = format::read(args.format, &mut list, drop)?;
+    let report = match args.base {
+        None => format::read(args.format, &mut list, drop)?,
+        Some(_) => format::delta::read(&mut list, drop)?,
+    };
     let (bytes, sha256) = list.finish().map_err(failed(file))?;
     let key = args.key_of_list.as_deref().map(key).transpose()?;
     let version = version(args, bytes, sha256, key.as_ref());
     checked(&version)?;
     let signer = Identity::load(&args.certificate, &args.key)?;
     let jws = signer.sign_jws(ListVersion::JWS_TYPE, &version)?;
-    let out = |ending| args.out.join(format!("{}.{ending}", args.list));
+    let delta = if args.base.is_some() { ".delta" } else { "" };
+    let out = |ending| args.out.join(format!("{}{delta}.{ending}", args.list));
     fs::create_dir_all(&args.out).map_err(failed(&args.out))?;
     fs::copy(file, out(Offer::LIST)).map_err(failed(&out(Offer::LIST)))?;
     // Not that of the version before.
@@ -159,6 +176,7 @@ fn version(args: &SignArgs, bytes: u64, sha256: String, key: Option<&Key>) -> Li
     ListVersion {
         list: args.list.to_string(),
         version: args.number,
+        base: args.base,
         audience: args.audience.to_string(),
         agency: args.agency.clone(),
         purpose: args.purpose.clone(),

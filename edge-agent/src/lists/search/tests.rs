@@ -28,6 +28,7 @@ fn version(substitutions: u8) -> ListVersion {
     ListVersion {
         list: "svs".into(),
         version: 1,
+        base: None,
         audience: "demo-pd".into(),
         agency: "pd".into(),
         purpose: "stolen vehicles".into(),

@@ -75,6 +75,7 @@ pub fn list_version() -> ListVersion {
     ListVersion {
         list: "svs".into(),
         version: 812,
+        base: None,
         audience: "demo-pd".into(),
         agency: "California Department of Justice".into(),
         purpose: "stolen vehicles and plates".into(),
@@ -104,6 +105,7 @@ pub fn list_request() -> Event<ListRequest> {
         request_id: id(21),
         list: "svs".into(),
         version: 812,
+        base: None,
         first_part: 0,
         parts: 16,
     };
