@@ -122,6 +122,22 @@ fn a_delta_against_what_is_damaged_is_refused_and_against_what_is_blind() {
     assert!(refused.contains("blind"), "{refused}");
 }
 
+#[test]
+fn parts_are_gone_on_with_and_those_of_another_announcement_of_the_number_are_not() {
+    let scene = Scene::new();
+    let store = scene.store();
+    let bytes = vec![b' '; milepost_wire::list::PART_BYTES + 1];
+    let (now, version) = (std::time::Instant::now(), version(4, &bytes));
+    let mut incoming = store.begin(version.clone(), "one").unwrap();
+    let request = incoming.request(now).unwrap();
+    incoming.part(request.request_id, 0, &bytes[1..], now).unwrap();
+    drop(incoming);
+    for (jws, first) in [("one", 1), ("other", 0)] {
+        let mut incoming = store.begin(version.clone(), jws).unwrap();
+        assert_eq!(incoming.request(now).unwrap().first_part, first, "{jws}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 

@@ -145,17 +145,12 @@ pub fn start(
     Ok(Link { store, to, requests: Mutex::new(requests) })
 }
 
-/// What is refused, where that can be said, and why.
-type Refused = (Option<ListVersion>, Refusal);
-
-/// The version, where it came with the key that it names.
-fn has_its_key(version: ListVersion, key: Option<&Key>) -> Result<ListVersion, Refused> {
+/// Whether a version came with the key that it names.
+fn has_its_key(version: &ListVersion, key: Option<&Key>) -> Result<(), Refusal> {
     match (&version.key_sha256, key) {
-        (Some(_), None) => Err((Some(version), Refusal::KeyMissing)),
-        (Some(named), Some(key)) if key.digest() != *named => {
-            Err((Some(version), Refusal::OtherKey))
-        }
-        _ => Ok(version),
+        (Some(_), None) => Err(Refusal::KeyMissing),
+        (Some(named), Some(key)) if key.digest() != *named => Err(Refusal::OtherKey),
+        _ => Ok(()),
     }
 }
 
@@ -197,10 +192,8 @@ impl Intake {
             self.in_force(&version, None);
         }
         match self.store.unfinished() {
-            Ok(found) => found.iter().for_each(|jws| {
-                let version = self.signed(jws).and_then(|version| self.may_take(version));
-                self.begin(version, jws, None);
-            }),
+            // Their keys come when they are announced again.
+            Ok(found) => found.iter().for_each(|jws| self.begin(jws, None, |_, _| Ok(()))),
             Err(error) => {
                 tracing::warn!(%error, "lists that were on their way can't be gone on with")
             }
@@ -233,19 +226,25 @@ impl Intake {
         {
             return self.in_force(&version, None);
         }
-        let version = self.signed(jws).and_then(|version| has_its_key(version, key.as_ref()));
-        let version = version.and_then(|version| self.may_take(version));
-        self.begin(version, jws, key);
+        self.begin(jws, key, has_its_key);
     }
 
-    /// Begins to take a list in, or goes on with it.
-    fn begin(&mut self, version: Result<ListVersion, Refused>, jws: &str, key: Option<Key>) {
-        let version = match version {
+    /// Begins to take a list in that may be taken, or goes on with it.
+    fn begin(
+        &mut self,
+        jws: &str,
+        key: Option<Key>,
+        fits: fn(&ListVersion, Option<&Key>) -> Result<(), Refusal>,
+    ) {
+        let version = match self.signed(jws) {
             Ok(version) => version,
-            Err((version, refusal)) => {
-                return self.refuse(jws.as_bytes(), version.as_ref(), &refusal);
-            }
+            Err(refusal) => return self.refuse(jws.as_bytes(), None, &refusal),
         };
+        let may = self.is_ours(&version).and_then(|()| fits(&version, key.as_ref()));
+        let may = may.and_then(|()| Ok(self.store.may_take(&version, Timestamp::now())?));
+        if let Err(refusal) = may {
+            return self.refuse(jws.as_bytes(), Some(&version), &refusal);
+        }
         if let Some(same) = self.incoming.get_mut(&version.list)
             && same.version.version >= version.version
         {
@@ -271,25 +270,18 @@ impl Intake {
         self.finish(&version.list);
     }
 
-    /// The version that an announcement signs for, where it is for this pole.
-    fn signed(&self, jws: &str) -> Result<ListVersion, Refused> {
-        let now = Timestamp::now();
-        let file = self.authority_file.as_ref().ok_or((None, Refusal::NoAuthority))?;
-        let version = identity::certificates("lists.authority_file", file)
-            .and_then(|roots| identity::verify_jws(jws, ListVersion::JWS_TYPE, &roots, now))
-            .map_err(|error| (None, error.into()))?;
-        let version: ListVersion = version.payload;
-        if version.audience != self.root.agency.as_str() {
-            let audience = version.audience.clone();
-            return Err((Some(version), Refusal::Audience(audience)));
-        }
-        Ok(version)
+    /// The version that an announcement signs for.
+    fn signed(&self, jws: &str) -> Result<ListVersion, Refusal> {
+        let file = self.authority_file.as_ref().ok_or(Refusal::NoAuthority)?;
+        let roots = identity::certificates("lists.authority_file", file)?;
+        let signed = identity::verify_jws(jws, ListVersion::JWS_TYPE, &roots, Timestamp::now())?;
+        Ok(signed.payload)
     }
 
-    fn may_take(&self, version: ListVersion) -> Result<ListVersion, Refused> {
-        match self.store.may_take(&version, Timestamp::now()) {
-            Ok(()) => Ok(version),
-            Err(error) => Err((Some(version), error.into())),
+    fn is_ours(&self, version: &ListVersion) -> Result<(), Refusal> {
+        match version.audience == self.root.agency.as_str() {
+            true => Ok(()),
+            false => Err(Refusal::Audience(version.audience.clone())),
         }
     }
 

@@ -190,6 +190,12 @@ mod tests {
         }
     }
 
+    /// What a server in another language goes by.
+    #[test]
+    fn plates_are_folded_as_the_contract_says() {
+        assert_eq!(look_alikes::fold("0ODQ1I8B5S2Z6GA7"), "00001188552266A7");
+    }
+
     #[test]
     fn all_texts_within_the_tolerance_are_tried_and_no_other() {
         assert_eq!(variants("7AB", 0), ["7AB"]);
