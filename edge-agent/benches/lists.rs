@@ -80,6 +80,7 @@ fn version(entries: u64, tolerance: u8) -> io::Result<ListVersion> {
     Ok(ListVersion {
         list: format!("t{tolerance}"),
         version: 1,
+        base: None,
         audience: "demo-pd".into(),
         agency: "bench".into(),
         purpose: "bench".into(),
@@ -91,6 +92,7 @@ fn version(entries: u64, tolerance: u8) -> io::Result<ListVersion> {
         format: ListFormat::Csv,
         bytes,
         sha256,
+        key_sha256: None,
     })
 }
 

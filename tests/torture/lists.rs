@@ -107,6 +107,8 @@ fn version(number: u64, text: &[u8]) -> ListVersion {
         stale_after_s: 7200,
         tolerance: Tolerance { substitutions: 0, least_probability: 0.0 },
         format: ListFormat::Csv,
+        key_sha256: None,
+        base: None,
         bytes,
         sha256,
     }
@@ -143,7 +145,7 @@ fn altered(context: &Context, row: &mut Row, choices: &mut StdRng) {
                 *reasons.entry(kind).or_default() += 1;
             }
         }
-        if row.runs % 50 == 0 && found(&store, 1) as u64 != ENTRIES {
+        if row.runs.is_multiple_of(50) && found(&store, 1) as u64 != ENTRIES {
             row.fail(format!("{what}: the version in force is not whole any more"));
         }
     }

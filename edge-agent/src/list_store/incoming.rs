@@ -18,7 +18,7 @@ use milepost_wire::{
 use uuid::Uuid;
 
 use super::sealed_file::{Reader, Writer};
-use crate::{durable, sealing::Keyring};
+use crate::{durable, lists::blind::Key, sealing::Keyring};
 
 /// What does not come for so long is asked for again.
 pub const SILENCE: Duration = Duration::from_secs(20);
@@ -32,6 +32,8 @@ const PARTS: &str = "incoming";
 pub struct Incoming {
     /// What is said of it.
     pub version: ListVersion,
+    /// The key of a blind list; not here after a restart, until it is announced again.
+    pub key: Option<Key>,
     place: PathBuf,
     /// `None` once all of it is here.
     file: Option<Writer>,
@@ -74,6 +76,7 @@ impl Incoming {
         let request_id = Uuid::now_v7();
         let mut incoming = Self {
             version,
+            key: None,
             place: place.into(),
             file: None,
             request_id,
@@ -81,7 +84,12 @@ impl Incoming {
             asked: 0,
             asked_at: None,
         };
-        durable::replace(&incoming.path(ANNOUNCEMENT), jws.as_bytes())?;
+        let announcement = incoming.path(ANNOUNCEMENT);
+        // Parts of another announcement of this number, e.g. of a delta, are not parts of this one.
+        if fs::read(&announcement).is_ok_and(|before| before != jws.as_bytes()) {
+            incoming.forget();
+        }
+        durable::replace(&announcement, jws.as_bytes())?;
         let file = Writer::resume(&incoming.path(PARTS), keyring, &incoming.name())?;
         incoming.here = u32::try_from(file.frames()).unwrap_or(0).min(parts(&incoming.version));
         (incoming.asked, incoming.file) = (incoming.here, Some(file));
@@ -102,6 +110,13 @@ impl Incoming {
         self.here == parts(&self.version)
     }
 
+    /// Whether it can be taken in: it is whole, and its key is here where it needs one. Without it, it would
+    /// put one out of force that can be matched by.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_whole() && (self.version.key_sha256.is_none() || self.key.is_some())
+    }
+
     /// The next request, where one is due: the last was answered, or was not for a while.
     pub fn request(&mut self, now: Instant) -> Option<ListRequest> {
         let silent = self.asked_at.is_none_or(|at| now.saturating_duration_since(at) >= SILENCE);
@@ -114,6 +129,7 @@ impl Incoming {
             request_id: self.request_id,
             list: self.version.list.clone(),
             version: self.version.version,
+            base: self.version.base,
             first_part: self.here,
             parts: many,
         })

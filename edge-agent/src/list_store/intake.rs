@@ -21,10 +21,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{ListAnnouncement, ListChange, ListOutcome, ListRequest, ListVersion, Root};
+use milepost_wire::{
+    ListAnnouncement, ListChange, ListKey, ListOutcome, ListRequest, ListVersion, Root,
+};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, mpsc as task};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::{
     ListError, ListStore,
@@ -34,7 +37,10 @@ use super::{
 use crate::{
     audit::{self, Look},
     identity::{self, IdentityError},
-    lists::Report,
+    lists::{
+        Report,
+        blind::{Key, NoKey},
+    },
     outbox::{Entry, Outbox},
 };
 
@@ -114,6 +120,12 @@ enum Refusal {
     NoAuthority,
     #[error("it is for the poles of {0}")]
     Audience(String),
+    #[error("it is blind, and no key came with it: announce it with its key")]
+    KeyMissing,
+    #[error("{0}")]
+    NoKey(#[from] NoKey),
+    #[error("its key is not the one that was signed for")]
+    OtherKey,
     #[error("{0}")]
     List(#[from] ListError),
 }
@@ -146,6 +158,15 @@ pub fn start(
     };
     thread::Builder::new().name("lists".into()).spawn(move || intake.run(&from_server))?;
     Ok(Link { store, to, requests: Mutex::new(requests) })
+}
+
+/// Whether a version came with the key that it names.
+fn has_its_key(version: &ListVersion, key: Option<&Key>) -> Result<(), Refusal> {
+    match (&version.key_sha256, key) {
+        (Some(_), None) => Err(Refusal::KeyMissing),
+        (Some(named), Some(key)) if key.digest() != *named => Err(Refusal::OtherKey),
+        _ => Ok(()),
+    }
 }
 
 struct Intake {
@@ -192,7 +213,8 @@ impl Intake {
             self.in_force(&version, None);
         }
         match self.store.unfinished() {
-            Ok(found) => found.iter().for_each(|jws| self.announced(jws)),
+            // Their keys come when they are announced again.
+            Ok(found) => found.iter().for_each(|jws| self.begin(jws, None, |_, _| Ok(()))),
             Err(error) => {
                 tracing::warn!(%error, "lists that were on their way can't be gone on with")
             }
@@ -202,29 +224,60 @@ impl Intake {
     fn take(&mut self, message: FromServer) {
         match message {
             FromServer::Connected => self.incoming.values_mut().for_each(Incoming::connected),
-            FromServer::Announcement(json) => match ListAnnouncement::from_json(&json) {
-                Ok(announcement) => self.announced(&announcement.jws),
-                Err(error) => self.refuse(&json, None, &error.into()),
-            },
+            FromServer::Announcement(json) => {
+                // It may hold a key.
+                let json = Zeroizing::new(json);
+                match ListAnnouncement::from_json(&json) {
+                    Ok(ListAnnouncement { jws, key }) => self.announced(&jws, key),
+                    Err(error) => self.refuse(&json, None, &error.into()),
+                }
+            }
             FromServer::Part { request_id, part, bytes } => self.part(request_id, part, &bytes),
             FromServer::Disposition(json) => self.dispositions.take(&json),
         }
     }
 
-    fn announced(&mut self, jws: &str) {
-        let version = match self.checked(jws) {
-            Ok(version) => version,
-            Err((version, refusal)) => {
-                return self.refuse(jws.as_bytes(), version.as_deref(), &refusal);
-            }
+    fn announced(&mut self, jws: &str, key: Option<ListKey>) {
+        let key = match key.map(|key| Key::parse(&Zeroizing::new(key.0))).transpose() {
+            Ok(key) => key,
+            Err(error) => return self.refuse(jws.as_bytes(), None, &error.into()),
         };
-        if let Some(same) = self.incoming.get(&version.list)
+        // A list that waits for its key is opened, whatever became of its signer's certificate meanwhile.
+        if let Some(key) = &key
+            && let Some(version) = self.store.unlock(key, Timestamp::now())
+        {
+            return self.in_force(&version, None);
+        }
+        self.begin(jws, key, has_its_key);
+    }
+
+    /// Begins to take a list in that may be taken, or goes on with it.
+    fn begin(
+        &mut self,
+        jws: &str,
+        key: Option<Key>,
+        fits: fn(&ListVersion, Option<&Key>) -> Result<(), Refusal>,
+    ) {
+        let version = match self.signed(jws) {
+            Ok(version) => version,
+            Err(refusal) => return self.refuse(jws.as_bytes(), None, &refusal),
+        };
+        let may = self.is_ours(&version).and_then(|()| fits(&version, key.as_ref()));
+        let may = may.and_then(|()| Ok(self.store.may_take(&version, Timestamp::now())?));
+        if let Err(refusal) = may {
+            return self.refuse(jws.as_bytes(), Some(&version), &refusal);
+        }
+        if let Some(same) = self.incoming.get_mut(&version.list)
             && same.version.version >= version.version
         {
-            return;
+            if same.version == version {
+                same.key = key.or(same.key.take());
+            }
+            return self.finish(&version.list);
         }
         match self.store.begin(version.clone(), jws) {
-            Ok(incoming) => {
+            Ok(mut incoming) => {
+                incoming.key = key;
                 let (list, number, bytes) = (&version.list, version.version, version.bytes);
                 tracing::info!(list, version = number, bytes, "a list was announced");
                 if let Some(before) = self.incoming.insert(version.list.clone(), incoming) {
@@ -239,21 +292,18 @@ impl Intake {
         self.finish(&version.list);
     }
 
-    /// The version that an announcement signs for, where it may be taken.
-    fn checked(&self, jws: &str) -> Result<ListVersion, (Option<Box<ListVersion>>, Refusal)> {
-        let now = Timestamp::now();
-        let file = self.authority_file.as_ref().ok_or((None, Refusal::NoAuthority))?;
-        let version = identity::certificates("lists.authority_file", file)
-            .and_then(|roots| identity::verify_jws(jws, ListVersion::JWS_TYPE, &roots, now))
-            .map_err(|error| (None, error.into()))?;
-        let version: ListVersion = version.payload;
-        if version.audience != self.root.agency.as_str() {
-            let audience = version.audience.clone();
-            return Err((Some(version.into()), Refusal::Audience(audience)));
-        }
-        match self.store.may_take(&version, now) {
-            Ok(()) => Ok(version),
-            Err(error) => Err((Some(version.into()), error.into())),
+    /// The version that an announcement signs for.
+    fn signed(&self, jws: &str) -> Result<ListVersion, Refusal> {
+        let file = self.authority_file.as_ref().ok_or(Refusal::NoAuthority)?;
+        let roots = identity::certificates("lists.authority_file", file)?;
+        let signed = identity::verify_jws(jws, ListVersion::JWS_TYPE, &roots, Timestamp::now())?;
+        Ok(signed.payload)
+    }
+
+    fn is_ours(&self, version: &ListVersion) -> Result<(), Refusal> {
+        match version.audience == self.root.agency.as_str() {
+            true => Ok(()),
+            false => Err(Refusal::Audience(version.audience.clone())),
         }
     }
 
@@ -275,7 +325,7 @@ impl Intake {
 
     /// Takes a list in that is whole.
     fn finish(&mut self, list: &str) {
-        let Some(incoming) = self.incoming.get_mut(list).filter(|i| i.is_whole()) else { return };
+        let Some(incoming) = self.incoming.get_mut(list).filter(|i| i.is_ready()) else { return };
         let version = incoming.version.clone();
         match self.store.install_incoming(incoming, Timestamp::now()) {
             Ok(report) => {

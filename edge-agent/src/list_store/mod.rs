@@ -15,11 +15,16 @@
 //! that can't be opened after a start is reported on the health page, kept, and replaced by the next that
 //! the server sends, which may be the same.
 
+#[cfg(test)]
+mod blind_tests;
+#[cfg(test)]
+mod delta_tests;
 mod dispositions;
 pub mod hashed;
 pub mod incoming;
 pub mod intake;
 mod kept;
+mod merge;
 pub mod mutes;
 #[cfg(test)]
 mod said_tests;
@@ -38,7 +43,7 @@ use std::{
 
 use jiff::Timestamp;
 use milepost_wire::{
-    Alert, ListInForce, ListVersion, MAX_SUBSTITUTIONS, Source, TimeSource, TopicLevel,
+    Alert, ListFormat, ListInForce, ListVersion, MAX_SUBSTITUTIONS, Source, TimeSource, TopicLevel,
 };
 use uuid::Uuid;
 
@@ -49,7 +54,7 @@ pub use shelf::Shelf;
 use crate::{
     durable,
     health::{Component, Health, Status},
-    lists::{Report, format::FormatError, mute, search},
+    lists::{Report, blind::Key, format::FormatError, mute, search},
     outbox::Outbox,
     sealing::Keyring,
 };
@@ -106,6 +111,27 @@ pub enum ListError {
         /// The first of them.
         first: String,
     },
+    /// It is a delta against another version than that in force.
+    #[error("it is a delta against version {base}, and {} is in force: send the whole list", .here.map_or("none".into(), |v| format!("version {v}")))]
+    Base {
+        /// What it is against.
+        base: u64,
+        /// What is in force.
+        here: Option<u64>,
+    },
+    /// It is a delta that removes what is not there: the two sides do not have the same list.
+    #[error(
+        "it removes {missing} entries that version {version} does not have: send the whole list"
+    )]
+    NotThere {
+        /// So many.
+        missing: usize,
+        /// The version that it is against.
+        version: u64,
+    },
+    /// It is a delta against what can't be read.
+    #[error("version {0}, which it is a delta against, can't be read: {1}: send the whole list")]
+    BaseUnreadable(u64, io::Error),
     /// It is larger than a pole takes.
     #[error("{0}")]
     Limit(String),
@@ -210,13 +236,25 @@ impl ListStore {
         now: Timestamp,
         input: &mut dyn Read,
     ) -> Result<Report, ListError> {
+        self.take_in(version, None, now, input)
+    }
+
+    /// As [`Self::install`], with the key of a blind list: without it, it waits for it.
+    fn take_in(
+        &self,
+        version: &ListVersion,
+        key: Option<&Key>,
+        now: Timestamp,
+        input: &mut dyn Read,
+    ) -> Result<Report, ListError> {
         let _one = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
         self.may_take(version, now)?;
         let place = self.folder.join(&version.list);
         durable::make_folder(&place)?;
         let (path, unfinished) = paths(&place, version.version);
         remove(&unfinished)?;
-        let written = shelf::write(&unfinished, &self.keyring, version, input);
+        let base = self.base(version)?;
+        let written = shelf::write(&unfinished, &self.keyring, version, base.as_deref(), input);
         let report = written.inspect_err(|_| {
             let _ = remove(&unfinished);
         })?;
@@ -226,6 +264,7 @@ impl ListStore {
         durable::sync_folder(&place)?;
         // What was written is what is in force: it is read from there.
         let shelf = Shelf::open(&path, &self.keyring, &version.list, version.version)?;
+        key.map(|key| shelf.unlock(key));
         durable::write(&place.join(HIGHEST), version.version.to_string().as_bytes())?;
         let mut in_force = BTreeMap::clone(&self.in_force());
         in_force.insert(version.list.clone(), Arc::new(shelf));
@@ -256,7 +295,17 @@ impl ListStore {
     ) -> Result<Report, ListError> {
         let version = incoming.version.clone();
         let mut whole = incoming.open(&self.keyring)?;
-        self.install(&version, now, &mut whole)
+        self.take_in(&version, incoming.key.clone().as_ref(), now, &mut whole)
+    }
+
+    /// Opens the blind list that waits for this key, and says which it is.
+    ///
+    /// The key proves itself: its digest stands in what the list's authority signed, sealed beside the list.
+    pub fn unlock(&self, key: &Key, now: Timestamp) -> Option<ListVersion> {
+        let in_force = self.in_force();
+        let shelf = in_force.values().find(|shelf| shelf.unlock(key))?;
+        self.report(now);
+        Some(shelf.list.version.clone())
     }
 
     /// Announcements of lists that were on their way when the agent ended.
@@ -274,8 +323,10 @@ impl ListStore {
     /// Versions in force that the ledger may not have.
     #[must_use]
     pub fn untold(&self) -> Vec<ListVersion> {
+        let in_force = self.in_force();
+        let matched = in_force.values().filter(|shelf| !shelf.waits_for_key());
         let untold = |v: &ListVersion| !self.mark(&v.list, v.version).exists();
-        self.versions().into_iter().filter(untold).collect()
+        matched.map(|shelf| shelf.list.version.clone()).filter(untold).collect()
     }
 
     /// The ledger has the version of this list that is in force.
@@ -344,7 +395,9 @@ impl ListStore {
             return Err(ListError::Expired(version.expires_at));
         }
         // Its parts as they come, and what is made of them, beside the version in force.
-        let needed = version.bytes.saturating_mul(3).saturating_add(self.least_free);
+        let base = self.base(version)?.map_or(0, |base| base.bytes());
+        let needed = version.bytes.saturating_mul(3).saturating_add(base);
+        let needed = needed.saturating_add(self.least_free);
         let free = free_bytes(&self.folder)?;
         if free < needed {
             return Err(ListError::Limit(format!(
@@ -352,6 +405,20 @@ impl ListStore {
             )));
         }
         Ok(())
+    }
+
+    /// The version that a delta is against; `None` of a whole list.
+    fn base(&self, version: &ListVersion) -> Result<Option<Arc<Shelf>>, ListError> {
+        let Some(base) = version.base else { return Ok(None) };
+        let shelf = self.in_force().get(&version.list).cloned();
+        let here = shelf.as_ref().map(|shelf| shelf.list.version.version);
+        match shelf {
+            Some(shelf) if shelf.list.version.format == ListFormat::Blind => {
+                Err(ListError::Version("a blind list takes no delta: send the whole list".into()))
+            }
+            Some(shelf) if here == Some(base) => Ok(Some(shelf)),
+            _ => Err(ListError::Base { base, here }),
+        }
     }
 
     fn highest(&self, list: &str) -> Option<u64> {
@@ -384,10 +451,10 @@ impl ListStore {
     pub fn in_heartbeat(&self) -> Vec<ListInForce> {
         let in_force = self.in_force();
         let of = |shelf: &Arc<Shelf>| {
-            let entries = shelf.entries() as u64;
+            let (entries, waits_for_key) = (shelf.entries() as u64, shelf.waits_for_key());
             let ListVersion { list, version, source_at, expires_at, .. } =
                 shelf.list.version.clone();
-            ListInForce { list, version, source_at, expires_at, entries }
+            ListInForce { list, version, source_at, expires_at, entries, waits_for_key }
         };
         in_force.values().map(of).collect()
     }
@@ -460,6 +527,10 @@ impl ListStore {
             let state = if version.expires_at <= now {
                 status = status.max(Status::Fail);
                 format!("expired at {}, nothing is matched by it", version.expires_at)
+            } else if shelf.waits_for_key() {
+                status = status.max(Status::Warn);
+                "waits for its key, nothing is matched by it until the server announces it again"
+                    .into()
             } else {
                 if freshness == milepost_wire::Freshness::Stale {
                     status = status.max(Status::Warn);
@@ -514,6 +585,19 @@ pub fn checked(version: &ListVersion) -> Result<(), ListError> {
     }
     if version.aging_after_s > version.stale_after_s {
         return wrong("it is stale before it is aging".into());
+    }
+    if let Some(base) = version.base {
+        if base == 0 || base >= version.version {
+            return wrong(format!("it is a delta against version {base}, which is not before it"));
+        }
+        if version.format != ListFormat::Jsonl {
+            return wrong("it is a delta, and not in jsonl".into());
+        }
+    }
+    match (version.format == ListFormat::Blind, &version.key_sha256) {
+        (true, None) => return wrong("it is blind and does not name its key".into()),
+        (false, Some(_)) => return wrong("it names a key, and is not blind".into()),
+        _ => {}
     }
     if version.bytes > MAX_LIST_BYTES {
         let bytes = version.bytes;

@@ -245,6 +245,18 @@ impl ReadableChunks {
         Ok(Self { name: name.into(), file, starts })
     }
 
+    /// How many frames there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Bytes of all of them, sealed.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
     /// One frame.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! One version of a list on the disk: a folder with three sealed files.
 //!
-//! - `head`: what is said of the version, its key, its open entries, where each part of `entries` is;
+//! - `head`: what is said of the version, its key (a blind list's is in memory alone), its open entries, where each part of `entries` is;
 //! - `index`: plates as keyed numbers, read into memory whole;
 //! - `entries`: the entries themselves, [`CHUNK`] at a time, read where a read matches.
 //!
@@ -9,21 +9,24 @@
 use std::{
     io::{self, BufReader, Read},
     path::Path,
+    sync::OnceLock,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use milepost_wire::ListVersion;
+use milepost_wire::{ListFormat, ListVersion};
 use serde::{Deserialize, Serialize};
 
 use super::{
     ListError,
     hashed::Hashed,
+    merge,
     sealed_file::{Chunks, ReadableChunks, Reader, Writer},
 };
 use crate::{
     durable,
     lists::{
         Entry, List, Report,
+        blind::Key,
         fingerprint::{Fingerprints, KEY_BYTES},
         format::{self, FormatError},
         index::Index,
@@ -47,8 +50,8 @@ const ENTRIES: &str = "entries";
 struct Head {
     format: u32,
     version: ListVersion,
-    /// Base64.
-    key: String,
+    /// Base64; a blind list's is not here.
+    key: Option<String>,
     patterns: Vec<Entry>,
     /// Lengths of the parts of `entries`.
     chunks: Vec<u32>,
@@ -105,7 +108,7 @@ impl Taking<'_> {
     }
 }
 
-/// Reads a list and writes its folder, which must not be there; not durable by its name yet.
+/// Reads a list, or a delta against `base`, and writes its folder, which must not be there; not durable by its name yet.
 ///
 /// # Errors
 /// [`ListError`]; what was written of it must be deleted.
@@ -113,6 +116,7 @@ pub fn write(
     folder: &Path,
     keyring: &Keyring,
     version: &ListVersion,
+    base: Option<&Shelf>,
     input: &mut dyn Read,
 ) -> Result<Report, ListError> {
     durable::make_folder(folder)?;
@@ -126,7 +130,11 @@ pub fn write(
         failed: None,
     };
     let mut input = Hashed::new(input);
-    let report = format::read(version.format, &mut input, |entry| taking.take(entry));
+    let mut base_failed = None;
+    let report = match base {
+        None => format::read(version.format, &mut input, |entry| taking.take(entry)),
+        Some(base) => merge::read(base, &mut input, &mut base_failed, |entry| taking.take(entry)),
+    };
     if !matches!(report, Err(FormatError::Unreadable { .. })) {
         // What is wrong with the bytes says more than what is wrong with the lines that they seem to be.
         let (came, hash) = input.finish()?;
@@ -143,6 +151,9 @@ pub fn write(
         let (bad, lines) = (report.bad, report.lines);
         return Err(ListError::Bad { bad, lines, first: first.unwrap_or_default() });
     }
+    if let Some(error) = base_failed {
+        return Err(error);
+    }
     if !taking.waiting.is_empty() && taking.failed.is_none() {
         taking.failed = taking.write().err();
     }
@@ -158,7 +169,7 @@ pub fn write(
     let head = Head {
         format: FORMAT,
         version: version.clone(),
-        key: STANDARD.encode(key),
+        key: (version.format != ListFormat::Blind).then(|| STANDARD.encode(key)),
         patterns: list.patterns,
         chunks,
     };
@@ -181,20 +192,57 @@ impl Shelf {
         if head.format != FORMAT {
             return Err(io::Error::other("it was written by another version of the agent"));
         }
-        let key = STANDARD.decode(&head.key).ok().and_then(|key| key.try_into().ok());
-        let key: [u8; KEY_BYTES] = key.ok_or_else(|| io::Error::other("its key is damaged"))?;
+        let fingerprints = OnceLock::new();
+        if let Some(key) = &head.key {
+            let key = STANDARD.decode(key).ok().and_then(|key| key.try_into().ok());
+            let key: [u8; KEY_BYTES] = key.ok_or_else(|| io::Error::other("its key is damaged"))?;
+            let _ = fingerprints.set(Fingerprints::new(&key));
+        }
         let mut index = Reader::open(&folder.join(INDEX), keyring, &name(INDEX))?;
         let index = Index::read(&mut index).map_err(io::Error::other)?;
         let entries = ReadableChunks::open(&folder.join(ENTRIES), &name(ENTRIES), &head.chunks)?;
-        let fingerprints = Fingerprints::new(&key);
         let list = List { version: head.version, index, fingerprints, patterns: head.patterns };
         Ok(Self { list, entries, keyring: keyring.clone() })
+    }
+
+    /// Whether it is blind and its key is not here yet.
+    #[must_use]
+    pub fn waits_for_key(&self) -> bool {
+        self.list.fingerprints.get().is_none()
+    }
+
+    /// Opens a list that waits for this key; whether it did.
+    pub fn unlock(&self, key: &Key) -> bool {
+        let is_its = self.list.version.key_sha256.as_deref() == Some(&*key.digest());
+        is_its && self.list.fingerprints.set(key.fingerprints()).is_ok()
     }
 
     /// How many entries it has.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.list.index.len() + self.list.patterns.len()
+    }
+
+    /// Bytes of the disk that it takes, nearly.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.entries.bytes() + self.list.index.bytes() as u64
+    }
+
+    /// All entries: whole plates in the order of the list, then open ones.
+    ///
+    /// # Errors
+    /// Where one can't be read or unsealed; those before it were given.
+    pub fn each(&self, mut take: impl FnMut(Entry)) -> io::Result<()> {
+        for chunk in 0..self.entries.len() {
+            let chunk = self.entries.get(&self.keyring, chunk)?;
+            let entries: Vec<&[u8]> = postcard::from_bytes(&chunk).map_err(io::Error::other)?;
+            for entry in entries {
+                take(postcard::from_bytes(entry).map_err(io::Error::other)?);
+            }
+        }
+        self.list.patterns.iter().cloned().for_each(take);
+        Ok(())
     }
 
     /// The entry at a place of the index.
@@ -209,4 +257,18 @@ impl Shelf {
         let entry = entries.get(place % CHUNK).ok_or_else(none)?;
         postcard::from_bytes(entry).map_err(io::Error::other)
     }
+}
+
+/// The head of a version as it is sealed.
+#[cfg(test)]
+pub(super) fn plain_head(
+    folder: &Path,
+    keyring: &Keyring,
+    list: &str,
+    version: u64,
+) -> io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    Reader::open(&folder.join(HEAD), keyring, &named(list, version, HEAD))?
+        .read_to_end(&mut plain)?;
+    Ok(plain)
 }

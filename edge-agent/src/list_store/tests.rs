@@ -13,14 +13,15 @@ use crate::{health::Check, sealing::fixtures::Pole};
 pub(super) const CSV: &str =
     "plate,state,kind,id\n7ABC123,CA,stolen,A1\n8XYZ999,NV,felony,A2\n6KL?12*,CA,bulletin,B1\n";
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-27T12:00:00Z".parse().unwrap()
 }
 
-fn version(number: u64, text: &[u8]) -> ListVersion {
+pub(super) fn version(number: u64, text: &[u8]) -> ListVersion {
     ListVersion {
         list: "svs".into(),
         version: number,
+        base: None,
         audience: "demo-pd".into(),
         agency: "pd".into(),
         purpose: "stolen vehicles".into(),
@@ -32,6 +33,7 @@ fn version(number: u64, text: &[u8]) -> ListVersion {
         format: ListFormat::Csv,
         bytes: text.len() as u64,
         sha256: Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect(),
+        key_sha256: None,
     }
 }
 
@@ -59,7 +61,7 @@ impl Scene {
     }
 }
 
-fn read(text: &str) -> Read {
+pub(super) fn read(text: &str) -> Read {
     let mut read = examples::read().data;
     (read.plate_text, read.raw_text) = (text.into(), text.into());
     (read.captured_at, read.time_source) = (now(), TimeSource::Ntp);

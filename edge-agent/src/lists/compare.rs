@@ -39,11 +39,11 @@ pub fn compare(read: &Read, wanted: &Wanted) -> Option<Comparison> {
     Some(Comparison {
         agreement: match wanted {
             Wanted::Pattern(_) => Agreement::Partial,
-            Wanted::Plate(_) if substitutions == 0 => Agreement::Exact,
-            Wanted::Plate(_) => Agreement::LookAlike,
+            _ if substitutions == 0 => Agreement::Exact,
+            _ => Agreement::LookAlike,
         },
         compared,
-        listed_plate: wanted.as_str().into(),
+        listed_plate: wanted.as_str()?.into(),
         substitutions: u8::try_from(substitutions).unwrap_or(u8::MAX),
         probability: known.map(|p| p.probability).product(),
         places,
@@ -64,6 +64,8 @@ fn align(wanted: &Wanted, text: &str) -> Option<(usize, Vec<Option<char>>)> {
     let plate = match wanted {
         Wanted::Pattern(pattern) => return pattern.align(text),
         Wanted::Plate(plate) => plate.as_str(),
+        // A search shows it before it compares.
+        Wanted::Hidden(_) => return None,
     };
     if plate.len() != text.len() {
         return None;

@@ -7,7 +7,7 @@ use milepost_wire::ListedVehicle;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::pattern::Pattern;
+use super::{blind::Hidden, pattern::Pattern};
 
 /// Longest plate of an entry, in characters.
 pub const MAX_PLATE: usize = 10;
@@ -78,15 +78,18 @@ pub enum Wanted {
     Plate(Plate),
     /// A plate of which only some characters are known.
     Pattern(Pattern),
+    /// A whole plate, of which a blind list has only keyed hashes.
+    Hidden(Hidden),
 }
 
 impl Wanted {
-    /// As it stands in the list, but for spaces and the like.
+    /// As it stands in the list, but for spaces and the like; `None` where it is hidden.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> Option<&str> {
         match self {
-            Self::Plate(plate) => plate.as_str(),
-            Self::Pattern(pattern) => pattern.as_str(),
+            Self::Plate(plate) => Some(plate.as_str()),
+            Self::Pattern(pattern) => Some(pattern.as_str()),
+            Self::Hidden(_) => None,
         }
     }
 }
@@ -117,7 +120,7 @@ impl Entry {
         let ListedVehicle { year, make, model, colour } = vehicle;
         let mut hash = Sha256::new();
         let date = date.map(|date| date.to_string());
-        let wanted = Some(wanted.as_str());
+        let wanted = wanted.as_str();
         let others = [state, kind, &date, year, make, model, colour].map(Option::as_deref);
         for text in std::iter::once(wanted).chain(others) {
             // None of them has such a byte.

@@ -2,13 +2,21 @@
 //!
 //! `HMAC-SHA256(key, folded plate)`, its first 64 bits. Folded, so that all texts that look alike have one
 //! number and are found by one look; keyed, so that the numbers mean nothing without the version's key.
+//! Blind lists have tags of 128 bits beside them, of the plate as it is and of an entry's id.
 
 use aws_lc_rs::hmac;
+use serde::{Deserialize, Serialize};
 
 use crate::look_alikes;
 
 /// Length of a key.
 pub const KEY_BYTES: usize = 32;
+/// Length of a tag.
+pub const TAG_BYTES: usize = 16;
+
+/// Stands for one text, where a number stands for all that look alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Tag(pub [u8; TAG_BYTES]);
 
 /// Makes the numbers of one version of a list.
 #[derive(Debug, Clone)]
@@ -30,8 +38,28 @@ impl Fingerprints {
     /// As [`Self::of`], of a plate that is folded already.
     #[must_use]
     pub fn of_folded(&self, folded: &str) -> u64 {
-        let tag = hmac::sign(&self.0, folded.as_bytes());
-        tag.as_ref().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+        u64::from_be_bytes(self.first("", folded))
+    }
+
+    /// The tag of a plate as it is.
+    #[must_use]
+    pub fn tag_of_plate(&self, plate: &str) -> Tag {
+        Tag(self.first("exact", plate))
+    }
+
+    /// The tag of an entry's id.
+    #[must_use]
+    pub fn tag_of_id(&self, id: &str) -> Tag {
+        Tag(self.first("id", id))
+    }
+
+    /// The first bytes of the hash. Plates have no small letters: no use of the key meets another's input.
+    fn first<const N: usize>(&self, what: &str, text: &str) -> [u8; N] {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(what.as_bytes());
+        context.update(text.as_bytes());
+        let hash = context.sign();
+        std::array::from_fn(|i| hash.as_ref()[i])
     }
 }
 

@@ -1,12 +1,16 @@
 //! A read against one version of a list: which entries it matches, the nearest first.
 
+use std::{cell::LazyCell, sync::OnceLock};
+
 use jiff::Timestamp;
 use milepost_wire::{
-    Alert, AlertEntry, AlertList, Comparison, Freshness, ListVersion, Read, TimeSource,
+    Alert, AlertEntry, AlertList, Comparison, Freshness, ListVersion, MAX_SUBSTITUTIONS, Read,
+    TimeSource,
 };
 use uuid::Uuid;
 
 use super::{
+    blind,
     compare::{compare, is_within, states},
     entry::{Entry, Wanted},
     fingerprint::Fingerprints,
@@ -27,8 +31,8 @@ pub struct List {
     pub version: ListVersion,
     /// Which entries a number may belong to.
     pub index: Index,
-    /// What makes the numbers.
-    pub fingerprints: Fingerprints,
+    /// What makes the numbers; empty while a blind list waits for its key.
+    pub fingerprints: OnceLock<Fingerprints>,
     /// The entries with open characters.
     pub patterns: Vec<Entry>,
 }
@@ -65,6 +69,7 @@ impl List {
         is_muted: impl Fn(&str) -> bool,
     ) -> Found<E> {
         let mut found = Found { matches: Vec::new(), more: 0, muted: 0, failed: Vec::new() };
+        let Some(fingerprints) = self.fingerprints.get() else { return found };
         let mut take = |entry: Entry| {
             let comparison = compare(read, &entry.wanted);
             if let Some(comparison) = comparison.filter(|c| is_within(c, &self.version.tolerance)) {
@@ -79,10 +84,19 @@ impl List {
             [&read.plate_text, &read.raw_text].map(|text| look_alikes::fold(text)).to_vec();
         // Mostly one: only look-alikes were weighed.
         texts.dedup();
-        let numbers = texts.iter().map(|text| self.fingerprints.of_folded(text));
+        let numbers = texts.iter().map(|text| fingerprints.of_folded(text));
+        let most = self.version.tolerance.substitutions.min(MAX_SUBSTITUTIONS);
+        let within = LazyCell::new(|| blind::within(read, most, fingerprints));
+        let show = |entry: Entry| match &entry.wanted {
+            Wanted::Hidden(hidden) => {
+                let wanted = Wanted::Plate(within.get(&hidden.tag)?.clone());
+                Some(Entry { wanted, ..entry })
+            }
+            _ => Some(entry),
+        };
         for place in numbers.flat_map(|number| self.index.find(number)) {
             match entry(place) {
-                Ok(entry) => take(entry),
+                Ok(entry) => show(entry).into_iter().for_each(&mut take),
                 Err(error) => found.failed.push(error),
             }
         }
@@ -205,28 +219,30 @@ impl Builder {
     /// # Errors
     /// [`TooMany`].
     pub fn push(&mut self, entry: Entry) -> Result<Option<Entry>, TooMany> {
-        match &entry.wanted {
-            Wanted::Plate(_) if self.places as usize >= super::index::MAX_ENTRIES => {
-                Err(TooMany::Entries)
+        let number = match &entry.wanted {
+            Wanted::Pattern(_) if self.patterns.len() >= MAX_PATTERNS => {
+                return Err(TooMany::Patterns);
             }
-            Wanted::Plate(plate) => {
-                self.index.push(self.fingerprints.of(plate.as_str()), self.places);
-                self.places += 1;
-                Ok(Some(entry))
-            }
-            Wanted::Pattern(_) if self.patterns.len() >= MAX_PATTERNS => Err(TooMany::Patterns),
             Wanted::Pattern(_) => {
                 self.patterns.push(entry);
-                Ok(None)
+                return Ok(None);
             }
+            Wanted::Plate(plate) => self.fingerprints.of(plate.as_str()),
+            Wanted::Hidden(hidden) => hidden.number,
+        };
+        if self.places as usize >= super::index::MAX_ENTRIES {
+            return Err(TooMany::Entries);
         }
+        self.index.push(number, self.places);
+        self.places += 1;
+        Ok(Some(entry))
     }
 
     /// The list.
     #[must_use]
     pub fn build(self, version: ListVersion) -> List {
         let Self { fingerprints, index, patterns, .. } = self;
-        List { version, index: index.build(), fingerprints, patterns }
+        List { version, index: index.build(), fingerprints: fingerprints.into(), patterns }
     }
 }
 

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use milepost_wire::{Leaf, Receipt, Root, TopicLevel, receipt::MAX_RECEIPT_IDS, topics};
+use milepost_wire::{
+    Leaf, LedgerEvent, ListKey, Receipt, Root, TopicLevel, receipt::MAX_RECEIPT_IDS, topics,
+};
 use rumqttc::{
     Outgoing, Transport,
     v5::{
@@ -138,14 +140,14 @@ pub async fn view(
 
 /// Announces what a pole does not have in force, and sends what it asks for; what can't be queued is asked
 /// for again.
-fn hand_out(client: &AsyncClient, offers: &Offers, seen: &Seen) {
+fn hand_out(client: &AsyncClient, offers: &mut Offers, seen: &Seen) {
     let publish = |root: &Root, leaf, bytes: Vec<u8>| {
         let _ = client.try_publish(root.topic(leaf), QoS::AtLeastOnce, false, bytes);
     };
     match seen {
         Seen::Heartbeat(event) => {
             let root = event.source.root();
-            for announcement in offers.news(root.agency.as_str(), &event.data) {
+            for announcement in offers.news(root, &event.data) {
                 publish(root, Leaf::Lists, serde_json::to_vec(announcement).unwrap_or_default());
             }
         }
@@ -155,23 +157,33 @@ fn hand_out(client: &AsyncClient, offers: &Offers, seen: &Seen) {
                 publish(root, Leaf::ListParts { request_id, part }, bytes.into());
             }
         }
+        Seen::Ledger { event, .. } => {
+            if let LedgerEvent::ListChange(event) = &**event {
+                offers.changed(event.source.root(), &event.data);
+            }
+        }
         _ => {}
     }
 }
 
 /// The lists of a folder.
 fn offers(folder: &Path) -> io::Result<Offers> {
-    let mut offers = Offers::default();
+    let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == Offer::SIGNED) {
             let list = fs::read(path.with_extension(Offer::LIST))?;
             let jws = fs::read_to_string(&path)?;
+            let key = match fs::read_to_string(path.with_extension(Offer::KEY)) {
+                Ok(key) => Some(ListKey(key.trim().into())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
             let named = |why| io::Error::other(format!("{}: {why}", path.display()));
-            offers.0.push(Offer::new(jws.trim().into(), list).map_err(named)?);
+            found.push(Offer::new(jws.trim().into(), key, list).map_err(named)?);
         }
     }
-    Ok(offers)
+    Ok(Offers::new(found))
 }
 
 /// `None` where it is to end, the cause where the connection was lost.
@@ -191,7 +203,7 @@ async fn connection(
         Err(error) => return Ok(Some(Cause::Files(error.to_string()))),
     }
     let mut saver = options.save_evidence.clone().map(Saver::new);
-    let offers = options.lists.as_deref().map(offers).transpose()?.unwrap_or_default();
+    let mut offers = options.lists.as_deref().map(offers).transpose()?.unwrap_or_default();
     let mut ready = Ready::default();
     let name = format!("milepost-watch-{}", Uuid::now_v7());
     let mut mqtt = MqttOptions::new(name, options.broker.host.clone(), options.broker.port);
@@ -251,7 +263,7 @@ async fn connection(
             if let Some(saver) = &mut saver {
                 saver.save(seen, &publish.payload).await?;
             }
-            hand_out(&client, &offers, seen);
+            hand_out(&client, &mut offers, seen);
             if let Seen::Complete { root, id, .. } = seen
                 && options.receipts
             {

@@ -49,7 +49,7 @@ pub use ledger::{
 };
 pub use list::{
     DroppedReads, ListAnnouncement, ListAnnouncementError, ListChange, ListFormat, ListInForce,
-    ListOutcome, ListRequest, ListVersion, MAX_SUBSTITUTIONS, Tolerance,
+    ListKey, ListOutcome, ListRequest, ListVersion, MAX_SUBSTITUTIONS, Tolerance,
 };
 pub use mute::{MAX_MUTE, Mute};
 pub use read::{

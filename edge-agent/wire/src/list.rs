@@ -1,6 +1,6 @@
 //! Alert lists on their way from the server to a pole.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -29,6 +29,11 @@ pub struct ListVersion {
     /// Goes up with every version; a lower one than that in force is refused.
     #[schemars(range(min = 1))]
     pub version: u64,
+    /// Of a delta: the version that it changes, which must be the one in force. Then format, size and hash
+    /// are those of the delta; null where it is the whole list.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub base: Option<u64>,
     /// The agency whose poles it is for: the first name of their topics.
     #[schemars(extend("pattern" = "^[A-Za-z0-9-]{1,64}$"))]
     pub audience: String,
@@ -58,6 +63,10 @@ pub struct ListVersion {
     /// SHA-256 of the list, lower-case hexadecimal.
     #[schemars(schema_with = "schema::sha256")]
     pub sha256: String,
+    /// Of a blind list, and of no other: SHA-256 of its key's 32 bytes, lower-case hexadecimal.
+    #[serde(default)]
+    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
+    pub key_sha256: Option<String>,
 }
 
 impl ListVersion {
@@ -75,6 +84,22 @@ pub struct ListAnnouncement {
     /// The signed version.
     #[schemars(length(max = 32768))]
     pub jws: String,
+    /// Of a blind list, and of no other: its key, which is the one that the version names by its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ListKey>,
+}
+
+/// The key of a blind list: 32 bytes in base64url without padding (RFC 4648, section 5). A pole has it in
+/// memory alone, so it is given again after each of the pole's starts.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ListKey(#[schemars(extend("pattern" = "^[A-Za-z0-9_-]{43}$"))] pub String);
+
+/// Not the key.
+impl fmt::Debug for ListKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ListKey")
+    }
 }
 
 /// What is wrong with an announcement.
@@ -113,6 +138,10 @@ pub struct ListRequest {
     pub list: String,
     /// Which version of it.
     pub version: u64,
+    /// The `base` of that version, where it was announced as a delta.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub base: Option<u64>,
     /// The first part wanted; they are counted from 0.
     pub first_part: u32,
     /// How many from there on.
@@ -179,7 +208,7 @@ impl Data for DroppedReads {
     const IN_LEDGER: bool = true;
 }
 
-/// A version in force, in a heartbeat.
+/// A version in force, or one that would be if the pole had its key, in a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListInForce {
     /// Which list.
@@ -194,6 +223,10 @@ pub struct ListInForce {
     pub expires_at: Timestamp,
     /// Its entries.
     pub entries: u64,
+    /// It is blind and the pole has been started since it came: nothing is matched by it until it is
+    /// announced again with its key. The list itself is still there.
+    #[serde(default)]
+    pub waits_for_key: bool,
 }
 
 /// How a list's entries are written.
@@ -208,11 +241,13 @@ pub enum ListFormat {
     Clew,
     /// Extract of NCIC in fixed columns.
     Ncic,
+    /// One JSON object a line, with keyed hashes in place of the plates.
+    Blind,
 }
 
 impl ListFormat {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Csv, Self::Jsonl, Self::Clew, Self::Ncic];
+    pub const ALL: [Self; 5] = [Self::Csv, Self::Jsonl, Self::Clew, Self::Ncic, Self::Blind];
 
     /// Its word on the wire.
     #[must_use]
@@ -222,6 +257,7 @@ impl ListFormat {
             Self::Jsonl => "jsonl",
             Self::Clew => "clew",
             Self::Ncic => "ncic",
+            Self::Blind => "blind",
         }
     }
 }
@@ -236,7 +272,7 @@ impl FromStr for ListFormat {
 
 /// No format has this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no format of that name: csv, jsonl, clew, ncic")]
+#[error("no format of that name: csv, jsonl, clew, ncic, blind")]
 pub struct UnknownFormat;
 
 /// How much a read may differ from an entry and still be an alert.

@@ -1,5 +1,6 @@
 //! `milepost list`: what an alert list holds, and its signature, before it goes to the poles.
 
+mod blind;
 mod lookup;
 mod sign;
 
@@ -28,6 +29,7 @@ pub struct ListArgs {
 #[derive(Debug, Subcommand)]
 enum ListVerb {
     Check(CheckArgs),
+    Blind(blind::BlindArgs),
     Sign(Box<sign::SignArgs>),
     Show(lookup::ShowArgs),
     Match(lookup::MatchArgs),
@@ -43,6 +45,7 @@ Formats:
   jsonl  one JSON object a line with the same members
   clew   California DOJ tables (svs, sfr, slr), with header and TOTAL RECORD
   ncic   NCIC extract in fixed columns
+  blind  what `milepost list blind` makes of one of these
 
 Exit code 0 where every line was taken or skipped by rule, 3 where some were bad, 1 where the list
 can't be used.
@@ -53,7 +56,7 @@ Examples:
 struct CheckArgs {
     /// The list
     file: PathBuf,
-    /// Its format: csv, jsonl, clew or ncic
+    /// Its format: csv, jsonl, clew, ncic or blind
     #[arg(long)]
     format: ListFormat,
     /// One JSON object on one line: lines, entries, junk, bad, named
@@ -69,6 +72,7 @@ const SOME_BAD: u8 = 3;
 pub fn run(args: &ListArgs) -> ExitCode {
     match &args.verb {
         ListVerb::Check(args) => check(args),
+        ListVerb::Blind(args) => blind::run(args),
         ListVerb::Sign(args) => sign::run(args),
         ListVerb::Show(args) => lookup::show(args),
         ListVerb::Match(args) => lookup::look_up(args),

@@ -10,12 +10,15 @@ use std::{
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use milepost_wire::{ListFormat, ListVersion, MAX_SUBSTITUTIONS, Tolerance, TopicLevel};
+use zeroize::Zeroizing;
 
+use super::blind::write_key;
 use crate::{
     identity::{Identity, IdentityError},
     list_store::{ListError, checked, hashed::Hashed},
     lists::{
         Report,
+        blind::{Key, NoKey},
         format::{self, FormatError},
     },
     uplink::central::lists::Offer,
@@ -25,8 +28,12 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 The list is read as a pole would read it, and not signed where a pole would refuse it. Two files are
-written into --out: LIST.list, the list as it is, and LIST.jws, what is signed. `milepost watch --lists`
-hands them out.
+written into --out: LIST.list, the list as it is, and LIST.jws, what is signed; of a blind list a third,
+LIST.key, which only its owner may read. `milepost watch --lists` hands them out.
+
+With --base, what is signed is a delta against that version, and the files are LIST.delta.list and
+LIST.delta.jws: JSON Lines with {\"remove\": \"<id of an entry>\"}, then {\"add\": {...}} with the members of
+an entry, id among them. Hand out the whole list beside it, for the poles that can't use it.
 
 Examples:
   milepost list sign svs.txt --format clew --list svs --number 813 --audience demo-pd \\
@@ -35,15 +42,21 @@ Examples:
 pub struct SignArgs {
     /// The list
     file: PathBuf,
-    /// Its format: csv, jsonl, clew or ncic
+    /// Its format: csv, jsonl, clew, ncic or blind
     #[arg(long)]
     format: ListFormat,
+    /// File with the key of a blind list
+    #[arg(long)]
+    key_of_list: Option<PathBuf>,
     /// Its name
     #[arg(long)]
     list: TopicLevel,
     /// Number of the version, higher than every one before
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     number: u64,
+    /// It is a delta against this version
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    base: Option<u64>,
     /// The agency whose poles it is for, as it stands in their topics
     #[arg(long)]
     audience: TopicLevel,
@@ -91,6 +104,8 @@ enum SignError {
     Format(#[from] FormatError),
     #[error("a pole would refuse the list: {0}")]
     List(#[from] ListError),
+    #[error("{0}: {1}")]
+    Key(PathBuf, NoKey),
     #[error("{0}")]
     Identity(#[from] IdentityError),
 }
@@ -99,7 +114,13 @@ pub(super) fn run(args: &SignArgs) -> ExitCode {
     match sign(args) {
         Ok(report) => {
             let (list, version) = (&args.list, args.number);
-            println!("signed {list} version {version}: {} entries", report.entries);
+            match args.base {
+                None => println!("signed {list} version {version}: {} entries", report.entries),
+                Some(base) => println!(
+                    "signed {list} version {version}: {} changes of version {base}",
+                    report.lines
+                ),
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -116,25 +137,46 @@ fn sign(args: &SignArgs) -> Result<Report, SignError> {
     };
     let file = &args.file;
     let mut list = Hashed::new(File::open(file).map_err(failed(file))?);
-    let report = format::read(args.format, &mut list, drop)?;
+    let report = match args.base {
+        None => format::read(args.format, &mut list, drop)?,
+        Some(_) => format::delta::read(&mut list, drop)?,
+    };
     let (bytes, sha256) = list.finish().map_err(failed(file))?;
-    let version = version(args, bytes, sha256);
+    let key = args.key_of_list.as_deref().map(key).transpose()?;
+    let version = version(args, bytes, sha256, key.as_ref());
     checked(&version)?;
     let signer = Identity::load(&args.certificate, &args.key)?;
     let jws = signer.sign_jws(ListVersion::JWS_TYPE, &version)?;
-    let out = |ending| args.out.join(format!("{}.{ending}", args.list));
+    let delta = if args.base.is_some() { ".delta" } else { "" };
+    let out = |ending| args.out.join(format!("{}{delta}.{ending}", args.list));
     fs::create_dir_all(&args.out).map_err(failed(&args.out))?;
     fs::copy(file, out(Offer::LIST)).map_err(failed(&out(Offer::LIST)))?;
+    // Not that of the version before.
+    match fs::remove_file(out(Offer::KEY)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(SignError::File(out(Offer::KEY), error));
+        }
+        _ => {}
+    }
+    if let Some(key) = &key {
+        write_key(&out(Offer::KEY), key).map_err(failed(&out(Offer::KEY)))?;
+    }
     fs::write(out(Offer::SIGNED), jws).map_err(failed(&out(Offer::SIGNED)))?;
     Ok(report)
 }
 
-fn version(args: &SignArgs, bytes: u64, sha256: String) -> ListVersion {
+fn key(path: &Path) -> Result<Key, SignError> {
+    let text = fs::read_to_string(path).map_err(|error| SignError::File(path.into(), error))?;
+    Key::parse(&Zeroizing::new(text)).map_err(|error| SignError::Key(path.into(), error))
+}
+
+fn version(args: &SignArgs, bytes: u64, sha256: String, key: Option<&Key>) -> ListVersion {
     let hours = |hours: u32| u64::from(hours) * 3600;
     let (substitutions, least_probability) = (args.substitutions, args.least_probability);
     ListVersion {
         list: args.list.to_string(),
         version: args.number,
+        base: args.base,
         audience: args.audience.to_string(),
         agency: args.agency.clone(),
         purpose: args.purpose.clone(),
@@ -146,5 +188,6 @@ fn version(args: &SignArgs, bytes: u64, sha256: String) -> ListVersion {
         format: args.format,
         bytes,
         sha256,
+        key_sha256: key.map(Key::digest),
     }
 }

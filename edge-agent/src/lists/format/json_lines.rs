@@ -13,10 +13,10 @@ pub struct JsonLines;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+pub(super) struct Line {
     plate: String,
     #[serde(default)]
-    id: String,
+    pub(super) id: String,
     #[serde(default)]
     state: String,
     #[serde(default)]
@@ -43,17 +43,23 @@ fn entry(line: &str) -> Result<Entry, LineError> {
     // serde's own words would repeat what stands there.
     let line: Line = serde_json::from_str(line)
         .map_err(|e| LineError::Bad(format!("no entry in JSON (column {})", e.column())))?;
-    Ok(Entry {
-        wanted: wanted(&line.plate)?,
-        id: text(&line.id).unwrap_or_default(),
-        state: state(&line.state)?,
-        kind: text(&line.kind),
-        date: date(&line.date)?,
-        vehicle: ListedVehicle {
-            year: text(&line.year),
-            make: text(&line.make),
-            model: text(&line.model),
-            colour: text(&line.colour),
-        },
-    })
+    line.entry()
+}
+
+impl Line {
+    pub(super) fn entry(&self) -> Result<Entry, LineError> {
+        Ok(Entry {
+            wanted: wanted(&self.plate)?,
+            id: text(&self.id).unwrap_or_default(),
+            state: state(&self.state)?,
+            kind: text(&self.kind),
+            date: date(&self.date)?,
+            vehicle: ListedVehicle {
+                year: text(&self.year),
+                make: text(&self.make),
+                model: text(&self.model),
+                colour: text(&self.colour),
+            },
+        })
+    }
 }

@@ -4,8 +4,10 @@
 //! How it fails: by [`FormatError`] where the list as a whole can't be trusted (no header, cut short, not
 //! text): nothing of it may then be used.
 
+mod blind;
 mod clew;
 mod delimited;
+pub mod delta;
 mod fixed;
 mod json_lines;
 mod ncic;
@@ -61,6 +63,14 @@ pub enum FormatError {
     /// The end is not what this format's is: the list was cut short.
     #[error("the list is not whole: {0}")]
     CutShort(String),
+    /// A line of a delta that can't be carried out: without it, the list would not be what was meant.
+    #[error("line {line} of the delta is {why}")]
+    Change {
+        /// Which line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// No line could be used.
     #[error("no entry in {lines} lines: is it in the {format} format?")]
     Nothing {
@@ -113,6 +123,7 @@ pub const fn of(format: ListFormat) -> &'static dyn Format {
         ListFormat::Jsonl => &json_lines::JsonLines,
         ListFormat::Clew => &clew::Clew,
         ListFormat::Ncic => &ncic::Ncic,
+        ListFormat::Blind => &blind::Blind,
     }
 }
 
@@ -131,6 +142,30 @@ pub struct Report {
     pub named: Vec<(u64, String)>,
 }
 
+impl Report {
+    /// Counts a line; its entry, where it is one.
+    fn count(&mut self, line: u64, came: Result<Entry, LineError>) -> Option<Entry> {
+        self.lines += 1;
+        match came {
+            Ok(mut entry) => {
+                self.entries += 1;
+                if entry.id.is_empty() {
+                    entry.id = entry.digest();
+                }
+                return Some(entry);
+            }
+            Err(LineError::Junk(junk)) => *self.junk.entry(junk).or_default() += 1,
+            Err(LineError::Bad(why)) => {
+                self.bad += 1;
+                if self.named.len() < MAX_NAMED {
+                    self.named.push((line, why));
+                }
+            }
+        }
+        None
+    }
+}
+
 /// Reads a list as it comes; its entries go to `take`.
 ///
 /// # Errors
@@ -142,23 +177,7 @@ pub fn read(
 ) -> Result<Report, FormatError> {
     let mut report = Report::default();
     of(format).read(input, &mut |line, came| {
-        report.lines += 1;
-        match came {
-            Ok(mut entry) => {
-                report.entries += 1;
-                if entry.id.is_empty() {
-                    entry.id = entry.digest();
-                }
-                take(entry);
-            }
-            Err(LineError::Junk(junk)) => *report.junk.entry(junk).or_default() += 1,
-            Err(LineError::Bad(why)) => {
-                report.bad += 1;
-                if report.named.len() < MAX_NAMED {
-                    report.named.push((line, why));
-                }
-            }
-        }
+        report.count(line, came).into_iter().for_each(&mut take);
     })?;
     if report.entries == 0 && report.bad > 0 {
         return Err(FormatError::Nothing { lines: report.lines, format: format.name() });

@@ -32,8 +32,11 @@ fn each_format_gives_its_entries_and_says_what_it_skipped() {
     let (entries, report) = all(ListFormat::Csv, CSV);
     let report = report.unwrap();
     assert_eq!((report.lines, report.entries, report.junk[&Junk::Zeros]), (3, 2, 1));
-    assert_eq!((entries[0].wanted.as_str(), entries[0].id.as_str()), ("7ABC123", "A1"));
-    assert_eq!((entries[1].wanted.as_str(), entries[1].state.as_deref()), ("8XYZ99", Some("NV")));
+    assert_eq!((entries[0].wanted.as_str(), entries[0].id.as_str()), (Some("7ABC123"), "A1"));
+    assert_eq!(
+        (entries[1].wanted.as_str(), entries[1].state.as_deref()),
+        (Some("8XYZ99"), Some("NV"))
+    );
 
     let (entries, report) = all(ListFormat::Jsonl, JSONL);
     assert_eq!(report.unwrap().junk[&Junk::Word], 1);
@@ -41,7 +44,10 @@ fn each_format_gives_its_entries_and_says_what_it_skipped() {
 
     let (entries, report) = all(ListFormat::Clew, CLEW);
     assert_eq!(report.unwrap().entries, 2);
-    assert_eq!((entries[1].wanted.as_str(), entries[1].state.as_deref()), ("1234", Some("NV")));
+    assert_eq!(
+        (entries[1].wanted.as_str(), entries[1].state.as_deref()),
+        (Some("1234"), Some("NV"))
+    );
     assert_eq!(entries[0].date, Some(jiff::civil::date(2026, 11, 20)));
 
     let (entries, report) = all(ListFormat::Ncic, &ncic());

@@ -6,7 +6,7 @@ use milepost_wire::{ListFormat, StateVerdict, Tolerance, examples};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::lists::{Plate, fingerprint::KEY_BYTES, pattern::Pattern};
+use crate::lists::{Plate, fingerprint::KEY_BYTES, format, pattern::Pattern};
 
 fn entry(text: &str, id: usize) -> Entry {
     let wanted = match text.contains(Pattern::OPEN) {
@@ -28,6 +28,7 @@ fn version(substitutions: u8) -> ListVersion {
     ListVersion {
         list: "svs".into(),
         version: 1,
+        base: None,
         audience: "demo-pd".into(),
         agency: "pd".into(),
         purpose: "stolen vehicles".into(),
@@ -39,12 +40,24 @@ fn version(substitutions: u8) -> ListVersion {
         format: ListFormat::Csv,
         bytes: 0,
         sha256: String::new(),
+        key_sha256: None,
     }
 }
 
 fn list(entries: &[Entry], substitutions: u8) -> (List, Vec<Entry>) {
     let mut builder = Builder::new(Fingerprints::new(&[7; KEY_BYTES]));
     let placed = entries.iter().filter_map(|e| builder.push(e.clone()).unwrap()).collect();
+    (builder.build(version(substitutions)), placed)
+}
+
+/// The same list made blind and read as a pole reads it; patterns are left out.
+fn blinded(entries: &[Entry], substitutions: u8) -> (List, Vec<Entry>) {
+    let key = Fingerprints::new(&[9; KEY_BYTES]);
+    let lines = entries.iter().filter_map(|entry| blind::line(entry, &key));
+    let text: String = lines.map(|line| line + "\n").collect();
+    let (mut builder, mut placed) = (Builder::new(key), Vec::new());
+    let mut take = |entry: Entry| placed.extend(builder.push(entry).unwrap());
+    format::read(ListFormat::Blind, &mut text.as_bytes(), &mut take).unwrap();
     (builder.build(version(substitutions)), placed)
 }
 
@@ -111,7 +124,7 @@ proptest! {
         let expected: Vec<_> = entries
             .iter()
             .filter_map(|e| {
-                let wanted = chars(e.wanted.as_str());
+                let wanted = chars(e.wanted.as_str().unwrap());
                 let of = |text: &str| substitutions(&wanted, &chars(text));
                 let fewest = of(&text).into_iter().chain(of(&raw)).min()?;
                 (fewest <= tolerated.min(2)).then(|| (fewest, e.id.clone()))
@@ -127,6 +140,48 @@ proptest! {
         nearest.sort_unstable();
         prop_assert!(got.iter().map(|g| g.0).eq(nearest.into_iter().take(MAX_MATCHES)));
     }
+
+    #[test]
+    fn a_blind_list_gives_the_alerts_of_the_clear_list_that_it_was_made_of(
+        wanted in vec("[0OQ8B1A7]{3,5}|[0O8BA7?*]{4,6}", 0..40),
+        text in "[0OQ8B1A7]{3,5}",
+        swap in any::<bool>(),
+        tolerated in 0..4_u8,
+    ) {
+        let raw = if swap { text.replace('0', "O").replace('8', "B") } else { text.clone() };
+        let entries = wanted.iter().enumerate();
+        let whole: Vec<_> = entries
+            .clone()
+            .filter(|(_, text)| !text.contains(Pattern::OPEN))
+            .map(|(id, text)| entry(text, id))
+            .collect();
+        let all: Vec<_> = entries
+            .filter(|(_, text)| !text.contains(Pattern::OPEN) || Pattern::parse(text).is_ok())
+            .map(|(id, text)| entry(text, id))
+            .collect();
+        let mut read = read(&text, &raw);
+        // So that the tolerance for what is improbable has something to hide.
+        read.characters.truncate(text.len());
+        let key = Fingerprints::new(&[9; KEY_BYTES]);
+        let told = |found: Found<Infallible>, opaque: bool| {
+            let alerts = found.matches.into_iter().map(|m| {
+                let id = if opaque { blind::opaque_id(&m.entry.id, &key) } else { m.entry.id };
+                (id, m.entry.wanted, m.entry.state, format!("{:?}", m.comparison))
+            });
+            (alerts.collect::<Vec<_>>(), found.more)
+        };
+        let clear = search(&list(&whole, tolerated), &read);
+        let hidden = search(&blinded(&all, tolerated), &read);
+        prop_assert_eq!(told(hidden, false), told(clear, true));
+    }
+}
+
+#[test]
+fn a_blind_list_without_its_key_matches_nothing() {
+    let (mut list, placed) = blinded(&[entry("7AB0123", 1)], 1);
+    let read = read("7AB0123", "7AB0123");
+    list.fingerprints = OnceLock::new();
+    assert_eq!(search(&(list, placed), &read).matches, []);
 }
 
 #[test]

@@ -77,6 +77,7 @@ pub fn list_version() -> ListVersion {
     ListVersion {
         list: "svs".into(),
         version: 812,
+        base: None,
         audience: "demo-pd".into(),
         agency: "California Department of Justice".into(),
         purpose: "stolen vehicles and plates".into(),
@@ -88,13 +89,15 @@ pub fn list_version() -> ListVersion {
         format: ListFormat::Clew,
         bytes: 4_812_350,
         sha256: "c".repeat(64),
+        key_sha256: None,
     }
 }
 
 /// Its announcement; the signature is made up.
 #[must_use]
 pub fn list_announcement() -> ListAnnouncement {
-    ListAnnouncement { jws: "eyJ0eXAiOiJtaWxlcG9zdC1saXN0K2p3cyJ9.eyJsaXN0Ijoic3ZzIn0.c2ln".into() }
+    let jws = "eyJ0eXAiOiJtaWxlcG9zdC1saXN0K2p3cyJ9.eyJsaXN0Ijoic3ZzIn0.c2ln".into();
+    ListAnnouncement { jws, key: None }
 }
 
 /// The first request for its parts.
@@ -104,6 +107,7 @@ pub fn list_request() -> Event<ListRequest> {
         request_id: id(21),
         list: "svs".into(),
         version: 812,
+        base: None,
         first_part: 0,
         parts: 16,
     };
@@ -200,7 +204,7 @@ pub fn mute() -> Event<Mute> {
 /// The same in a heartbeat.
 pub(super) fn in_force() -> ListInForce {
     let ListVersion { list, version, source_at, expires_at, .. } = list_version();
-    ListInForce { list, version, source_at, expires_at, entries: 118_204 }
+    ListInForce { list, version, source_at, expires_at, entries: 118_204, waits_for_key: false }
 }
 
 fn now() -> Timestamp {

@@ -1,0 +1,38 @@
+//! Blind lists: one JSON object a line, with `number` (the first 8 bytes of HMAC-SHA256 of the folded plate),
+//! `tag` (16 of that of `exact` and the plate), `id` and, where it is known, `state`. Hashes are in base64url
+//! without padding.
+
+use std::io::BufRead;
+
+use milepost_wire::ListedVehicle;
+
+use super::{Format, FormatError, LineError, Take, each_line, state};
+use crate::lists::{
+    blind::Line,
+    entry::{Entry, Wanted, text},
+};
+
+/// The format.
+pub struct Blind;
+
+impl Format for Blind {
+    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError> {
+        each_line(input, take, entry)
+    }
+}
+
+fn entry(line: &str) -> Result<Entry, LineError> {
+    let bad = |why: &str| LineError::Bad(why.into());
+    // serde's own words would repeat what stands there.
+    let line: Line = serde_json::from_str(line)
+        .map_err(|e| LineError::Bad(format!("no entry in JSON (column {})", e.column())))?;
+    let hidden = line.hidden().ok_or_else(|| bad("a number or tag of another length"))?;
+    Ok(Entry {
+        wanted: Wanted::Hidden(hidden),
+        id: text(&line.id).ok_or_else(|| bad("no id"))?,
+        state: state(&line.state)?,
+        kind: None,
+        date: None,
+        vehicle: ListedVehicle::default(),
+    })
+}
