@@ -54,8 +54,15 @@ await() { # what, pid, log, port
 await broker "${pids[0]}" "$run/broker.log" "$broker_port"
 await agent "${pids[1]}" "$run/agent.log" "${page##*:}"
 
+# An alert list of made-up entries, as an authority would sign it: one plate of the clip, and one that looks
+# like another.
+printf 'plate,state,kind,id\n5OPE098,CA,stolen vehicle,demo-1\n6JVI659,ID,felony warrant,demo-2\n' > "$run/demo.csv"
+"$milepost" list sign "$run/demo.csv" --format csv --list demo --number "$(date +%s)" --audience demo-pd \
+    --agency "Demo PD" --purpose "demonstration" --source-at "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
+    --certificate "$run/pki/lists.crt" --key "$run/pki/lists.key" --out "$run/lists" >&2
+
 say "local page: http://$page/   agent log: $run/agent.log"
 say "reads as the central server gets them (Ctrl-C stops):"
 "$milepost" watch --broker "localhost:$broker_port" \
     --ca "$run/pki/ca.crt" --cert "$run/pki/server.crt" --key "$run/pki/server.key" \
-    --agency demo-pd --receipts ${COUNT:+--count "$COUNT"} ${WATCH_ARGS:-}
+    --agency demo-pd --receipts --lists "$run/lists" ${COUNT:+--count "$COUNT"} ${WATCH_ARGS:-}

@@ -38,6 +38,9 @@ pub struct Look {
 pub fn write_down(directory: &Path, keyring: &Keyring, access: Access) -> io::Result<()> {
     let look = Look { id: Uuid::now_v7(), at: access.at, access };
     let plain = serde_json::to_vec(&look)?;
+    if plain.len() as u64 > durable::MAX_BYTES / 2 {
+        return Err(io::Error::other("who looked and why is too long to be written down"));
+    }
     let sealed = keyring.seal_for(KeyUse::List, CONTEXT, &plain).map_err(io::Error::other)?;
     let folder = directory.join(FOLDER);
     durable::make_folder(&folder)?;

@@ -27,7 +27,7 @@ use crate::{
     config::Config,
     health::{Component, Health, Status},
     list_store::{
-        self, ListStore,
+        self, ListStore, Matched,
         intake::{self, Link},
     },
     only_hits::Dropped,
@@ -145,18 +145,21 @@ impl Keeping<'_> {
 
     fn pass(&mut self, finished: &Finished, origin: &Origin) {
         let report = report::report(finished, origin);
-        let alerts = match &report {
-            Report::Read(read, _) => self.alerts(read),
-            Report::Unread(_) => Vec::new(),
+        let matched = match (&report, &self.lists) {
+            (Report::Read(read, _), Some(lists)) => lists.matched(read),
+            _ => Matched::default(),
         };
         if let Report::Read(read, _) = &report
             && self.only_hits
-            && alerts.is_empty()
+            && !matched.is_hit()
         {
-            self.dropped.count(read.captured_at, Instant::now());
+            let searched = self.lists.as_ref().is_some_and(|lists| lists.is_any())
+                && matched.not_searched.is_empty();
+            self.dropped.count(read.captured_at, searched, Instant::now());
             self.health.metrics.reads_dropped.inc();
             return;
         }
+        let alerts = matched.alerts;
         let source = self.root.source();
         let entries = || {
             // Ahead of their read, and all or none.
@@ -167,7 +170,14 @@ impl Keeping<'_> {
         if kept.is_some() {
             self.health.metrics.alerts.inc_by(alerts.len() as u64);
         } else if !alerts.is_empty() {
-            // Not for an alert's sake.
+            // One that can't be kept takes neither the others nor the read along.
+            for alert in &alerts {
+                let one = || Entry::alert(source.clone(), alert.clone());
+                match self.keep(&one) {
+                    Some(_) => self.health.metrics.alerts.inc(),
+                    None => self.health.metrics.alerts_lost.inc(),
+                };
+            }
             kept = self.keep_all(&|| vec![entry(&report, self.root)]);
         }
         let kept = kept.and_then(|kept| kept.last().copied());
@@ -188,10 +198,6 @@ impl Keeping<'_> {
         if !alerts.is_empty() && self.keep_all(&entries).is_some() {
             self.health.metrics.alert_previews.inc_by(alerts.len() as u64);
         }
-    }
-
-    fn alerts(&self, read: &wire::Read) -> Vec<wire::Alert> {
-        self.lists.as_ref().map(|lists| lists.alerts(read)).unwrap_or_default()
     }
 
     fn clock(&mut self, news: News) {

@@ -15,18 +15,26 @@ pub const ENTER_EVERY: Duration = Duration::from_secs(600);
 /// What was dropped and is not in the ledger yet.
 #[derive(Debug, Default)]
 pub struct Dropped {
-    /// Exposures of the first and the last, and how many.
-    reads: Option<(Timestamp, Timestamp, u64)>,
+    /// What the entry will say.
+    reads: Option<DroppedReads>,
     /// When the first was dropped.
     since: Option<Instant>,
 }
 
 impl Dropped {
-    /// One more, exposed at this time.
-    pub fn count(&mut self, captured_at: Timestamp, now: Instant) {
-        let (first, last, reads) = self.reads.unwrap_or((captured_at, captured_at, 0));
+    /// One more, exposed at this time; `searched`: every list could be.
+    pub fn count(&mut self, captured_at: Timestamp, searched: bool, now: Instant) {
+        let said = self.reads.get_or_insert(DroppedReads {
+            first_captured_at: captured_at,
+            last_captured_at: captured_at,
+            reads: 0,
+            not_searched: 0,
+        });
         // Passes end in another order than they were exposed in.
-        self.reads = Some((first.min(captured_at), last.max(captured_at), reads + 1));
+        said.first_captured_at = said.first_captured_at.min(captured_at);
+        said.last_captured_at = said.last_captured_at.max(captured_at);
+        said.reads += 1;
+        said.not_searched += u64::from(!searched);
         self.since.get_or_insert(now);
     }
 
@@ -34,12 +42,8 @@ impl Dropped {
     #[must_use]
     pub fn due(&self, now: Instant, end: bool) -> Option<DroppedReads> {
         let since = self.since?;
-        let (first_captured_at, last_captured_at, reads) = self.reads?;
-        (end || now.saturating_duration_since(since) >= ENTER_EVERY).then_some(DroppedReads {
-            first_captured_at,
-            last_captured_at,
-            reads,
-        })
+        let is_due = end || now.saturating_duration_since(since) >= ENTER_EVERY;
+        self.reads.clone().filter(|_| is_due)
     }
 
     /// The ledger has what was due.
@@ -58,15 +62,16 @@ mod tests {
         let at = |s: i64| Timestamp::from_second(s).unwrap();
         assert_eq!(dropped.due(start, true), None, "nothing was dropped");
         for second in [20, 10, 30] {
-            dropped.count(at(second), start);
+            dropped.count(at(second), second != 10, start);
         }
         assert_eq!(dropped.due(start, false), None, "not yet");
         let due = dropped.due(start + ENTER_EVERY, false).unwrap();
         assert_eq!(Some(due.clone()), dropped.due(start, true));
-        assert_eq!((due.first_captured_at, due.last_captured_at, due.reads), (at(10), at(30), 3));
+        assert_eq!((due.first_captured_at, due.last_captured_at), (at(10), at(30)));
+        assert_eq!((due.reads, due.not_searched), (3, 1));
         dropped.entered();
         assert_eq!(dropped.due(start + ENTER_EVERY, true), None);
-        dropped.count(at(40), start);
+        dropped.count(at(40), true, start);
         assert_eq!(dropped.due(start, true).unwrap().reads, 1);
     }
 }

@@ -146,16 +146,16 @@ impl Recogniser {
         let (Some(last), Some(follower)) = (self.last, &mut self.follower) else {
             return Vec::new();
         };
-        let alive = follower.tracks();
         let preview = |pass: Pass| {
             let id = Uuid::now_v7();
             self.previewed.insert(pass.track, id);
             finished(id, pass, None, last)
         };
         let previews = follower.previews().into_iter().map(preview).collect();
-        // What was joined or dropped has no other word to come.
         if self.previewed.len() > MAX_TRACKS {
-            self.previewed.retain(|track, _| alive.contains(track));
+            // Of what never became a pass.
+            let under_way: Vec<TrackId> = follower.previewed().collect();
+            self.previewed.retain(|track, _| under_way.contains(track));
         }
         previews
     }

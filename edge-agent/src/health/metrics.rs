@@ -27,6 +27,7 @@ pub struct Metrics {
     /// Finished passes that could never be kept, or not before the stop.
     pub passes_lost: Counter,
     pub alerts: Counter,
+    pub alerts_lost: Counter,
     pub alert_previews: Counter,
     pub reads_dropped: Counter,
     pub alerts_muted: Counter,
@@ -95,6 +96,7 @@ impl Default for Metrics {
             evidence_withheld: Counter::default(),
             passes_lost: Counter::default(),
             alerts: Counter::default(),
+            alerts_lost: Counter::default(),
             alert_previews: Counter::default(),
             reads_dropped: Counter::default(),
             alerts_muted: Counter::default(),
@@ -229,6 +231,7 @@ impl Metrics {
         );
         counter("commands", "Commands of the server that were answered", &self.commands);
         counter("alerts", "Alerts kept, without previews", &self.alerts);
+        counter("alerts_lost", "Alerts that could never be kept", &self.alerts_lost);
         counter(
             "alert_previews",
             "Alerts kept while the vehicle was still in view",

@@ -32,6 +32,8 @@ enum Ignored {
     Disposition(#[from] DispositionError),
     #[error(transparent)]
     List(#[from] TooManyLists),
+    #[error("it is of a list that is not in force here")]
+    Unknown,
 }
 
 /// The dispositions of one pole's alerts.
@@ -52,8 +54,8 @@ impl Dispositions {
     }
 
     /// Takes one in.
-    pub fn take(&mut self, json: &[u8]) {
-        match self.try_take(json) {
+    pub fn take(&mut self, json: &[u8], is_ours: impl Fn(&str) -> bool) {
+        match self.try_take(json, is_ours) {
             Ok(true) => {
                 self.unwritten = true;
                 self.say(None);
@@ -66,8 +68,11 @@ impl Dispositions {
         }
     }
 
-    fn try_take(&mut self, json: &[u8]) -> Result<bool, Ignored> {
+    fn try_take(&mut self, json: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<bool, Ignored> {
         let said = Disposition::from_json(json)?;
+        if !is_ours(&said.list) {
+            return Err(Ignored::Unknown);
+        }
         let Some(judged) = self.kept.value.take(&said)? else { return Ok(false) };
         let metrics = &self.health.metrics;
         let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());

@@ -27,6 +27,11 @@ pub const SILENCE: Duration = Duration::from_secs(20);
 pub(super) const ANNOUNCEMENT: &str = "announcement";
 /// Ending of the file of parts.
 const PARTS: &str = "incoming";
+/// Ending of the file that says how often it was tried to take it in.
+const ATTEMPTS: &str = "attempts";
+const ENDINGS: [&str; 3] = [PARTS, ANNOUNCEMENT, ATTEMPTS];
+/// A list at which the agent ends so often is given up.
+const MAX_ATTEMPTS: u32 = 2;
 
 /// A list of which some parts are here.
 pub struct Incoming {
@@ -161,6 +166,22 @@ impl Incoming {
         Ok(if self.is_whole() { Took::All } else { Took::More })
     }
 
+    /// Notes that it is being taken in.
+    ///
+    /// # Errors
+    /// Where the agent has ended at that [`MAX_ATTEMPTS`] times, or it can't be noted.
+    pub fn attempt(&self) -> io::Result<()> {
+        let path = self.path(ATTEMPTS);
+        let before = durable::read(&path).ok().and_then(|b| str::from_utf8(&b).ok()?.parse().ok());
+        let before: u32 = before.unwrap_or(0);
+        if before >= MAX_ATTEMPTS {
+            return Err(io::Error::other(format!(
+                "the agent has ended {before} times while it was taken in: is it too large for this pole?"
+            )));
+        }
+        durable::write(&path, (before + 1).to_string().as_bytes())
+    }
+
     /// The whole list, to be read from its beginning.
     ///
     /// # Errors
@@ -174,15 +195,42 @@ impl Incoming {
 
     /// Deletes what is here of it.
     pub fn forget(&self) {
-        for ending in [PARTS, ANNOUNCEMENT] {
-            match fs::remove_file(self.path(ending)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(list = self.version.list, %error, "parts of a list are left");
-                }
-                _ => {}
+        forget(&self.place, self.version.version);
+    }
+}
+
+/// Deletes what is here of a version of a list that is not taken in.
+pub fn forget(place: &Path, version: u64) {
+    for ending in ENDINGS {
+        match fs::remove_file(place.join(format!("{version}.{ending}"))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(version, %error, "parts of a list are left");
             }
+            _ => {}
         }
     }
+}
+
+/// Deletes what is here of versions up to one that is in force.
+///
+/// # Errors
+/// Where the folder can't be read.
+pub fn forget_up_to(place: &Path, highest: u64) -> io::Result<()> {
+    for entry in fs::read_dir(place)? {
+        let path = entry?.path();
+        let is_ours = path.extension().is_some_and(|e| ENDINGS.iter().any(|ending| e == *ending));
+        let version = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+        if let Some(version) = version.filter(|v| is_ours && *v <= highest) {
+            forget(place, version);
+        }
+    }
+    Ok(())
+}
+
+/// Bytes on the disk of a version that is on its way.
+#[must_use]
+pub fn bytes(place: &Path, version: u64) -> u64 {
+    fs::metadata(place.join(format!("{version}.{PARTS}"))).map_or(0, |parts| parts.len())
 }
 
 /// Announcements of lists that were on their way when the agent ended.

@@ -54,8 +54,10 @@ const TICK: Duration = Duration::from_secs(1);
 const REPORT: Duration = Duration::from_secs(30);
 /// The same refusal is entered again after so long.
 const REFUSED_AGAIN: Duration = Duration::from_secs(3600);
-/// Refusals remembered for that.
-const MAX_REFUSED: usize = 64;
+/// Refusals entered in that time; more are counted only.
+const MAX_REFUSED: usize = 20;
+/// Longest reason, in characters.
+const MAX_WHY: usize = 400;
 
 /// What the uplink hands on.
 pub enum FromServer {
@@ -104,7 +106,7 @@ impl Link {
             tracing::warn!("a disposition was dropped: the lists' thread is busy");
             self.store.health.metrics.dispositions_ignored.inc();
         } else {
-            tracing::debug!("a part of a list was dropped: the lists' thread is busy");
+            tracing::debug!("what the server said of lists was dropped: their thread is busy");
         }
     }
 }
@@ -233,7 +235,10 @@ impl Intake {
                 }
             }
             FromServer::Part { request_id, part, bytes } => self.part(request_id, part, &bytes),
-            FromServer::Disposition(json) => self.dispositions.take(&json),
+            FromServer::Disposition(json) => {
+                let store = &self.store;
+                self.dispositions.take(&json, |list| store.entries(list).is_some());
+            }
         }
     }
 
@@ -262,27 +267,37 @@ impl Intake {
             Ok(version) => version,
             Err(refusal) => return self.refuse(jws.as_bytes(), None, &refusal),
         };
+        // Announced again before the heartbeat could say so.
+        if self.store.has(&version) {
+            return;
+        }
+        if let Some(same) = self.incoming.get_mut(&version.list)
+            && same.version == version
+        {
+            same.key = key.or(same.key.take());
+            return self.finish(&version.list);
+        }
         let may = self.is_ours(&version).and_then(|()| fits(&version, key.as_ref()));
         let may = may.and_then(|()| Ok(self.store.may_take(&version, Timestamp::now())?));
         if let Err(refusal) = may {
+            if let Refusal::List(error) = &refusal
+                && error.is_for_good()
+                && !self.incoming.contains_key(&version.list)
+            {
+                self.store.forget_incoming(&version);
+            }
             return self.refuse(jws.as_bytes(), Some(&version), &refusal);
         }
-        if let Some(same) = self.incoming.get_mut(&version.list)
-            && same.version.version >= version.version
-        {
-            if same.version == version {
-                same.key = key.or(same.key.take());
-            }
-            return self.finish(&version.list);
+        // The last word counts, where the server has changed its mind or signed anew.
+        if let Some(before) = self.incoming.remove(&version.list) {
+            before.forget();
         }
         match self.store.begin(version.clone(), jws) {
             Ok(mut incoming) => {
                 incoming.key = key;
                 let (list, number, bytes) = (&version.list, version.version, version.bytes);
                 tracing::info!(list, version = number, bytes, "a list was announced");
-                if let Some(before) = self.incoming.insert(version.list.clone(), incoming) {
-                    before.forget();
-                }
+                self.incoming.insert(version.list.clone(), incoming);
             }
             Err(error) => {
                 let refusal = Refusal::List(error.into());
@@ -360,18 +375,20 @@ impl Intake {
     }
 
     fn refuse(&mut self, what: &[u8], version: Option<&ListVersion>, refusal: &Refusal) {
-        let why = refusal.to_string();
+        // Nothing of what came is repeated at length.
+        let why: String = refusal.to_string().chars().take(MAX_WHY).collect();
         self.store.count_refused();
         let digest: [u8; 32] = Sha256::digest([what, why.as_bytes()].concat()).into();
         self.refused.retain(|(_, at)| at.elapsed() < REFUSED_AGAIN);
         if self.refused.iter().any(|(known, _)| *known == digest) {
             return;
         }
+        tracing::warn!(list = version.map(|v| v.list.as_str()), why, "a list is refused");
         if self.refused.len() == MAX_REFUSED {
-            self.refused.remove(0);
+            // Counted all the same: whoever floods this topic must not flood the ledger.
+            return;
         }
         self.refused.push((digest, Instant::now()));
-        tracing::warn!(list = version.map(|v| v.list.as_str()), why, "a list is refused");
         let change = ListChange {
             list: version.map(|v| v.list.clone()),
             version: version.map(|v| v.version),

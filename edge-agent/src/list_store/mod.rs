@@ -66,6 +66,8 @@ pub const MAX_LISTS: usize = 64;
 /// Largest list, in bytes.
 pub const MAX_LIST_BYTES: u64 = 2 << 30;
 
+/// Longest text of a version, in characters: it stands in every alert.
+const MAX_TEXT: usize = 200;
 const HIGHEST: &str = "highest";
 /// In a version's folder: the ledger has it.
 const TOLD: &str = "told";
@@ -140,6 +142,38 @@ pub enum ListError {
     Disk(#[from] io::Error),
 }
 
+impl ListError {
+    /// Whether the same version would be refused again.
+    #[must_use]
+    pub const fn is_for_good(&self) -> bool {
+        matches!(
+            self,
+            Self::Version(_) | Self::Rollback { .. } | Self::Expired(_) | Self::Base { .. }
+        )
+    }
+}
+
+/// What a read gives by the lists in force.
+#[derive(Debug, Default)]
+pub struct Matched {
+    /// Each under a new id.
+    pub alerts: Vec<Alert>,
+    /// Matches without an alert, as their entries are muted.
+    pub muted: u64,
+    /// Entries that look like it and could not be read.
+    pub unread: usize,
+    /// Lists that were not searched, or not whole: they can't be read, or wait for their key.
+    pub not_searched: Vec<String>,
+}
+
+impl Matched {
+    /// Whether it is on a list, as far as that can be told.
+    #[must_use]
+    pub const fn is_hit(&self) -> bool {
+        !self.alerts.is_empty() || self.muted > 0 || self.unread > 0
+    }
+}
+
 /// The lists in force.
 pub struct ListStore {
     folder: PathBuf,
@@ -174,7 +208,9 @@ impl ListStore {
         let store = Self::open_to_read(folder, keyring, health)?;
         let store = Self { least_free, ..store };
         for (list, shelf) in &*store.in_force() {
-            store.remove_older(list, shelf.list.version.version)?;
+            if let Err(error) = store.remove_older(list, shelf.list.version.version) {
+                tracing::warn!(list, %error, "what a version replaced is left until the next start");
+            }
         }
         store.report(Timestamp::now());
         Ok(store)
@@ -258,19 +294,26 @@ impl ListStore {
         let report = written.inspect_err(|_| {
             let _ = remove(&unfinished);
         })?;
+        // Before it is in force: no older one may come after it, whatever becomes of it.
+        durable::write(&place.join(HIGHEST), version.version.to_string().as_bytes())?;
         // One of this version that could not be opened.
         remove(&path)?;
         fs::rename(&unfinished, &path)?;
         durable::sync_folder(&place)?;
         // What was written is what is in force: it is read from there.
-        let shelf = Shelf::open(&path, &self.keyring, &version.list, version.version)?;
+        let opened = Shelf::open(&path, &self.keyring, &version.list, version.version);
+        let shelf = opened.inspect_err(|_| {
+            let _ = remove(&path);
+        })?;
         key.map(|key| shelf.unlock(key));
-        durable::write(&place.join(HIGHEST), version.version.to_string().as_bytes())?;
         let mut in_force = BTreeMap::clone(&self.in_force());
         in_force.insert(version.list.clone(), Arc::new(shelf));
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
         self.troubles().remove(&version.list);
-        self.remove_older(&version.list, version.version)?;
+        if let Err(error) = self.remove_older(&version.list, version.version) {
+            let list = &version.list;
+            tracing::warn!(list, %error, "what a version replaced is left until the next start");
+        }
         self.report(now);
         Ok(report)
     }
@@ -294,8 +337,27 @@ impl ListStore {
         now: Timestamp,
     ) -> Result<Report, ListError> {
         let version = incoming.version.clone();
+        incoming.attempt()?;
         let mut whole = incoming.open(&self.keyring)?;
         self.take_in(&version, incoming.key.clone().as_ref(), now, &mut whole)
+    }
+
+    /// Deletes what is here of a version that will not be taken.
+    pub fn forget_incoming(&self, version: &ListVersion) {
+        incoming::forget(&self.folder.join(&version.list), version.version);
+    }
+
+    /// Whether this very version is in force and whole.
+    #[must_use]
+    pub fn has(&self, version: &ListVersion) -> bool {
+        let in_force = self.in_force();
+        let same = |shelf: &Arc<Shelf>| {
+            let here = &shelf.list.version;
+            (here.version, &here.sha256) == (version.version, &version.sha256)
+                && !shelf.waits_for_key()
+        };
+        in_force.get(&version.list).is_some_and(same)
+            && !self.troubles().contains_key(&version.list)
     }
 
     /// Opens the blind list that waits for this key, and says which it is.
@@ -340,6 +402,12 @@ impl ListStore {
 
     fn mark(&self, list: &str, version: u64) -> PathBuf {
         self.folder.join(list).join(version.to_string()).join(TOLD)
+    }
+
+    /// Whether any list is in force.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        !self.in_force().is_empty()
     }
 
     /// How many entries of a list are in force.
@@ -396,7 +464,8 @@ impl ListStore {
         }
         // Its parts as they come, and what is made of them, beside the version in force.
         let base = self.base(version)?.map_or(0, |base| base.bytes());
-        let needed = version.bytes.saturating_mul(3).saturating_add(base);
+        let here = incoming::bytes(&self.folder.join(&version.list), version.version);
+        let needed = version.bytes.saturating_mul(3).saturating_add(base).saturating_sub(here);
         let needed = needed.saturating_add(self.least_free);
         let free = free_bytes(&self.folder)?;
         if free < needed {
@@ -456,7 +525,13 @@ impl ListStore {
                 shelf.list.version.clone();
             ListInForce { list, version, source_at, expires_at, entries, waits_for_key }
         };
-        in_force.values().map(of).collect()
+        // One that can't be read is to be sent again.
+        let troubles = self.troubles();
+        in_force
+            .iter()
+            .filter(|(name, _)| !troubles.contains_key(*name))
+            .map(|(_, s)| of(s))
+            .collect()
     }
 
     /// What is said of the versions in force.
@@ -468,33 +543,51 @@ impl ListStore {
     /// The alerts that a read gives, by every list in force, each under a new id.
     #[must_use]
     pub fn alerts(&self, read: &milepost_wire::Read) -> Vec<Alert> {
-        let (alerts, muted) = self.matched(read);
-        self.health.metrics.alerts_muted.inc_by(muted);
-        alerts
+        self.matched(read).alerts
     }
 
     /// The same of a vehicle that is still in view: its read, with the alerts that count, follows.
     #[must_use]
     pub fn previews(&self, read: &milepost_wire::Read) -> Vec<Alert> {
-        let (alerts, _) = self.matched(read);
+        let alerts = self.search(read, true).alerts;
         alerts.into_iter().map(|alert| Alert { preview: true, ..alert }).collect()
     }
 
-    /// The alerts of a read, and how many there are not as their entries are muted.
-    fn matched(&self, read: &milepost_wire::Read) -> (Vec<Alert>, u64) {
-        let (mut alerts, mut muted) = (Vec::new(), 0);
-        for (name, shelf) in &*self.in_force() {
+    /// What a read gives by every list in force.
+    #[must_use]
+    pub fn matched(&self, read: &milepost_wire::Read) -> Matched {
+        let matched = self.search(read, true);
+        self.health.metrics.alerts_muted.inc_by(matched.muted);
+        matched
+    }
+
+    /// What a read gives where nothing is muted.
+    #[must_use]
+    pub fn look_up(&self, read: &milepost_wire::Read) -> Matched {
+        self.search(read, false)
+    }
+
+    fn search(&self, read: &milepost_wire::Read, mutes: bool) -> Matched {
+        let in_force = self.in_force();
+        let mut matched =
+            Matched { not_searched: self.broken().into_keys().collect(), ..Matched::default() };
+        for (name, shelf) in &*in_force {
             if shelf.list.has_expired(read) {
                 continue;
             }
-            let is_muted = |id: &str| self.mutes.is_muted(name, id);
+            if shelf.waits_for_key() {
+                matched.not_searched.push(name.clone());
+                continue;
+            }
+            let is_muted = |id: &str| mutes && self.mutes.is_muted(name, id);
             let found = shelf.list.search(read, |place| shelf.entry(place), is_muted);
-            muted += found.muted;
+            matched.muted += found.muted;
             if let Some(error) = found.failed.first() {
                 tracing::error!(list = name, %error, "entries of an alert list can't be read");
                 let why = format!("entries can't be read: {error}");
                 self.troubles().insert(name.clone(), why);
                 self.report(Timestamp::now());
+                matched.unread += found.failed.len();
             }
             if found.more > 0 {
                 tracing::warn!(
@@ -504,9 +597,9 @@ impl ListStore {
                 );
             }
             let made = found.matches.into_iter();
-            alerts.extend(made.map(|found| shelf.list.alert(Uuid::now_v7(), read, found)));
+            matched.alerts.extend(made.map(|found| shelf.list.alert(Uuid::now_v7(), read, found)));
         }
-        (alerts, muted)
+        matched
     }
 
     /// Says on the health page which lists are in force, and what is wrong with them.
@@ -583,6 +676,11 @@ pub fn checked(version: &ListVersion) -> Result<(), ListError> {
     if !(0.0..=1.0).contains(&version.tolerance.least_probability) {
         return wrong("its least probability is not between 0 and 1".into());
     }
+    for (what, text) in [("agency", &version.agency), ("purpose", &version.purpose)] {
+        if !(1..=MAX_TEXT).contains(&text.chars().count()) {
+            return wrong(format!("its {what} must have 1 to {MAX_TEXT} characters"));
+        }
+    }
     if version.aging_after_s > version.stale_after_s {
         return wrong("it is stale before it is aging".into());
     }
@@ -639,8 +737,11 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Deletes versions that were being written.
+/// Deletes versions that were being written, and parts of lists that are in force.
 fn tidy(place: &Path) -> io::Result<()> {
+    if let Some(highest) = versions(place)?.last() {
+        incoming::forget_up_to(place, *highest)?;
+    }
     for entry in fs::read_dir(place)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == durable::UNFINISHED) && path.is_dir() {

@@ -136,9 +136,12 @@ fn dispositions_are_counted_said_and_there_again_after_a_restart() {
     assert_eq!(fact(), "none yet");
     let said = examples::disposition();
     let json = |said: &Disposition| serde_json::to_vec(said).unwrap();
-    dispositions.take(&json(&said));
-    dispositions.take(&json(&said));
-    dispositions.take(b"{}");
+    let ours = |list: &str| list == "svs";
+    dispositions.take(&json(&said), ours);
+    dispositions.take(&json(&said), ours);
+    dispositions.take(b"{}", ours);
+    // A plate where the list should be: neither kept nor shown.
+    dispositions.take(&json(&Disposition { list: "7ABC123".into(), ..said.clone() }), ours);
     let expected = "svs: 1 of 1 alerts false, too few for a rate (1 incorrect read); \
                     mostly misread: 0 for Q (1)";
     assert_eq!(fact(), expected);
@@ -148,7 +151,7 @@ fn dispositions_are_counted_said_and_there_again_after_a_restart() {
     for line in [
         "alpr_alert_dispositions_total{list=\"svs\",verdict=\"incorrect_read\"} 1",
         "alpr_alert_confusions_total{read=\"0\",shown=\"Q\"} 1",
-        "alpr_alert_dispositions_ignored_total 1",
+        "alpr_alert_dispositions_ignored_total 2",
     ] {
         assert!(metrics.lines().any(|l| l == line), "{line} is not in {metrics}");
     }
@@ -160,7 +163,8 @@ fn dispositions_are_counted_said_and_there_again_after_a_restart() {
     let mut dispositions = open();
     assert_eq!(fact(), expected);
     let later = said.at + SignedDuration::from_secs(1);
-    dispositions.take(&json(&Disposition { verdict: Verdict::Correct, at: later, ..said }));
+    let replaced = Disposition { verdict: Verdict::Correct, at: later, ..said };
+    dispositions.take(&json(&replaced), ours);
     assert_eq!(fact(), "svs: 0 of 1 alerts false, too few for a rate");
 
     fs::write(scene.folder().join("dispositions.sealed"), b"damaged").unwrap();

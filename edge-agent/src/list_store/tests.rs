@@ -151,6 +151,7 @@ fn each_reason_for_refusing_a_version_is_named_and_the_one_in_force_stays() {
             },
             CSV,
         ),
+        ("purpose", ListVersion { purpose: "x".repeat(201), ..good.clone() }, CSV),
         ("expired", ListVersion { expires_at: now(), ..good.clone() }, CSV),
         ("bytes came of", good.clone(), &CSV[..40]),
         ("SHA-256", good.clone(), &altered),
@@ -196,6 +197,7 @@ fn a_damaged_version_is_told_and_may_be_sent_again() {
         let check = scene.check();
         assert_eq!(check.status, Status::Fail, "{file}: {check:?}");
         assert!(check.output.contains("send the list again"), "{check:?}");
+        assert_eq!(store.in_heartbeat(), [], "so that the server does");
         install(&store, 3, CSV).unwrap();
         assert_eq!(ids(&store, "7ABC123"), ["A1"], "{file}");
         assert_eq!(scene.check().status, Status::Pass, "{file}");
@@ -213,6 +215,42 @@ fn a_list_that_was_being_written_is_as_if_it_had_never_come() {
     assert_eq!(ids(&store, "7ABC123"), ["A1"]);
     assert!(!unfinished.exists());
     install(&store, 4, CSV).unwrap();
+}
+
+#[test]
+fn parts_of_a_list_go_with_it_and_one_that_ends_the_agent_is_given_up() {
+    let scene = Scene::new();
+    let store = scene.store();
+    let version = version(3, CSV.as_bytes());
+    let begin = || store.begin(version.clone(), "its announcement").unwrap();
+    // The agent ended while it was taken in, twice.
+    begin().attempt().unwrap();
+    begin().attempt().unwrap();
+    let given_up = begin().attempt().unwrap_err().to_string();
+    assert!(given_up.contains("ended 2 times"), "{given_up}");
+    begin().forget();
+    begin().attempt().unwrap();
+    // It came in force, and the agent ended before its parts were deleted.
+    install(&store, 3, CSV).unwrap();
+    assert!(store.has(&version) && !store.has(&self::version(3, b"other")));
+    let left = || fs::read_dir(scene.folder().join("svs")).unwrap().count();
+    assert!(left() > 2);
+    let store = scene.store();
+    assert_eq!(left(), 2, "the version and the highest number");
+    assert_eq!(store.unfinished().unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_match_that_gives_no_alert_is_a_hit_all_the_same() {
+    let scene = Scene::new();
+    let store = scene.store();
+    install(&store, 3, CSV).unwrap();
+    assert!(store.matched(&read("7ABC123")).is_hit() && !store.matched(&read("1ZZZ999")).is_hit());
+    let path = scene.folder().join("svs/3/entries");
+    let bytes = vec![0; fs::metadata(&path).unwrap().len() as usize];
+    fs::write(&path, bytes).unwrap();
+    let matched = scene.store().matched(&read("7ABC123"));
+    assert!(matched.alerts.is_empty() && matched.is_hit(), "its entry can't be read");
 }
 
 #[test]

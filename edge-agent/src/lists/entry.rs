@@ -146,6 +146,14 @@ pub fn text(raw: &str) -> Option<String> {
     (!cut.is_empty()).then(|| cut.to_owned())
 }
 
+/// An entry's own name: empty where it has none; `None` where it is longer than [`MAX_TEXT`] bytes, as two
+/// cut ones could be the same.
+#[must_use]
+pub fn id(raw: &str) -> Option<String> {
+    let id = raw.trim();
+    (id.len() <= MAX_TEXT).then(|| id.to_owned())
+}
+
 /// A day as `20261127` or `2026-11-27`.
 #[must_use]
 pub fn date(raw: &str) -> Option<Date> {

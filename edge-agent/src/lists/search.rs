@@ -159,6 +159,7 @@ impl List {
             captured_at: read.captured_at,
             time_source: read.time_source,
             time_uncertainty_s: read.time_uncertainty_s,
+            boot_time: read.boot_time,
             direction: read.direction,
             position: read.position,
             evidence: read.evidence.clone(),

@@ -202,6 +202,11 @@ impl Follower {
         passes
     }
 
+    /// Names of tracks under which previews of passes under way were given out.
+    pub fn previewed(&self) -> impl Iterator<Item = TrackId> {
+        self.tracks.iter().filter_map(|track| track.previewed)
+    }
+
     /// The passes under way whose text has become certain, each given once: they may still change.
     pub fn previews(&mut self) -> Vec<Pass> {
         let new = |t: &Track| t.certain && t.moved && !t.reported && t.previewed.is_none();

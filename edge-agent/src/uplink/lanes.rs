@@ -5,8 +5,8 @@
 //! all that wait can go at once, else the newest; of live photos the newest, of the backlog the oldest.
 //!
 //! Invariants: a live event waits behind nothing but live events, [`LIVE_EVENTS_A_TURN`] of them at
-//! most to one other message; nothing that may go is passed over for ever: after so many live events
-//! something else has its turn, after [`LIVE_PHOTOS_A_TURN`] live photos the backlog has.
+//! most to one other message, and an alert behind nothing but alerts; nothing else that may go is passed over
+//! for ever: after so many live events something else has its turn, after [`LIVE_PHOTOS_A_TURN`] live photos the backlog has.
 
 use std::collections::BTreeSet;
 
@@ -161,7 +161,8 @@ impl Lanes {
         let backlogs_turn = self.photos_in_a_row >= LIVE_PHOTOS_A_TURN;
         let other = if backlogs_turn { backlog.or(photo) } else { photo.or(backlog) };
         let others_turn = self.events_in_a_row >= LIVE_EVENTS_A_TURN;
-        let pick = if others_turn { other.or(event) } else { event.or(other) };
+        let alert = event.filter(|(_, part)| *part == Part::Alert);
+        let pick = if others_turn { alert.or(other).or(event) } else { event.or(other) };
         // Only those count that were passed over while they could have gone.
         if pick.is_some() && pick == event {
             self.events_in_a_row += u32::from(other.is_some());

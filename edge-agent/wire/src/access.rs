@@ -16,6 +16,9 @@ pub struct Access {
     pub account: String,
     /// What was looked at.
     pub what: Accessed,
+    /// The plate that was looked up.
+    #[schemars(length(min = 1, max = 16))]
+    pub plate_text: String,
     /// Why.
     #[schemars(length(min = 1, max = 200))]
     pub reason: String,

@@ -9,6 +9,7 @@ use crate::{
     event::Data,
     read::{Direction, Evidence, Position, State, TextAlternative, TimeSource},
     schema,
+    time::BootTime,
 };
 
 /// The verification packet. It asserts nothing: a person compares the photo with the text, the state with
@@ -60,6 +61,9 @@ pub struct Alert {
     /// Half-width of the interval that holds the true time; null where it is not known.
     #[schemars(range(min = 0.0))]
     pub time_uncertainty_s: Option<f64>,
+    /// `captured_at` on the machine's own clock, which nothing sets; null where there is none.
+    #[serde(default)]
+    pub boot_time: Option<BootTime>,
     /// Which way the vehicle went.
     pub direction: Direction,
     /// Where the camera is and looks.

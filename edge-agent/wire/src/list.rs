@@ -109,7 +109,7 @@ pub enum ListAnnouncementError {
     #[error("announcement of {0} bytes; at most {MAX_ANNOUNCEMENT_BYTES} are read")]
     TooLarge(usize),
     /// Not JSON, or not of this shape.
-    #[error("not an announcement: {0}")]
+    #[error("not an announcement in JSON (line {}, column {})", .0.line(), .0.column())]
     Json(#[from] serde_json::Error),
 }
 
@@ -201,6 +201,8 @@ pub struct DroppedReads {
     /// How many.
     #[schemars(range(min = 1))]
     pub reads: u64,
+    /// Of these, while no list was in force, or one could not be searched.
+    pub not_searched: u64,
 }
 
 impl Data for DroppedReads {

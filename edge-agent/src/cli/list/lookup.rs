@@ -1,7 +1,9 @@
 //! `milepost list show` and `list match`: the lists in force on this pole, and whether a plate is on them.
 
 use std::{
+    fs,
     io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     process::{Command, ExitCode},
     sync::Arc,
@@ -9,13 +11,13 @@ use std::{
 
 use clap::Args;
 use jiff::Timestamp;
-use milepost_wire::{Access, Accessed, Alert, State, TimeSource, examples};
+use milepost_wire::{Access, Accessed, Alert, Character, State, TimeSource, examples};
 
 use crate::{
     audit,
     config::Config,
     health::Health,
-    list_store::{FOLDER, ListStore},
+    list_store::{FOLDER, ListStore, Matched},
     lists::Plate,
     sealing::Keyring,
 };
@@ -39,10 +41,12 @@ pub struct ShowArgs {
 /// Look a plate up in the lists in force on this pole
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Who looked, when and why is written down first, and goes into the ledger and so to the central server; the
-plate itself does not. What is shown is what an alert would say, and as advisory.
+Who looked for what, when and why is written down first, and goes into the ledger and so to the central
+server. What is shown is what an alert would say, and as advisory; muted entries are shown, too. Blind lists
+can't be looked up here: their keys are in the agent alone.
 
-Exit code 0 where something was found, 3 where nothing was.
+Exit code 0 where something was found, 3 where nothing was, 4 where nothing was and some list could not be
+searched, which is named. To be run as the agent's user.
 
 Examples:
   milepost list match 7ABC123 --config /etc/milepost/milepost.toml \\
@@ -76,6 +80,10 @@ fn text(raw: &str) -> Result<String, String> {
 
 /// Exit code where nothing was found.
 const NOTHING: u8 = 3;
+/// Exit code where nothing was found, and some list was not searched.
+const NOT_SEARCHED: u8 = 4;
+/// Longest name of an account that is written down.
+const MAX_ACCOUNT: usize = 100;
 
 pub(super) fn show(args: &ShowArgs) -> ExitCode {
     let shown = Config::load(&args.config).map_err(|e| e.to_string()).and_then(|config| {
@@ -105,10 +113,17 @@ pub(super) fn show(args: &ShowArgs) -> ExitCode {
 }
 
 pub(super) fn look_up(args: &MatchArgs) -> ExitCode {
-    match alerts(args) {
-        Ok(alerts) => {
+    match matched(args) {
+        Ok(Matched { alerts, not_searched, .. }) => {
             alerts.iter().for_each(print);
-            if alerts.is_empty() { ExitCode::from(NOTHING) } else { ExitCode::SUCCESS }
+            for list in &not_searched {
+                eprintln!("milepost list match: {list} could not be searched");
+            }
+            match (alerts.is_empty(), not_searched.is_empty()) {
+                (false, _) => ExitCode::SUCCESS,
+                (true, true) => ExitCode::from(NOTHING),
+                (true, false) => ExitCode::from(NOT_SEARCHED),
+            }
         }
         Err(error) => failed("match", &error),
     }
@@ -125,33 +140,42 @@ fn open(config: &Config, keyring: Keyring) -> Result<ListStore, String> {
     ListStore::open_to_read(folder, keyring, health).map_err(|e| e.to_string())
 }
 
-fn alerts(args: &MatchArgs) -> Result<Vec<Alert>, String> {
+fn matched(args: &MatchArgs) -> Result<Matched, String> {
     let plate = Plate::parse(&args.plate).map_err(|e| e.to_string())?;
     let config = Config::load(&args.config).map_err(|e| e.to_string())?;
     let folder = config.sealing_folder();
+    // Files of another user's here would lock the agent out of its own folder.
+    let owner = fs::metadata(&folder).map_err(|e| format!("{}: {e}", folder.display()))?.uid();
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(format!("run it as the agent's user (uid {owner}): {}", folder.display()));
+    }
     let keyring = Keyring::open(&config.sealing, &folder).map_err(|e| e.to_string())?;
     let lists = open(&config, keyring.clone())?;
-    // A person's reading: every character as sure as can be.
+    // A person's reading is sure.
     let mut read = examples::read().data;
     (read.plate_text, read.raw_text) = (plate.as_str().into(), plate.as_str().into());
     let state = args.state.as_deref().map(|s| format!("US-{}", s.trim().to_ascii_uppercase()));
     read.state = state.map(|code| State { code, confidence: 1.0 });
     (read.captured_at, read.time_source) = (Timestamp::now(), TimeSource::Kernel);
-    read.characters.clear();
-    let alerts = lists.alerts(&read);
+    let sure = |c: char| Character { text: c.into(), probability: 1.0, alternatives: Vec::new() };
+    read.characters = plate.as_str().chars().map(sure).collect();
+    let mut matched = lists.look_up(&read);
+    matched.not_searched.sort();
+    matched.not_searched.dedup();
     let access = Access {
         by: args.by.clone(),
         account: account(),
         what: Accessed::ListMatch,
+        plate_text: plate.as_str().into(),
         reason: args.reason.clone(),
         case_number: args.case.clone(),
         at: Timestamp::now(),
-        found: alerts.len() as u64,
+        found: matched.alerts.len() as u64,
     };
     audit::write_down(&config.outbox.directory, &keyring, access).map_err(|error| {
         format!("nothing is shown, as it can't be written down who looked: {error}")
     })?;
-    Ok(alerts)
+    Ok(matched)
 }
 
 /// The account that this runs as.
@@ -160,7 +184,8 @@ fn account() -> String {
     let name = Command::new("id").arg("-un").output().ok().filter(|o| o.status.success());
     let name = name.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
     let uid = || format!("uid {}", rustix::process::getuid().as_raw());
-    name.unwrap_or_else(uid) + &sudo.unwrap_or_default()
+    let account = name.unwrap_or_else(uid) + &sudo.unwrap_or_default();
+    account.chars().take(MAX_ACCOUNT).collect()
 }
 
 fn print(alert: &Alert) {

@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use csv::ErrorKind;
 use milepost_wire::ListedVehicle;
 
-use super::{Format, FormatError, LineError, Take, date, no_end, state, wanted};
+use super::{Format, FormatError, LineError, Take, date, id, no_end, state, wanted};
 use crate::lists::entry::{Entry, text};
 
 /// Names of columns.
@@ -79,7 +79,7 @@ fn unusable(error: csv::Error) -> FormatError {
 fn entry<'a>(of: impl Fn(usize) -> &'a str) -> Result<Entry, LineError> {
     Ok(Entry {
         wanted: wanted(of(0))?,
-        id: text(of(1)).unwrap_or_default(),
+        id: id(of(1))?,
         state: state(of(2))?,
         kind: text(of(3)),
         date: date(of(4))?,

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use milepost_wire::ListedVehicle;
 use serde::Deserialize;
 
-use super::{Format, FormatError, LineError, Take, date, each_line, state, wanted};
+use super::{Format, FormatError, LineError, Take, date, each_line, id, state, wanted};
 use crate::lists::entry::{Entry, text};
 
 /// The format.
@@ -50,7 +50,7 @@ impl Line {
     pub(super) fn entry(&self) -> Result<Entry, LineError> {
         Ok(Entry {
             wanted: wanted(&self.plate)?,
-            id: text(&self.id).unwrap_or_default(),
+            id: id(&self.id)?,
             state: state(&self.state)?,
             kind: text(&self.kind),
             date: date(&self.date)?,

@@ -23,7 +23,7 @@ use milepost_wire::ListFormat;
 use serde::Serialize;
 
 use super::{
-    entry::{Entry, Plate, PlateError, Wanted},
+    entry::{Entry, MAX_TEXT, Plate, PlateError, Wanted},
     junk::{Junk, junk},
     pattern::{Pattern, PatternError},
 };
@@ -256,6 +256,12 @@ fn plate(raw: &str) -> Result<Wanted, LineError> {
 /// As [`plate`], in the formats in which `?` and `*` stand for characters that are not known.
 fn wanted(raw: &str) -> Result<Wanted, LineError> {
     if raw.contains(Pattern::OPEN) { Ok(Wanted::Pattern(Pattern::parse(raw)?)) } else { plate(raw) }
+}
+
+/// An entry's own name.
+fn id(raw: &str) -> Result<String, LineError> {
+    let too_long = || LineError::Bad(format!("an id of more than {MAX_TEXT} bytes"));
+    super::entry::id(raw).ok_or_else(too_long)
 }
 
 /// Two letters of a state; `None` where it is empty.

@@ -27,9 +27,14 @@ fn entry(line: &str) -> Result<Entry, LineError> {
     Ok(Entry {
         id: String::new(),
         wanted: plate(fixed::columns(line, 27..37))?,
-        state: state(fixed::columns(line, 37..39))?,
+        state: state(fixed::columns(line, 37..39))?.map(postal),
         kind: text(fixed::columns(line, 0..1)),
         date: date(fixed::columns(line, 19..27))?,
         vehicle,
     })
+}
+
+/// NCIC's own code of a state as the post writes it, and the reader: they differ for Nebraska.
+fn postal(code: String) -> String {
+    if code == "NB" { "NE".into() } else { code }
 }

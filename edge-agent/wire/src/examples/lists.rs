@@ -64,6 +64,7 @@ pub fn alert() -> Event<Alert> {
         captured_at: read.captured_at,
         time_source: read.time_source,
         time_uncertainty_s: read.time_uncertainty_s,
+        boot_time: read.boot_time,
         direction: read.direction,
         position: read.position,
         evidence: read.evidence,
@@ -121,6 +122,7 @@ pub fn access() -> Event<Access> {
         by: "sgt. rivera".into(),
         account: "milepost (sudo by rivera)".into(),
         what: Accessed::ListMatch,
+        plate_text: "8MPX402".into(),
         reason: "alert 4411 seems wrong".into(),
         case_number: Some("2026-014237".into()),
         at: now(),
@@ -132,8 +134,12 @@ pub fn access() -> Event<Access> {
 /// Reads that were dropped.
 #[must_use]
 pub fn dropped_reads() -> Event<DroppedReads> {
-    let data =
-        DroppedReads { first_captured_at: at(-600_000), last_captured_at: at(-2_000), reads: 412 };
+    let data = DroppedReads {
+        first_captured_at: at(-600_000),
+        last_captured_at: at(-2_000),
+        reads: 412,
+        not_searched: 0,
+    };
     Event::new(id(24), root().source(), now(), ledger(38), data)
 }
 
