@@ -22,7 +22,14 @@ while sleep 1; do
 done > "$out/metrics.txt" &
 sampler=$!
 trap 'kill "$sampler" 2>/dev/null || true' EXIT
-RUN_DIR="$out/run" BROKER_PORT=18883 PAGE=127.0.0.1:18480 COUNT=20 WATCH_ARGS="--json --timeout-s 120" \
+# Every plate of the clip is wanted: each pass gives an alert, once the list is in force.
+/usr/bin/python3 - .cache/clip/truth.json > "$out/wanted.csv" <<'PY'
+import json, sys
+print("plate,id")
+for n, passed in enumerate(json.load(open(sys.argv[1]))["passes"]):
+    print(f"{passed['text']},{n}")
+PY
+LIST="$out/wanted.csv" RUN_DIR="$out/run" BROKER_PORT=18883 PAGE=127.0.0.1:18480 COUNT=20 WATCH_ARGS="--json --timeout-s 120" \
     RUST_LOG=info,milepost::uplink=debug scripts/run.sh > "$out/watch.jsonl" 2> "$out/run.log"
 kill "$sampler"
 
@@ -50,11 +57,13 @@ out = pathlib.Path(sys.argv[1])
 decode, one, two = (json.loads((out / f"{n}.json").read_text()) for n in ["decode", "one", "two"])
 ms = one["ms_per_frame"]
 when = lambda text: datetime.fromisoformat(text.replace("Z", "+00:00"))
-captured = {}
+captured, alerts = {}, {}
 for line in (out / "watch.jsonl").read_text().splitlines():
     event = json.loads(line) if line.startswith("{") else {}
     if event.get("kind") == "read":
         captured[int(event["event"]["sequence"])] = event["event"]["data"]
+    if event.get("kind") == "alert":
+        alerts[int(event["event"]["sequence"])] = event["event"]["data"]
 plain = re.sub(r"\x1b\[[0-9;]*m", "", (out / "run/agent.log").read_text())
 waits, after = [], []
 for stamp, sequence in re.findall(r"^(\S+) .*acknowledged by the broker sequence=(\d+)", plain, re.M):
@@ -62,6 +71,13 @@ for stamp, sequence in re.findall(r"^(\S+) .*acknowledged by the broker sequence
     if read:
         waits.append((when(stamp) - when(read["captured_at"])).total_seconds())
         after.append((when(stamp) - when(read["last_seen_at"])).total_seconds())
+seen = {read["read_id"]: when(read["last_seen_at"]) for read in captured.values()}
+alerted, previewed = [], []
+for stamp, sequence in re.findall(r"^(\S+) .*acknowledged by the broker sequence=(\d+)", plain, re.M):
+    alert = alerts.get(int(sequence))
+    if alert and alert["read_id"] in seen:
+        wait = (when(stamp) - seen[alert["read_id"]]).total_seconds()
+        (previewed if alert["preview"] else alerted).append(wait)
 resident = [int(n) for n in re.findall(r"^alpr_process_resident_bytes (\d+)", (out / "metrics.txt").read_text(), re.M)]
 receipts, after_receipt = [], []
 for stamp, sequences in re.findall(r"^(\S+) .*receipted sequences=\[([0-9, ]*)\]", plain, re.M):
@@ -80,6 +96,8 @@ rows = [
     ("replay on two cores, frames/s", f"{two['frames_per_s']:.1f} ({two['frames_per_s'] / 30:.2f} × real time)"),
     ("peak resident memory, MB", f"{one['peak_rss_bytes'] / 1e6:.0f}"),
     ("peak resident memory of the agent on the live path, MB", f"{max(resident, default=0) / 1e6:.0f}"),
+    ("pass's last frame to its alert's acknowledgement, s, p50 / p95 / p99", three(alerted)),
+    ("the same to the preview of the alert", three(previewed)),
     ("best frame's exposure to acknowledgement, s, p50 / p95 / p99", three(waits)),
     ("pass's last frame to acknowledgement, s, p50 / p95 / p99", three(after)),
     ("best frame's exposure to the server's receipt, with photos, s, p50 / p95 / p99", three(receipts)),
@@ -89,7 +107,7 @@ print("| figure | value |\n| --- | ---: |")
 for name, value in rows:
     print(f"| {name} | {value} |")
 print((out / "outbox.md").read_text(), end="")
-print(f"\n{len(waits)} reads timed to the acknowledgement, {len(receipts)} to the receipt.")
+print(f"\n{len(waits)} reads timed to the acknowledgement, {len(receipts)} to the receipt, {len(alerted)} alerts, {len(previewed)} previews.")
 PY
 
 printf '\n'

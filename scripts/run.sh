@@ -3,6 +3,7 @@
 # and a subscriber that shows the reads as the central server would get them. Ctrl-C stops all.
 #
 #   RUN_DIR=DIR     where certificates, outbox and logs go (.cache/run)
+#   LIST=FILE       an alert list in our own CSV format instead of the demo's
 #   COUNT=N         stop after N distinct reads instead of at Ctrl-C
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,7 +57,11 @@ await agent "${pids[1]}" "$run/agent.log" "${page##*:}"
 
 # An alert list of made-up entries, as an authority would sign it: one plate of the clip, and one that looks
 # like another.
-printf 'plate,state,kind,id\n5OPE098,CA,stolen vehicle,demo-1\n6JVI659,ID,felony warrant,demo-2\n' > "$run/demo.csv"
+if [ -n "${LIST:-}" ]; then
+    cp "$LIST" "$run/demo.csv"
+else
+    printf 'plate,state,kind,id\n5OPE098,CA,stolen vehicle,demo-1\n6JVI659,ID,felony warrant,demo-2\n' > "$run/demo.csv"
+fi
 "$milepost" list sign "$run/demo.csv" --format csv --list demo --number "$(date +%s)" --audience demo-pd \
     --agency "Demo PD" --purpose "demonstration" --source-at "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
     --certificate "$run/pki/lists.crt" --key "$run/pki/lists.key" --out "$run/lists" >&2
