@@ -276,7 +276,9 @@ fn plot(path: &Path, measured: &[(u64, Measured)]) -> Result<(), Box<dyn std::er
         let key = move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2));
         chart.draw_series(series)?.label(name).legend(key);
     }
-    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    let mut labels = chart.configure_series_labels();
+    labels.position(SeriesLabelPosition::UpperLeft).border_style(BLACK).background_style(WHITE);
+    labels.draw()?;
     root.present()?;
     Ok(())
 }
