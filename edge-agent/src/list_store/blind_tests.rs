@@ -8,6 +8,7 @@ use super::{
     tests::{CSV, Scene, ids, now, read, version},
     *,
 };
+use crate::health::Status;
 use crate::lists::{
     blind::{line, opaque_id},
     fingerprint::KEY_BYTES,

@@ -9,6 +9,7 @@ use super::{
     tests::{CSV, Scene, ids, install, now, read, version},
     *,
 };
+use crate::lists::search;
 
 fn delta(base: u64, number: u64, text: &str) -> ListVersion {
     ListVersion { base: Some(base), format: ListFormat::Jsonl, ..version(number, text.as_bytes()) }

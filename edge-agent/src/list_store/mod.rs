@@ -11,6 +11,10 @@
 //! A version is in force when its folder has its name, which is one rename: a power cut leaves the one
 //! before it or this one. Then the one before is deleted.
 //!
+//! - `error`: why a version is not taken; `shelf`, `sealed_file`, `merge`: its files; `incoming`, `intake`: how it comes;
+//! - `matching`: a read against all of them; `report`: what is said of them; `mutes`, `dispositions`, `kept`: what the
+//!   server says of entries and alerts.
+//!
 //! How it fails: a version that is refused leaves the one in force as it is ([`ListError`] says why). One
 //! that can't be opened after a start is reported on the health page, kept, and replaced by the next that
 //! the server sends, which may be the same.
@@ -20,12 +24,15 @@ mod blind_tests;
 #[cfg(test)]
 mod delta_tests;
 mod dispositions;
+mod error;
 pub mod hashed;
 pub mod incoming;
 pub mod intake;
 mod kept;
+mod matching;
 mod merge;
 pub mod mutes;
+mod report;
 #[cfg(test)]
 mod said_tests;
 mod sealed_file;
@@ -42,19 +49,18 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{
-    Alert, ListFormat, ListInForce, ListVersion, MAX_SUBSTITUTIONS, Source, TimeSource, TopicLevel,
-};
-use uuid::Uuid;
+use milepost_wire::{ListFormat, ListVersion, Source, TopicLevel};
 
+pub use error::{ListError, checked};
 pub use incoming::Incoming;
+pub use matching::Matched;
 use mutes::{MuteError, Mutes};
 pub use shelf::Shelf;
 
 use crate::{
     durable,
-    health::{Component, Health, Status},
-    lists::{Report, blind::Key, format::FormatError, mute, search},
+    health::Health,
+    lists::{Report, blind::Key, mute},
     outbox::Outbox,
     sealing::Keyring,
 };
@@ -66,113 +72,9 @@ pub const MAX_LISTS: usize = 64;
 /// Largest list, in bytes.
 pub const MAX_LIST_BYTES: u64 = 2 << 30;
 
-/// Longest text of a version, in characters: it stands in every alert.
-const MAX_TEXT: usize = 200;
 const HIGHEST: &str = "highest";
 /// In a version's folder: the ledger has it.
 const TOLD: &str = "told";
-
-/// Why a version is not taken. The one in force stays.
-#[derive(Debug, thiserror::Error)]
-pub enum ListError {
-    /// What is said of it is not possible.
-    #[error("{0}")]
-    Version(String),
-    /// It is not newer than that in force, or than one that was.
-    #[error("version {came} is refused: version {highest} was in force already")]
-    Rollback {
-        /// What came.
-        came: u64,
-        /// What was in force.
-        highest: u64,
-    },
-    /// Nothing would be matched by it.
-    #[error("it expired at {0}")]
-    Expired(Timestamp),
-    /// More or fewer bytes than its authority signed for.
-    #[error("{came} bytes came of {expected}")]
-    Size {
-        /// What should have come.
-        expected: u64,
-        /// What came.
-        came: u64,
-    },
-    /// Other bytes than its authority signed for.
-    #[error("it is not the list that was signed: its SHA-256 differs")]
-    Hash,
-    /// It is not in its format.
-    #[error(transparent)]
-    Format(#[from] FormatError),
-    /// Too much of it is no entry.
-    #[error("{bad} of {lines} lines are no entries: is it in another format? {first}")]
-    Bad {
-        /// So many.
-        bad: u64,
-        /// Of so many.
-        lines: u64,
-        /// The first of them.
-        first: String,
-    },
-    /// It is a delta against another version than that in force.
-    #[error("it is a delta against version {base}, and {} is in force: send the whole list", .here.map_or("none".into(), |v| format!("version {v}")))]
-    Base {
-        /// What it is against.
-        base: u64,
-        /// What is in force.
-        here: Option<u64>,
-    },
-    /// It is a delta that removes what is not there: the two sides do not have the same list.
-    #[error(
-        "it removes {missing} entries that version {version} does not have: send the whole list"
-    )]
-    NotThere {
-        /// So many.
-        missing: usize,
-        /// The version that it is against.
-        version: u64,
-    },
-    /// It is a delta against what can't be read.
-    #[error("version {0}, which it is a delta against, can't be read: {1}: send the whole list")]
-    BaseUnreadable(u64, io::Error),
-    /// It is larger than a pole takes.
-    #[error("{0}")]
-    Limit(String),
-    /// It can't be written.
-    #[error("it can't be written: {0}: check the disk and its free space")]
-    Disk(#[from] io::Error),
-}
-
-impl ListError {
-    /// Whether the same version would be refused again.
-    #[must_use]
-    pub const fn is_for_good(&self) -> bool {
-        matches!(
-            self,
-            Self::Version(_) | Self::Rollback { .. } | Self::Expired(_) | Self::Base { .. }
-        )
-    }
-}
-
-/// What a read gives by the lists in force.
-#[derive(Debug, Default)]
-pub struct Matched {
-    /// Each under a new id.
-    pub alerts: Vec<Alert>,
-    /// Matches without an alert, as their entries are muted.
-    pub muted: u64,
-    /// Entries that look like it and could not be read.
-    pub unread: usize,
-    /// Lists that were not searched, or not whole: they can't be read, or wait for their key.
-    pub not_searched: Vec<String>,
-}
-
-impl Matched {
-    /// Whether it is on a list, as far as that can be told.
-    #[must_use]
-    pub const fn is_hit(&self) -> bool {
-        !self.alerts.is_empty() || self.muted > 0 || self.unread > 0
-    }
-}
 
 /// The lists in force.
 pub struct ListStore {
@@ -515,195 +417,11 @@ impl ListStore {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The versions in force as a heartbeat tells of them.
-    #[must_use]
-    pub fn in_heartbeat(&self) -> Vec<ListInForce> {
-        let in_force = self.in_force();
-        let of = |shelf: &Arc<Shelf>| {
-            let (entries, waits_for_key) = (shelf.entries() as u64, shelf.waits_for_key());
-            let ListVersion { list, version, source_at, expires_at, .. } =
-                shelf.list.version.clone();
-            ListInForce { list, version, source_at, expires_at, entries, waits_for_key }
-        };
-        // One that can't be read is to be sent again.
-        let troubles = self.troubles();
-        in_force
-            .iter()
-            .filter(|(name, _)| !troubles.contains_key(*name))
-            .map(|(_, s)| of(s))
-            .collect()
-    }
-
     /// What is said of the versions in force.
     #[must_use]
     pub fn versions(&self) -> Vec<ListVersion> {
         self.in_force().values().map(|shelf| shelf.list.version.clone()).collect()
     }
-
-    /// The alerts that a read gives, by every list in force, each under a new id.
-    #[must_use]
-    pub fn alerts(&self, read: &milepost_wire::Read) -> Vec<Alert> {
-        self.matched(read).alerts
-    }
-
-    /// The same of a vehicle that is still in view: its read, with the alerts that count, follows.
-    #[must_use]
-    pub fn previews(&self, read: &milepost_wire::Read) -> Vec<Alert> {
-        let alerts = self.search(read, true).alerts;
-        alerts.into_iter().map(|alert| Alert { preview: true, ..alert }).collect()
-    }
-
-    /// What a read gives by every list in force.
-    #[must_use]
-    pub fn matched(&self, read: &milepost_wire::Read) -> Matched {
-        let matched = self.search(read, true);
-        self.health.metrics.alerts_muted.inc_by(matched.muted);
-        matched
-    }
-
-    /// What a read gives where nothing is muted.
-    #[must_use]
-    pub fn look_up(&self, read: &milepost_wire::Read) -> Matched {
-        self.search(read, false)
-    }
-
-    fn search(&self, read: &milepost_wire::Read, mutes: bool) -> Matched {
-        let in_force = self.in_force();
-        let mut matched =
-            Matched { not_searched: self.broken().into_keys().collect(), ..Matched::default() };
-        for (name, shelf) in &*in_force {
-            if shelf.list.has_expired(read) {
-                continue;
-            }
-            if shelf.waits_for_key() {
-                matched.not_searched.push(name.clone());
-                continue;
-            }
-            let is_muted = |id: &str| mutes && self.mutes.is_muted(name, id);
-            let found = shelf.list.search(read, |place| shelf.entry(place), is_muted);
-            matched.muted += found.muted;
-            if let Some(error) = found.failed.first() {
-                tracing::error!(list = name, %error, "entries of an alert list can't be read");
-                let why = format!("entries can't be read: {error}");
-                self.troubles().insert(name.clone(), why);
-                self.report(Timestamp::now());
-                matched.unread += found.failed.len();
-            }
-            if found.more > 0 {
-                tracing::warn!(
-                    list = name,
-                    more = found.more,
-                    "a read has more matches than are told"
-                );
-            }
-            let made = found.matches.into_iter();
-            matched.alerts.extend(made.map(|found| shelf.list.alert(Uuid::now_v7(), read, found)));
-        }
-        matched
-    }
-
-    /// Says on the health page which lists are in force, and what is wrong with them.
-    pub fn report(&self, now: Timestamp) {
-        let broken = self.broken();
-        let mut words: Vec<String> = broken
-            .iter()
-            .map(|(list, why)| format!("{list}: {why}: send the list again"))
-            .collect();
-        let mut status = if broken.is_empty() { Status::Pass } else { Status::Fail };
-        if let Some(damage) = self.mutes.damage() {
-            status = status.max(Status::Warn);
-            words.push(damage);
-        }
-        for (name, shelf) in &*self.in_force() {
-            let version = &shelf.list.version;
-            let (_, freshness) = search::freshness(version, now, TimeSource::Kernel);
-            let state = if version.expires_at <= now {
-                status = status.max(Status::Fail);
-                format!("expired at {}, nothing is matched by it", version.expires_at)
-            } else if shelf.waits_for_key() {
-                status = status.max(Status::Warn);
-                "waits for its key, nothing is matched by it until the server announces it again"
-                    .into()
-            } else {
-                if freshness == milepost_wire::Freshness::Stale {
-                    status = status.max(Status::Warn);
-                }
-                let muted = match self.mutes.count(name) {
-                    0 => String::new(),
-                    muted => format!(" ({muted} muted)"),
-                };
-                format!("{}, {} entries{muted}", word(freshness), shelf.entries())
-            };
-            let label = vec![("list".to_owned(), name.clone())];
-            let metrics = &self.health.metrics;
-            metrics.list_source.get_or_create(&label).set(version.source_at.as_second());
-            let entries = i64::try_from(shelf.entries()).unwrap_or(i64::MAX);
-            metrics.list_entries.get_or_create(&label).set(entries);
-            words.push(format!(
-                "{name} version {} of {}: {state}",
-                version.version, version.source_at
-            ));
-        }
-        let words = if words.is_empty() { "no list".into() } else { words.join("; ") };
-        self.health.set(Component::Lists, status, words);
-    }
-}
-
-const fn word(freshness: milepost_wire::Freshness) -> &'static str {
-    match freshness {
-        milepost_wire::Freshness::Fresh => "fresh",
-        milepost_wire::Freshness::Aging => "aging",
-        milepost_wire::Freshness::Stale => "stale",
-    }
-}
-
-/// Whether what is said of a version is possible.
-///
-/// # Errors
-/// [`ListError::Version`], [`ListError::Limit`].
-pub fn checked(version: &ListVersion) -> Result<(), ListError> {
-    let wrong = |why: String| Err(ListError::Version(why));
-    if let Err(error) = TopicLevel::new(&version.list) {
-        return wrong(format!("the list's name: {error}"));
-    }
-    if version.version == 0 {
-        return wrong("version 0: versions begin with 1".into());
-    }
-    if version.tolerance.substitutions > MAX_SUBSTITUTIONS {
-        let more = version.tolerance.substitutions;
-        return wrong(format!("it tolerates {more} look-alikes; at most {MAX_SUBSTITUTIONS} are"));
-    }
-    if !(0.0..=1.0).contains(&version.tolerance.least_probability) {
-        return wrong("its least probability is not between 0 and 1".into());
-    }
-    for (what, text) in [("agency", &version.agency), ("purpose", &version.purpose)] {
-        if !(1..=MAX_TEXT).contains(&text.chars().count()) {
-            return wrong(format!("its {what} must have 1 to {MAX_TEXT} characters"));
-        }
-    }
-    if version.aging_after_s > version.stale_after_s {
-        return wrong("it is stale before it is aging".into());
-    }
-    if let Some(base) = version.base {
-        if base == 0 || base >= version.version {
-            return wrong(format!("it is a delta against version {base}, which is not before it"));
-        }
-        if version.format != ListFormat::Jsonl {
-            return wrong("it is a delta, and not in jsonl".into());
-        }
-    }
-    match (version.format == ListFormat::Blind, &version.key_sha256) {
-        (true, None) => return wrong("it is blind and does not name its key".into()),
-        (false, Some(_)) => return wrong("it names a key, and is not blind".into()),
-        _ => {}
-    }
-    if version.bytes > MAX_LIST_BYTES {
-        let bytes = version.bytes;
-        return Err(ListError::Limit(format!(
-            "{bytes} bytes; at most {MAX_LIST_BYTES} are taken: split the list"
-        )));
-    }
-    Ok(())
 }
 
 fn free_bytes(folder: &Path) -> io::Result<u64> {

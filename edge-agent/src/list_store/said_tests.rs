@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use milepost_wire::{Disposition, Event, Mute, Verdict, examples};
+use uuid::Uuid;
 
 use super::{
     dispositions::Dispositions,
@@ -11,6 +12,7 @@ use super::{
     *,
 };
 use crate::{
+    health::Status,
     lists::mute::{Order, OrderError},
     outbox::Setup,
 };

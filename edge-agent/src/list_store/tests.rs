@@ -3,12 +3,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use milepost_wire::{Agreement, ListFormat, Read, Tolerance, examples};
+use milepost_wire::{Agreement, Read, TimeSource, Tolerance, examples};
 use proptest::{prelude::*, sample::Index};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::{health::Check, sealing::fixtures::Pole};
+use crate::{
+    health::{Check, Component, Status},
+    sealing::fixtures::Pole,
+};
 
 pub(super) const CSV: &str =
     "plate,state,kind,id\n7ABC123,CA,stolen,A1\n8XYZ999,NV,felony,A2\n6KL?12*,CA,bulletin,B1\n";
