@@ -391,8 +391,13 @@ fn alert_line(event: &Event<Alert>, duplicate: bool) -> String {
     let camera = event.source.root();
     let late = if event.historical == Some(true) { "  (historical)" } else { "" };
     let again = if duplicate { "  duplicate" } else { "" };
+    let preview = if event.data.preview { "  (preview: still in view)" } else { "" };
+    let sure = match comparison.probability * 100.0 {
+        ..0.1 => "under 0.1%".to_owned(),
+        percent => format!("{percent:.1}%"),
+    };
     format!(
-        "{time:<23}  {}/{}/{}  ADVISORY {} {}: read {plate_text}, listed {} ({} look-alikes, {:.1}%), {verdict}; list version {} {freshness}, {age}; verify before acting{late}{again}",
+        "{time:<23}  {}/{}/{}  ADVISORY {} {}: read {plate_text}, listed {} (look-alikes: {}, {sure}), {verdict}; list version {} {freshness}, {age}; verify before acting{preview}{late}{again}",
         camera.agency,
         camera.site,
         camera.camera,
@@ -400,7 +405,6 @@ fn alert_line(event: &Event<Alert>, duplicate: bool) -> String {
         entry.kind.as_deref().unwrap_or("entry"),
         comparison.listed_plate,
         comparison.substitutions,
-        comparison.probability * 100.0,
         list.version,
     )
 }
@@ -473,6 +477,21 @@ mod tests {
             let line = shown(&mut screen, &seen);
             assert!(line.contains(words) && line.lines().count() == 1, "{line}");
         }
+    }
+
+    #[test]
+    fn an_alert_is_one_line_that_says_that_it_is_advisory_and_what_differs() {
+        let mut event = Box::new(examples::alert());
+        let line = alert_line(&event, false);
+        for words in
+            ["ADVISORY svs stolen", "listed BMPX402 (look-alikes: 1, 0.6%)", "fresh", "verify"]
+        {
+            assert!(line.contains(words), "{words} is missing in {line}");
+        }
+        assert!(!line.contains("preview"));
+        (event.data.preview, event.data.comparison.probability) = (true, 0.0001);
+        let line = alert_line(&event, false);
+        assert!(line.contains("(preview: still in view)") && line.contains("under 0.1%"), "{line}");
     }
 
     #[test]
