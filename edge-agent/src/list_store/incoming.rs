@@ -50,17 +50,6 @@ pub struct Incoming {
     asked_at: Option<Instant>,
 }
 
-/// What came of a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Took {
-    /// More are to come.
-    More,
-    /// It was the last.
-    All,
-    /// It was not the next one: asked for again in time.
-    Nothing,
-}
-
 fn parts(version: &ListVersion) -> u32 {
     // Lists are far below 2^32 parts.
     u32::try_from(version.bytes.div_ceil(PART_BYTES as u64)).unwrap_or(u32::MAX)
@@ -145,7 +134,7 @@ impl Incoming {
         self.asked_at = None;
     }
 
-    /// Takes a part in.
+    /// Takes a part in; `false` where it was not the next one: that is asked for again in time.
     ///
     /// # Errors
     /// Where it can't be written.
@@ -155,15 +144,15 @@ impl Incoming {
         part: u32,
         bytes: &[u8],
         now: Instant,
-    ) -> io::Result<Took> {
+    ) -> io::Result<bool> {
         let left = self.version.bytes.saturating_sub(u64::from(self.here) * PART_BYTES as u64);
         let fits = bytes.len() as u64 == left.min(PART_BYTES as u64);
         let next = request_id == self.request_id && part == self.here && !self.is_whole() && fits;
-        let Some(file) = self.file.as_mut().filter(|_| next) else { return Ok(Took::Nothing) };
+        let Some(file) = self.file.as_mut().filter(|_| next) else { return Ok(false) };
         file.push(bytes)?;
         self.here += 1;
         self.asked_at = Some(now);
-        Ok(if self.is_whole() { Took::All } else { Took::More })
+        Ok(true)
     }
 
     /// Notes that it is being taken in.

@@ -29,11 +29,7 @@ use tokio::sync::{Mutex, mpsc as task};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{
-    ListError, ListStore,
-    dispositions::Dispositions,
-    incoming::{Incoming, Took},
-};
+use super::{ListError, ListStore, dispositions::Dispositions, incoming::Incoming};
 use crate::{
     audit::{self, Look},
     identity::{self, IdentityError},
@@ -190,7 +186,7 @@ struct Intake {
 impl Intake {
     fn run(mut self, from_server: &mpsc::Receiver<FromServer>) {
         self.go_on();
-        let mut reported = Instant::now();
+        let (mut reported, mut looked) = (Instant::now(), Instant::now());
         loop {
             match from_server.recv_timeout(TICK) {
                 Ok(message) => self.take(message),
@@ -199,6 +195,11 @@ impl Intake {
             }
             self.ask();
             self.tell();
+            // Not for each part of a list: these look at the disk and at every mute.
+            if looked.elapsed() < TICK {
+                continue;
+            }
+            looked = Instant::now();
             self.looks();
             let ended = self.store.mutes.look();
             self.dispositions.write();
@@ -326,8 +327,8 @@ impl Intake {
         let now = Instant::now();
         let taken = self.incoming.iter_mut().find_map(|(list, incoming)| {
             match incoming.part(request_id, part, bytes, now) {
-                Ok(Took::Nothing) => None,
-                Ok(_) => Some((list.clone(), Ok(()))),
+                Ok(false) => None,
+                Ok(true) => Some((list.clone(), Ok(()))),
                 Err(error) => Some((list.clone(), Err(error))),
             }
         });

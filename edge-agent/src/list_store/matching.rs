@@ -57,8 +57,10 @@ impl ListStore {
 
     fn search(&self, read: &milepost_wire::Read, mutes: bool) -> Matched {
         let in_force = self.in_force();
-        let mut matched =
-            Matched { not_searched: self.broken().into_keys().collect(), ..Matched::default() };
+        let mut matched = Matched {
+            not_searched: self.troubles().keys().cloned().collect(),
+            ..Matched::default()
+        };
         for (name, shelf) in &*in_force {
             if shelf.list.has_expired(read) {
                 continue;

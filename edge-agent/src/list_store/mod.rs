@@ -110,9 +110,7 @@ impl ListStore {
         let store = Self::open_to_read(folder, keyring, health)?;
         let store = Self { least_free, ..store };
         for (list, shelf) in &*store.in_force() {
-            if let Err(error) = store.remove_older(list, shelf.list.version.version) {
-                tracing::warn!(list, %error, "what a version replaced is left until the next start");
-            }
+            store.remove_older(list, shelf.list.version.version);
         }
         store.report(Timestamp::now());
         Ok(store)
@@ -157,11 +155,16 @@ impl ListStore {
         })
     }
 
-    /// Deletes what a version replaced.
-    fn remove_older(&self, list: &str, version: u64) -> io::Result<()> {
+    /// Deletes what a version replaced; what can't be is left until the next start.
+    fn remove_older(&self, list: &str, version: u64) {
         let place = self.folder.join(list);
-        let mut older = versions(&place)?.into_iter().filter(|v| *v < version);
-        older.try_for_each(|v| remove(&place.join(v.to_string())))
+        let removed = versions(&place).and_then(|all| {
+            let mut older = all.into_iter().filter(|v| *v < version);
+            older.try_for_each(|v| remove(&place.join(v.to_string())))
+        });
+        if let Err(error) = removed {
+            tracing::warn!(list, %error, "what a version replaced is left until the next start");
+        }
     }
 
     /// Takes a version in: when this returns, it is in force and stays so after a power cut.
@@ -212,10 +215,7 @@ impl ListStore {
         in_force.insert(version.list.clone(), Arc::new(shelf));
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
         self.troubles().remove(&version.list);
-        if let Err(error) = self.remove_older(&version.list, version.version) {
-            let list = &version.list;
-            tracing::warn!(list, %error, "what a version replaced is left until the next start");
-        }
+        self.remove_older(&version.list, version.version);
         self.report(now);
         Ok(report)
     }
@@ -369,7 +369,7 @@ impl ListStore {
         let here = incoming::bytes(&self.folder.join(&version.list), version.version);
         let needed = version.bytes.saturating_mul(3).saturating_add(base).saturating_sub(here);
         let needed = needed.saturating_add(self.least_free);
-        let free = free_bytes(&self.folder)?;
+        let free = durable::free_bytes(&self.folder)?;
         if free < needed {
             return Err(ListError::Limit(format!(
                 "{free} bytes are free on the disk; it needs {needed}"
@@ -422,11 +422,6 @@ impl ListStore {
     pub fn versions(&self) -> Vec<ListVersion> {
         self.in_force().values().map(|shelf| shelf.list.version.clone()).collect()
     }
-}
-
-fn free_bytes(folder: &Path) -> io::Result<u64> {
-    let disk = rustix::fs::statvfs(folder)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// The folder of a version and that of one that is being written.

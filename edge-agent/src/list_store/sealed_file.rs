@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use crate::sealing::{Keyring, SealingError, blob};
+use crate::sealing::{KeyUse, Keyring, SealingError, blob};
 
 /// Plain bytes of a frame of a stream.
 const FRAME: usize = 1 << 20;
@@ -25,7 +25,7 @@ fn sealing(error: SealingError) -> io::Error {
     io::Error::other(error)
 }
 
-/// A file that is written from its beginning to its end, in frames of one size.
+/// A file that is written from its beginning to its end.
 pub struct Writer {
     keyring: Keyring,
     name: String,
@@ -88,7 +88,7 @@ impl Writer {
 
     fn seal(&mut self) -> io::Result<()> {
         let context = context(&self.name, self.frame);
-        let sealed = self.keyring.seal_for(crate::sealing::KeyUse::List, &context, &self.plain);
+        let sealed = self.keyring.seal_for(KeyUse::List, &context, &self.plain);
         let sealed = sealed.map_err(sealing)?;
         let length = u32::try_from(sealed.len()).map_err(io::Error::other)?;
         self.file.write_all(&length.to_be_bytes())?;
@@ -200,7 +200,7 @@ impl Chunks {
     /// Where it can't be sealed or written.
     pub fn push(&mut self, keyring: &Keyring, plain: &[u8]) -> io::Result<()> {
         let context = context(&self.name, self.lengths.len() as u64);
-        let sealed = keyring.seal_for(crate::sealing::KeyUse::List, &context, plain);
+        let sealed = keyring.seal_for(KeyUse::List, &context, plain);
         let sealed = sealed.map_err(sealing)?;
         self.lengths.push(u32::try_from(sealed.len()).map_err(io::Error::other)?);
         self.file.write_all(&sealed)

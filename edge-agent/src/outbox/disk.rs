@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::durable;
+
 /// Size of the ballast: room for a few hundred commits and an eviction.
 pub(super) const BALLAST_BYTES: u64 = 8 << 20;
 /// With less than this free the disk counts as full: sled writes half a megabyte at a time.
@@ -39,8 +41,7 @@ impl Disk {
 
     /// Bytes that an unprivileged process may still write.
     pub(super) fn free(&self) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(&self.folder)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        durable::free_bytes(&self.folder)
     }
 
     /// Bytes missing up to the floor; 0 where the system does not tell.
