@@ -11,10 +11,7 @@ use std::{
 };
 
 use harness::agent::repository;
-use milepost::{
-    capture::Plane,
-    vision::{Photo, manifest::sha256_hex},
-};
+use milepost::{capture::Plane, digest::sha256_hex, vision::Photo};
 use serde_json::Value;
 
 /// A folder with toy models and photos.

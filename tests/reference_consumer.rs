@@ -20,11 +20,13 @@ use harness::{
     pole::{FIRST_ENTRIES, LIMIT, Pole, pole_with, settings},
 };
 use milepost::{
-    config, identity,
+    config,
+    digest::sha256_hex,
+    identity,
     outbox::ManifestRequest,
     uplink::{
         central::{
-            Central, Seen, Summary, sha256_hex,
+            Central, Seen, Summary,
             verdict::{LedgerState, Verdict, Waits},
         },
         tls,

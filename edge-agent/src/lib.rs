@@ -12,12 +12,14 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
+pub mod answered;
 pub mod audit;
 pub mod board;
 pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod digest;
 mod durable;
 pub mod evidence;
 pub mod geometry;

@@ -10,12 +10,13 @@ use std::{
 
 use milepost::{
     config,
+    digest::sha256_hex,
     health::{Component, Health},
     outbox::{Entry, Kind, Outbox, Photo, Setup, Signer},
     suspension::Suspension,
     uplink::{
         self,
-        central::{Seen, Summary, sha256_hex},
+        central::{Seen, Summary},
         viewer::{self, Notice},
     },
 };

@@ -20,9 +20,9 @@ use std::{
 use harness::pole::root;
 use milepost::{
     config,
+    digest::sha256_hex,
     health::{Component, Health},
     outbox::{Entry, Kind, Outbox, Record, Setup},
-    uplink::central::sha256_hex,
 };
 use milepost_wire::{Event, Evicted, Eviction, Header, PhotoKind, Read};
 use rand::{RngExt, SeedableRng, rngs::StdRng};

@@ -14,10 +14,10 @@ use super::EvidenceError;
 use crate::{
     capture::{Frame, Plane},
     config,
+    digest::sha256_hex,
     geometry::Quad,
     vision::{
         VisionError,
-        manifest::sha256_hex,
         plane::{View, area_around, whole, with_area, with_pairs},
     },
 };

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::digest::hex;
+
 /// A reader that knows how much went by, and its hash.
 pub struct Hashed<R> {
     input: BufReader<R>,
@@ -23,8 +25,7 @@ impl<R: Read> Hashed<R> {
     /// Where it can't be read.
     pub fn finish(mut self) -> io::Result<(u64, String)> {
         io::copy(&mut self, &mut io::sink())?;
-        let hash = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok((self.bytes, hash))
+        Ok((self.bytes, hex(&self.hash.finalize())))
     }
 }
 

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use milepost_wire::{Agreement, Read, TimeSource, Tolerance, examples};
 use proptest::{prelude::*, sample::Index};
-use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::{
+    digest::sha256_hex,
     health::{Check, Component, Status},
     sealing::fixtures::Pole,
 };
@@ -35,7 +35,7 @@ pub(super) fn version(number: u64, text: &[u8]) -> ListVersion {
         tolerance: Tolerance::default(),
         format: ListFormat::Csv,
         bytes: text.len() as u64,
-        sha256: Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: sha256_hex(text),
         key_sha256: None,
     }
 }

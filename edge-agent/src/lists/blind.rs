@@ -9,14 +9,13 @@ use std::{collections::HashMap, fmt};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use milepost_wire::{ListKey, Read};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
     entry::{Entry, MAX_PLATE, Plate, Wanted},
     fingerprint::{Fingerprints, KEY_BYTES, TAG_BYTES, Tag},
 };
-use crate::look_alikes;
+use crate::{digest::sha256_hex, look_alikes};
 
 /// The key of a blind list. Its bytes are zeroed when it goes.
 #[derive(Clone)]
@@ -60,7 +59,7 @@ impl Key {
     /// What a signed version says of it: its SHA-256, lower-case hexadecimal.
     #[must_use]
     pub fn digest(&self) -> String {
-        Sha256::digest(self.0.as_slice()).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(self.0.as_slice())
     }
 
     /// What makes the list's numbers and tags.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{blind::Hidden, pattern::Pattern};
+use crate::digest::hex;
 
 /// Longest plate of an entry, in characters.
 pub const MAX_PLATE: usize = 10;
@@ -127,7 +128,7 @@ impl Entry {
             hash.update(text.unwrap_or_default());
             hash.update([0]);
         }
-        hash.finalize()[..DIGEST_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize()[..DIGEST_BYTES])
     }
 }
 

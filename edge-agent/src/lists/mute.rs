@@ -5,20 +5,20 @@
 //! stands or was set back keeps no entry muted, and one that runs ahead ends a mute early: rather an alert
 //! too many than one too few. What is over is forgotten and does not come back with the clock.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use milepost_wire::{MAX_MUTE, Mute};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::sealing::{Clock, PoleTime};
+use crate::{
+    answered::Answered,
+    sealing::{Clock, PoleTime},
+};
 
 /// Most entries muted at once.
 pub const MAX_MUTES: usize = 1000;
-/// Commands whose answer is remembered, so that one that the broker brings again, after a later one, does
-/// not undo that.
-pub const MAX_ANSWERED: usize = 8;
 
 /// The clocks.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +104,7 @@ impl Muted {
 pub struct Memory {
     muted: Vec<Muted>,
     /// Commands carried out, and the ledger's entry of each.
-    answered: VecDeque<(Uuid, u64)>,
+    answered: Answered,
 }
 
 impl Memory {
@@ -175,15 +175,12 @@ impl Memory {
     /// What a command that came before was answered with.
     #[must_use]
     pub fn answered(&self, command_id: Uuid) -> Option<u64> {
-        self.answered.iter().find(|(id, _)| *id == command_id).map(|(_, sequence)| *sequence)
+        self.answered.get(command_id)
     }
 
     /// A command is carried out; its entry in the ledger has this number.
     pub fn answer(&mut self, command_id: Uuid, sequence: u64) {
-        self.answered.push_back((command_id, sequence));
-        if self.answered.len() > MAX_ANSWERED {
-            self.answered.pop_front();
-        }
+        self.answered.push(command_id, sequence);
     }
 }
 

@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::sealing::ManualClock;
+use crate::{answered::MAX_ANSWERED, sealing::ManualClock};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 

@@ -14,10 +14,7 @@ use milepost_wire::{BootTime, MAX_SUSPENSION, Suspension, SuspensionEnd, Told};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::sealing::PoleTime;
-
-/// Commands whose answer is remembered, so that one that comes again is not carried out again.
-pub const MAX_ANSWERED: usize = 8;
+use crate::{answered::Answered, sealing::PoleTime};
 
 /// The own time counts whole seconds: a suspension begins so much sooner and ends so much later, never
 /// the other way round.
@@ -246,7 +243,7 @@ pub struct Memory {
     /// What is still to be entered, oldest first.
     pub to_enter: VecDeque<Entry>,
     /// Commands carried out, and the last entry that came of each.
-    answered: VecDeque<(Uuid, u64)>,
+    answered: Answered,
 }
 
 impl Memory {
@@ -267,23 +264,19 @@ impl Memory {
     /// What a command that came before was answered with.
     #[must_use]
     pub fn answered(&self, command_id: Uuid) -> Option<u64> {
-        self.answered.iter().find(|(id, _)| *id == command_id).map(|(_, sequence)| *sequence)
+        self.answered.get(command_id)
     }
 
     /// A command is carried out; its first entry has this number.
     pub fn answer(&mut self, command_id: Uuid, sequence: u64) {
-        self.answered.push_back((command_id, sequence));
-        if self.answered.len() > MAX_ANSWERED {
-            self.answered.pop_front();
-        }
+        self.answered.push(command_id, sequence);
     }
 
     /// The first of what is to be entered has been; `None`: it never can be.
     pub fn entered(&mut self, sequence: Option<u64>) {
         let command = self.to_enter.pop_front().and_then(|entry| entry.command());
-        let answer = self.answered.iter_mut().find(|(id, _)| Some(*id) == command);
-        if let (Some((_, last)), Some(sequence)) = (answer, sequence) {
-            *last = sequence;
+        if let (Some(command), Some(sequence)) = (command, sequence) {
+            self.answered.replace(command, sequence);
         }
     }
 

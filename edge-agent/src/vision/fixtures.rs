@@ -2,8 +2,9 @@
 
 use std::{fs, path::PathBuf};
 
-use super::{Runtime, manifest::sha256_hex};
+use super::Runtime;
 use crate::config::{Precision, Provider, Vision};
+use crate::digest::sha256_hex;
 
 /// ONNX Runtime, or the reason why the tests can't run.
 pub fn runtime() -> Runtime {

@@ -8,14 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest, Sha256};
 use toml_span::{
     DeserError, Deserialize, ErrorKind, Value,
     de_helpers::{TableHelper, expected},
 };
 
 use super::VisionError;
-use crate::config::Precision;
+use crate::{config::Precision, digest::sha256_hex};
 
 /// What a model does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +83,6 @@ pub struct ModelBytes {
     pub entry: Entry,
     /// The file's content.
     pub bytes: Vec<u8>,
-}
-
-/// Lower-case hexadecimal sha256.
-#[must_use]
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every entry of `models_dir/manifest.toml`.

@@ -85,12 +85,6 @@ struct Taken {
     new_place: bool,
 }
 
-/// SHA-256 in lower-case hexadecimal, as in a read.
-#[must_use]
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}
-
 impl Central {
     /// Manifests are checked by these authorities from now on.
     pub fn trust(&mut self, roots: Vec<CertificateDer<'static>>) {

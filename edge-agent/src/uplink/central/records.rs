@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{Seen, ledger::Digest};
+use crate::digest::sha256_hex;
 
 /// Records remembered for de-duplication; the oldest is forgotten first.
 pub const MAX_REMEMBERED: usize = 100_000;
@@ -164,7 +165,7 @@ impl Records {
     fn match_photo(&mut self, root: &Root, id: Uuid, kind: PhotoKind, jpeg: &[u8]) -> Option<bool> {
         let record = self.records.get_mut(&(root.clone(), id))?;
         let place = record.missing.iter().position(|(k, _)| *k == kind)?;
-        let verified = record.missing[place].1 == super::sha256_hex(jpeg);
+        let verified = record.missing[place].1 == sha256_hex(jpeg);
         if verified {
             record.missing.swap_remove(place);
             if record.is_complete() {

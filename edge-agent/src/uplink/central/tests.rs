@@ -9,7 +9,10 @@ use milepost_wire::{
 };
 
 use super::*;
-use crate::identity::{self, Identity};
+use crate::{
+    digest::sha256_hex,
+    identity::{self, Identity},
+};
 
 const PLATE: &[u8] = b"plate";
 const CONTEXT: &[u8] = b"context";
