@@ -3,8 +3,9 @@
 //! A track is in one of these states:
 //!
 //! ```text
-//! seen ──unseen for lost_after──► left the picture ─────────────► ended (one pass)
-//!   │                             in mid-picture: hidden ──rejoin_within──► ended
+//! seen ──unseen──► driven out of the picture ──a moment───────► ended (one pass)
+//!   │              at its edge ────────────────lost_after────► ended
+//!   │              in mid-picture: hidden ─────rejoin_within──► ended
 //!   │                                └─ found again, by place or by text ─► seen
 //!   └──still for parked_after──► reported (one pass); silent until it has gone for good
 //! ```
@@ -38,6 +39,11 @@ const PARKED_MEMORY: Duration = Duration::from_secs(30 * 60);
 const ALWAYS_BESIDE: f32 = 0.8;
 /// How much more the detector takes a plate for one than the lettering beside it.
 const CLEARLY_SURER: f32 = 0.1;
+/// A plate that has driven wholly out of the picture is waited for this long: a few frames, for a motion that
+/// was told from jitter.
+const DRIVEN_OUT: Duration = Duration::from_millis(150);
+/// A plate's height in widths, at the most: in two rows.
+const TALLEST: f32 = 0.6;
 /// Corners may lie outside the picture by this much, in pixels, before the plate counts as cut.
 const CUT: f32 = 1.0;
 
@@ -182,12 +188,7 @@ impl Follower {
         let mut i = 0;
         while i < self.tracks.len() {
             let unseen = elapsed(self.tracks[i].at, at);
-            let patience = if self.has_left(&self.tracks[i], unseen) {
-                self.config.lost_after
-            } else {
-                self.config.lost_after.max(self.config.rejoin_within)
-            };
-            if unseen >= patience {
+            if unseen >= self.patience(&self.tracks[i], unseen) {
                 let track = self.tracks.swap_remove(i);
                 passes.extend(self.end(track));
                 continue;
@@ -257,12 +258,22 @@ impl Follower {
         corners.0.iter().all(|p| inside(p.x, self.frame.0) && inside(p.y, self.frame.1))
     }
 
-    /// Whether the plate, `unseen` for that long, is where the camera does not see it any more.
-    fn has_left(&self, track: &Track, unseen: Duration) -> bool {
+    /// How long a plate, `unseen` for that long, is waited for, by where it must be now.
+    fn patience(&self, track: &Track, unseen: Duration) -> Duration {
         let ahead = track.motion.predicted(unseen.as_secs_f32());
-        let (centre, margin) = (ahead.centre(), ahead.width());
-        let inside = |v: f32, size: f32| v > margin && v < size - margin;
-        !inside(centre.x, self.frame.0) || !inside(centre.y, self.frame.1)
+        let (centre, width) = (ahead.centre(), ahead.width());
+        let within = |x: f32, y: f32| {
+            let inside = |v: f32, margin: f32, size: f32| v > margin && v < size - margin;
+            inside(centre.x, x, self.frame.0) && inside(centre.y, y, self.frame.1)
+        };
+        let lost_after = self.config.lost_after;
+        if !within(-width / 2.0, -width * TALLEST / 2.0) {
+            lost_after.min(DRIVEN_OUT)
+        } else if within(width, width) {
+            lost_after.max(self.config.rejoin_within)
+        } else {
+            lost_after
+        }
     }
 
     fn is_parked(&self, track: &Track, at: Timestamp) -> bool {

@@ -81,6 +81,38 @@ fn one_vehicle_gives_one_read_with_its_direction() {
 }
 
 #[test]
+fn a_vehicle_that_has_driven_out_of_the_picture_is_told_a_moment_later() {
+    let mut follower = follower();
+    let place = nearing(900.0, 0);
+    let last = (0..60).filter(|&f| place(f).is_some()).max().expect("seen");
+    let mut ended = None;
+    for f in 0..120 {
+        let seen: Vec<_> =
+            place(f).map(|corners| PlateDetection { corners, score: 0.9 }).into_iter().collect();
+        for sighting in follower.follow(at(f), &seen).into_iter().flatten() {
+            follower.read(sighting.track, &reading("7ABC123"), 1.0);
+        }
+        if !follower.ended(at(f)).is_empty() {
+            ended = ended.or(Some(f));
+        }
+    }
+    let frames = ended.expect("the pass ended") - last;
+    assert!(frames * FRAME_MS <= 250, "{frames} frames");
+}
+
+#[test]
+fn a_vehicle_that_stops_half_out_of_the_picture_is_one_pass() {
+    // Brakes towards the lower edge, where its plate is cut and found only now and then.
+    let brakes = |f: i64| {
+        let t = (f as f32 / 90.0).min(1.0);
+        let found = f < 90 || f % 4 == 0;
+        (f < 150 && found).then(|| plate(900.0, 300.0 + 775.0 * t * (2.0 - t), 90.0 + 30.0 * t))
+    };
+    let passes = drive(&mut follower(), 240, &[("7ABC123", Box::new(brakes))]);
+    assert_eq!(texts(&passes), ["7ABC123"]);
+}
+
+#[test]
 fn two_vehicles_side_by_side_give_two_reads() {
     let road = [("7ABC123", nearing(600.0, 5)), ("4XYZ987", nearing(1200.0, 6))];
     assert_eq!(texts(&drive(&mut follower(), 120, &road)), ["4XYZ987", "7ABC123"]);
