@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     board,
     capture::{Camera, CaptureError, Next},
-    clock::{self, Keeper, News},
+    clock::{self, Keeper, LastLook, News},
     config::Config,
     health::{Component, Health, Status},
     keep::{self, Opened, ToKeep},
@@ -115,7 +115,8 @@ pub fn run(config: Config) -> Result<(), AgentError> {
             let news = passes.clone();
             // Never waits: what is not taken comes again.
             let give = move |n: &News| news.try_send(ToKeep::Clock(n.clone())).is_ok();
-            spawn("clock", move || clock::watch(&keeper, &health, &stop, give))?
+            let last_look = LastLook::new(directory.join(clock::last_look::FILE), clock::boot_id());
+            spawn("clock", move || clock::watch(&keeper, &health, last_look, &stop, give))?
         };
         let suspending = {
             let (suspension, stop, news) = (suspension.clone(), stop.clone(), passes.clone());

@@ -11,6 +11,7 @@
 
 pub mod correction;
 pub mod kernel;
+pub mod last_look;
 pub mod reference;
 pub mod step;
 pub mod watch;
@@ -22,6 +23,7 @@ use milepost_wire as wire;
 
 pub use correction::{Corrections, Reference, Taken};
 pub use kernel::{Discipline, Moment, boot_id};
+pub use last_look::LastLook;
 pub use reference::{Keeper, State};
 pub use watch::{News, watch};
 

@@ -16,6 +16,7 @@ use super::{
     ClockSource,
     correction::Reference,
     kernel::{Discipline, Moment},
+    last_look::LastLook,
     reference::{Keeper, State},
     step::{Step, StepDetector},
 };
@@ -41,15 +42,18 @@ pub enum News {
     Synchronised(Reference),
 }
 
-/// Looks until `stop`. `give` takes the news; false where it can't now.
+/// Looks until `stop`, and goes on from the last look of the process before. `give` takes the news; false where
+/// it can't now.
 pub fn watch(
     keeper: &Keeper,
     health: &Health,
+    mut last_look: LastLook,
     stop: &CancellationToken,
     mut give: impl FnMut(&News) -> bool,
 ) {
-    let mut watcher = Watcher::default();
+    let mut watcher = Watcher::resumed(last_look.read());
     let mut waiting = VecDeque::new();
+    let mut told = false;
     while !stop.is_cancelled() {
         let began = Instant::now();
         let before = Moment::now();
@@ -64,6 +68,13 @@ pub fn watch(
         health.set(Component::Clock, status, output);
         health.fact("Clock", kept_by(&state));
         let (step, reference) = watcher.conclude(&look, step, state);
+        // A step counts as told once it was taken a look ago: until then the next process must find it.
+        if waiting.is_empty() && step.is_none() {
+            last_look.note(look.before, state.source, told);
+            told = false;
+        } else {
+            told = true;
+        }
         if let Some(step) = step {
             tracing::warn!(step_s = step.step_s, "the clock was set");
             health.metrics.clock_steps.inc();
@@ -119,6 +130,15 @@ struct Watcher {
 }
 
 impl Watcher {
+    /// One that goes on from a look of this boot.
+    fn resumed(last: Option<(Moment, ClockSource)>) -> Self {
+        let mut detector = StepDetector::default();
+        if let Some((moment, _)) = last {
+            detector.look(moment.utc, moment.boottime);
+        }
+        Self { detector, last, asked: None }
+    }
+
     /// Whether the time service may have something new to say.
     fn is_to_ask(&mut self, look: &Look, stepped: bool) -> bool {
         let synchronised = look.discipline.is_some_and(|d| d.synchronised);
@@ -251,6 +271,17 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_set_while_no_agent_ran_is_noticed_by_the_next() {
+        let mut watcher = Watcher::resumed(Some((moment(10, 3600), ClockSource::Ntp)));
+        let (step, _) = concluded(&mut watcher, look(500, 0, true), KEPT);
+        let step = step.unwrap();
+        assert_eq!((step.step_s, step.source_before), (-3600.0, wire::TimeSource::Ntp));
+        assert_eq!(step.not_yet.unwrap().since_boot_s, 10.0);
+        let mut watcher = Watcher::resumed(Some((moment(10, 0), ClockSource::Ntp)));
+        assert_eq!(concluded(&mut watcher, look(500, 0, true), KEPT).0, None);
+    }
+
+    #[test]
     fn a_clock_that_is_set_in_the_middle_of_a_look_is_no_reference() {
         for set_by in [-259_200, 3600] {
             let torn = Look { after: moment(20, set_by), ..look(20, 0, true) };
@@ -299,7 +330,8 @@ mod tests {
         let (health, stop) = (Health::default(), CancellationToken::new());
         let said = || health.checks()[&Component::Clock].output != "not started";
         thread::scope(|scope| {
-            scope.spawn(|| watch(&Keeper::default(), &health, &stop, |_| true));
+            let last_look = LastLook::new("/nowhere".into(), None);
+            scope.spawn(|| watch(&Keeper::default(), &health, last_look, &stop, |_| true));
             let until = Instant::now() + Duration::from_secs(60);
             while !said() && Instant::now() < until {
                 thread::sleep(NAP);
