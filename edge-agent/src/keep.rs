@@ -31,7 +31,7 @@ use crate::{
         intake::{self, Link},
     },
     only_hits::Dropped,
-    outbox::{Entry, Outbox, Photo, Setup, Signer},
+    outbox::{Entry, Outbox, Photo, Setup, Signer, Thresholds},
     recognise::Finished,
     report::{self, Origin, Report},
     sealing::Keyring,
@@ -255,6 +255,7 @@ fn setup(config: &Config, source: wire::Source, health: Arc<Health>) -> Setup {
         // The program as it runs, even where its file has been replaced by an update.
         program: Some("/proc/self/exe".into()),
         clock: None,
+        thresholds: Thresholds::default(),
         source,
         health,
     }

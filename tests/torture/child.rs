@@ -22,7 +22,7 @@ use milepost::{
     config,
     digest::sha256_hex,
     health::{Component, Health},
-    outbox::{Entry, Kind, Outbox, Record, Setup},
+    outbox::{Entry, Kind, Outbox, Record, Setup, Thresholds},
 };
 use milepost_wire::{Event, Evicted, Eviction, Header, PhotoKind, Read};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -70,6 +70,9 @@ pub struct Options {
     /// `outbox.max_photo_bytes`.
     #[arg(long, default_value_t = 1 << 30)]
     pub max_photo_bytes: u64,
+    /// The store is copied into a fresh one at each start.
+    #[arg(long)]
+    pub rotate: bool,
     /// Milliseconds between two records of a thread.
     #[arg(long, default_value_t = 0)]
     pub pause_ms: u64,
@@ -98,6 +101,7 @@ impl Options {
             stay: 150,
             max_records: 100_000,
             max_photo_bytes: 1 << 30,
+            rotate: false,
             pause_ms: 0,
             seed: 1,
             no_fsync: false,
@@ -122,6 +126,7 @@ impl Options {
             format!("--pause-ms={pause_ms}"),
             format!("--seed={seed}"),
         ];
+        arguments.extend(self.rotate.then(|| "--rotate".into()));
         arguments.extend(self.no_fsync.then(|| "--no-fsync".into()));
         arguments.extend(self.hang.then(|| "--hang".into()));
         arguments.extend(self.acknowledge_early.then(|| "--acknowledge-early".into()));
@@ -163,7 +168,11 @@ pub fn run(options: &Options) -> ExitCode {
     }
     let health: Arc<Health> = Arc::default();
     let started = Instant::now();
-    let outbox = match Outbox::open(setup(settings(options), &health)) {
+    let mut setup = setup(settings(options), &health);
+    if options.rotate {
+        setup.thresholds = Thresholds { compact_bytes: 1, ..setup.thresholds };
+    }
+    let outbox = match Outbox::open(setup) {
         Ok(outbox) => outbox,
         Err(error) => {
             let _ = say(&Line::NotOpened(error.to_string()));

@@ -27,7 +27,7 @@ const CONTROL: u32 = 20;
 /// The row.
 pub fn row(context: &Context) -> Row {
     let mut row = Row::new(RowName::Kill.fault());
-    let mut totals = Totals::default();
+    let (mut totals, mut rotations, mut halfway) = (Totals::default(), 0, 0);
     for (unit, kills) in context.units(RowName::Kill, if context.quick { EACH_QUICK } else { EACH })
     {
         let mut choices = context.choices(RowName::Kill, unit);
@@ -36,7 +36,9 @@ pub fn row(context: &Context) -> Row {
         let mut model = Model::default();
         for _ in 0..kills {
             once(&options, &folder.join("child.log"), &mut model, &mut choices);
+            halfway += u32::from(stores(&options.directory).len() > 1);
         }
+        rotations += stores(&options.directory).first().map_or(0, |first| first - 1);
         look(&options, &folder.join("child.log"), &mut model);
         row.runs += kills;
         totals.add(&model);
@@ -47,17 +49,31 @@ pub fn row(context: &Context) -> Row {
         }
     }
     (row.held, row.worst) = (totals.held(), totals.worst());
+    row.held
+        .push(format!("{rotations} rotations to a fresh store, {halfway} of them killed half-way"));
     control(context, &mut row);
     row
 }
 
-/// Caps differ by unit, so that some outboxes give up photos and some whole records.
+/// Numbers of the stores in an outbox's folder: two of them while it is copied into a fresh one.
+fn stores(directory: &std::path::Path) -> Vec<u32> {
+    let files = std::fs::read_dir(directory).into_iter().flatten().map_while(Result::ok);
+    let mut stores: Vec<u32> = files
+        .filter_map(|file| file.file_name().to_str()?.strip_prefix("store-")?.parse().ok())
+        .collect();
+    stores.sort_unstable();
+    stores
+}
+
+/// Caps differ by unit, so that some outboxes give up photos and some whole records, and some are copied into a
+/// fresh store at each start.
 fn options(directory: &std::path::Path, unit: u32, choices: &mut StdRng) -> Options {
     let mut options = Options { seed: choices.random(), ..Options::new(directory.into()) };
-    match unit % 4 {
+    match unit % 5 {
         1 => options.max_photo_bytes = 200_000,
         2 => options.photo_bytes = 40_000,
         3 => (options.max_records, options.photo_bytes, options.stay) = (40, 200, 0),
+        4 => options.rotate = true,
         _ => {}
     }
     options

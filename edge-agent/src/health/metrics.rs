@@ -287,7 +287,7 @@ impl Metrics {
         );
         gauge(
             "uplink_backlog_records",
-            "Records waiting that are not live",
+            "Records that are not live: waiting, or on hold",
             &self.uplink_backlog_records,
         );
         gauge("process_resident_bytes", "Memory of this process", &self.process_resident_bytes);

@@ -106,6 +106,12 @@ impl Group {
         }
     }
 
+    /// A record of the store as this group will write it.
+    pub(super) fn written_again(&mut self, sequence: u64) -> Option<&mut Record> {
+        let touched = self.touched.contains(&sequence);
+        self.change.put.iter_mut().find(|put| touched && put.sequence == sequence)
+    }
+
     /// Deletes a record with its photos, once.
     pub(super) fn drop_record(&mut self, record: &Record) {
         if self.deleted.insert(record.sequence) {

@@ -37,7 +37,7 @@ pub struct Held {
 
 impl Writer {
     /// Seals the records and their photos again, under keys that live as long as the hold, and enters
-    /// who asked into the ledger.
+    /// who asked into the ledger. What the server has goes when it is released.
     pub(super) fn hold(
         &self,
         request: HoldRequest,
@@ -58,6 +58,10 @@ impl Writer {
             };
             there.push(id);
             if record.held == held {
+                continue;
+            }
+            if record.delivered {
+                group.drop_record(&record);
                 continue;
             }
             for photo in &mut record.photos {

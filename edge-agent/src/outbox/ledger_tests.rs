@@ -94,6 +94,45 @@ fn a_manifest_signs_for_exactly_the_bodies_of_its_stretch() {
 }
 
 #[test]
+fn any_stretch_of_an_epoch_is_signed_for_however_far_back() {
+    let scratch = tempfile::tempdir().unwrap();
+    let signer = Some(pki(&scratch.path().join("pki")));
+    let thresholds = Thresholds { exact_links: 100, ..Thresholds::default() };
+    let again = || {
+        let plain = Setup::plain(settings(scratch.path()), source(), Arc::default());
+        Outbox::open(Setup { signer: signer.clone(), thresholds, ..plain }).unwrap()
+    };
+    let outbox = again();
+    for n in 0..50 {
+        outbox.keep_all((0..50).map(|m| entry(n * 50 + m, 10, &[])).collect()).unwrap();
+    }
+    let links: Vec<_> = (0..=2502).map(|n| outbox.store.chain_after(n).unwrap().unwrap()).collect();
+    outbox.delivered((1..=2480).collect()).unwrap();
+    drop(outbox);
+    // Thinned at one start, and known to be at the next.
+    for _ in 0..2 {
+        let outbox = again();
+        let known = |n: u64| outbox.store.chain_after(n).unwrap();
+        until("the links are thinned", || known(2399).is_none());
+        assert_eq!([1, 999, 1001, 1999, 2001].map(known), [None; 5]);
+        for exact in [0, 1000, 2000].into_iter().chain(2405..=2502) {
+            assert_eq!(known(exact), Some(links[exact as usize]), "link {exact}");
+        }
+        for ((from, to), signed) in [
+            ((1200, 1300), (1001, 2000)),
+            ((1, 1001), (1, 2000)),
+            ((1000, 2450), (1, 2450)),
+            ((2410, 2420), (2410, 2420)),
+        ] {
+            let at = outbox.manifest(ManifestRequest { from, to, command_id: None }).unwrap();
+            let record = outbox.record(at).unwrap().unwrap();
+            let manifest = Event::<Manifest>::from_json(&record.body).unwrap().data;
+            assert_eq!((manifest.from, manifest.to), signed);
+        }
+    }
+}
+
+#[test]
 fn the_chain_goes_through_what_was_given_up() {
     let scratch = tempfile::tempdir().unwrap();
     let limits = config::Outbox { max_records: 100, ..settings(scratch.path()) };
@@ -241,6 +280,31 @@ fn no_byte_on_the_disk_shows_what_was_kept() {
         }
     }
     assert!(files > 30);
+}
+
+#[test]
+fn what_is_on_hold_outlives_its_receipt_is_not_sent_again_and_goes_when_it_is_released() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outbox = open(scratch.path());
+    let ids: Vec<_> = (1..=4).map(Uuid::from_u128).collect();
+    let keep = |n| outbox.keep(entry(n, 10, &[(PhotoKind::Plate, 900)])).unwrap();
+    let sequences: Vec<_> = (1..=4).map(keep).collect();
+    hold(&outbox, true, ids[..2].to_vec());
+    outbox.delivered(sequences[..3].to_vec()).unwrap();
+    let delivered = |outbox: &Outbox| {
+        let records = outbox.records(0, 100).unwrap().into_iter();
+        let ours = records.filter(|r| ids.contains(&r.id));
+        ours.map(|r| (r.id.as_u128(), r.held, r.delivered)).collect::<Vec<_>>()
+    };
+    assert_eq!(delivered(&outbox), [(1, true, true), (2, true, true), (4, false, false)]);
+    drop(outbox);
+    let outbox = open(scratch.path());
+    assert_eq!(delivered(&outbox).len(), 3);
+    let photo = |n| outbox.photo(Uuid::from_u128(n), PhotoKind::Plate).unwrap().is_some();
+    assert_eq!([1, 2, 3, 4].map(photo), [true, true, false, true]);
+    assert!(hold(&outbox, false, ids[..1].to_vec()).missing.is_empty());
+    assert_eq!(delivered(&outbox), [(2, true, true), (4, false, false)]);
+    assert!(!photo(1) && photo(2));
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod hold;
 mod limits;
 mod mark;
 mod open;
+mod packed;
 mod photos;
 pub mod probe;
 mod salvage;
@@ -72,7 +73,7 @@ pub(crate) use open::KEYS;
 pub use hold::{Held, HoldRequest};
 pub use sled_store::SledStore;
 pub use store::{Change, Fact, Kind, Loss, PhotoRef, Record, Store, StoreError, Stored};
-pub use upkeep::{ManifestRequest, Signer};
+pub use upkeep::{ManifestRequest, Signer, Thresholds};
 
 /// Largest record in bytes, its own bookkeeping included. Above about 6 KB sled puts a value into a
 /// file that it never fsyncs, and a power cut then makes the store unopenable.
@@ -266,6 +267,8 @@ pub struct Setup {
     pub program: Option<PathBuf>,
     /// What ages are measured with; `None`: the machine's clocks ([`crate::sealing::PoleClock`]).
     pub clock: Option<Arc<dyn Clock>>,
+    /// When the store is made smaller.
+    pub thresholds: Thresholds,
     /// Stands in the records that the outbox itself makes.
     pub source: Source,
     /// Where it says how it is.
@@ -279,7 +282,16 @@ impl Setup {
     pub fn plain(config: config::Outbox, source: Source, health: Arc<Health>) -> Self {
         let sealing =
             config::Sealing { key: config::SealingKey::File(config.directory.join("sealing.key")) };
-        Self { config, sealing, signer: None, program: None, clock: None, source, health }
+        Self {
+            config,
+            sealing,
+            signer: None,
+            program: None,
+            clock: None,
+            thresholds: Thresholds::default(),
+            source,
+            health,
+        }
     }
 }
 
@@ -376,8 +388,8 @@ impl Outbox {
         self.ask(|reply| writer::Command::Keep(entries, reply))
     }
 
-    /// Deletes records, and their photos, that the server has. Unknown sequences are ignored. After
-    /// a power cut some may be back; they are then sent again.
+    /// Deletes records, and their photos, that the server has; those on hold go once they are released.
+    /// Unknown sequences are ignored. After a power cut some may be back; they are then sent again.
     ///
     /// # Errors
     /// [`OutboxError::Store`]: they are all still there or all gone.
@@ -386,8 +398,8 @@ impl Outbox {
         self.ask(|reply| writer::Command::Delivered(epoch, sequences, reply))
     }
 
-    /// Puts records on hold (or ends it): they outlive the configured age and the limits, up to two
-    /// years. Who asked is in the ledger.
+    /// Puts records on hold (or ends it): they outlive their receipt, the configured age and the limits, up to
+    /// two years. Who asked is in the ledger.
     ///
     /// # Errors
     /// [`OutboxError::Store`].

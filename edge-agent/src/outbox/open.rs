@@ -141,7 +141,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         limits: (&setup.config).into(),
         source: setup.source,
         health: setup.health,
-        upkeep: Upkeep::new(setup.signer, now),
+        upkeep: Upkeep::new(setup.signer, setup.thresholds, now),
         epoch: position.epoch,
         trouble: None,
         met: false,

@@ -96,7 +96,8 @@ impl Salvager {
 /// The record with its place in the new ledger. Its photos are where they were, it stays on hold, and
 /// its time on the pole does not begin anew.
 fn again(record: &Record) -> Entry {
-    let Record { sequence: _, id, kind, captured_at, photos, held, key, body } = record.clone();
+    // With its new number it is sent again, also where the server has it.
+    let Record { id, kind, captured_at, photos, held, key, body, .. } = record.clone();
     let body = move |ledger| event::in_ledger(&body, ledger);
     let photos = Keeping::Again { photos, held, key };
     Entry { id, kind, captured_at, body: Box::new(body), photos }

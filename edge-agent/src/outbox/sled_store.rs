@@ -26,8 +26,9 @@ use uuid::Uuid;
 use super::{
     generation::Generation,
     mark::{self, Mark},
+    packed,
     sled_state::{COPY_BATCH, COUNT, LAST, Numbers, State, io, mend, number, open_state},
-    store::{Change, Fact, Loss, Record, Store, StoreError, Stored},
+    store::{Change, Fact, LINK_STRIDE, Loss, Record, Store, StoreError, Stored},
 };
 use crate::sealing::{KeyUse, Keyring, SealingError};
 
@@ -194,9 +195,11 @@ impl SledStore {
 
     fn sealed(&self, epoch: Uuid, record: &Record) -> Result<Vec<u8>, StoreError> {
         let usage = if record.held { KeyUse::Hold } else { KeyUse::Data };
-        let (context, plain) = (context(epoch, record.sequence), record.encode()?);
-        let sealed = self.keyring.seal_under(record.key, usage, &context, &plain);
-        let sealed = sealed.map_err(|e| StoreError::Failed(e.to_string()))?;
+        let failed = |e: &dyn std::error::Error| StoreError::Failed(e.to_string());
+        let context = context(epoch, record.sequence);
+        let packed = packed::pack(&record.encode()?).map_err(|e| failed(&e))?;
+        let sealed = self.keyring.seal_under(record.key, usage, &context, &packed);
+        let sealed = sealed.map_err(|e| failed(&e))?;
         Ok([record.id.as_bytes(), &sealed[..]].concat())
     }
 
@@ -220,8 +223,9 @@ impl SledStore {
         let id = Uuid::from_slice(id).map_err(|e| StoreError::Damaged(e.to_string()))?;
         let unreadable = |loss| Stored::Unreadable { sequence, id, loss };
         Ok(match self.keyring.unseal(&context(epoch, sequence), sealed) {
-            Ok(plain) => Record::decode(sequence, &plain)
+            Ok(packed) => packed::unpack(&packed)
                 .ok()
+                .and_then(|plain| Record::decode(sequence, &plain).ok())
                 .filter(|r| r.id == id)
                 .map(|record| Record { key: Keyring::key_of(sealed).ok(), ..record })
                 .map_or(unreadable(Loss::Damaged), Stored::Record),
@@ -259,8 +263,8 @@ impl Store for SledStore {
             for (sequence, chain) in &change.links {
                 batch.insert(&key(b'c', *sequence), chain.as_bytes());
             }
-            for item in state.db.range(key(b'c', 0)..key(b'c', change.unlink_below)).keys() {
-                batch.remove(item.map_err(|e| state.error(&e))?);
+            for sequence in change.thin_links.clone().filter(|s| s % LINK_STRIDE != 0) {
+                batch.remove(&key(b'c', sequence));
             }
             for (fact, value) in &change.facts {
                 match value {

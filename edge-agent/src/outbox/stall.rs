@@ -76,3 +76,35 @@ fn end(health: &Health, output: &str) -> ! {
 fn until(busy: &Weak<Mutex<Option<Instant>>>) -> Option<Option<Instant>> {
     Some(*busy.upgrade()?.lock().unwrap_or_else(PoisonError::into_inner))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::Command};
+
+    use super::*;
+
+    /// Set in the copy of this program that is to be ended.
+    const STUCK: &str = "MILEPOST_TEST_STUCK";
+
+    #[test]
+    fn a_writer_that_is_at_one_thing_for_too_long_ends_the_process_and_one_that_goes_on_does_not() {
+        if std::env::var_os(STUCK).is_some() {
+            let busy = Busy::default();
+            busy.watch(Arc::default()).unwrap();
+            (0..3).for_each(|_| {
+                busy.begin();
+                thread::sleep(LOOK);
+            });
+            eprintln!("still here");
+            busy.set(Some(Duration::ZERO));
+            loop {
+                thread::park();
+            }
+        }
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let name = "outbox::stall::tests::a_writer_that_is_at_one_thing_for_too_long_ends_the_process_and_one_that_goes_on_does_not";
+        let ended = child.args([name, "--exact", "--nocapture"]).env(STUCK, "1").output().unwrap();
+        assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{ended:?}");
+        assert!(String::from_utf8_lossy(&ended.stderr).contains("still here"), "{ended:?}");
+    }
+}

@@ -1,6 +1,9 @@
 //! What the outbox needs of a store, and the shape of a record in it.
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{
+    ops::{Range, RangeInclusive},
+    path::PathBuf,
+};
 
 use jiff::Timestamp;
 use milepost_wire::{Chain, LedgerPosition, PhotoKind};
@@ -11,6 +14,10 @@ use crate::sealing::KeyId;
 
 /// Shape of a stored record; a store with another is not ours to guess at.
 const FORMAT: u8 = 1;
+
+/// Of the links of the chain that lie far back, one in so many stays, for as long as the epoch lasts: at two
+/// records a second 63,000 a year.
+pub const LINK_STRIDE: u64 = 1000;
 
 /// Which topic a record goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,8 +55,10 @@ pub struct Record {
     pub captured_at: Timestamp,
     /// Photos that are kept with it.
     pub photos: Vec<PhotoRef>,
-    /// The server has put it on hold: it outlives the configured age and the store's limits.
+    /// The server has put it on hold: it outlives its receipt, the configured age and the store's limits.
     pub held: bool,
+    /// The server has it, and it is on hold: it is not sent any more.
+    pub delivered: bool,
     /// The data key that it was sealed with: what it ages by. `None`: not sealed yet.
     pub key: Option<KeyId>,
     /// Its event without `historical`.
@@ -64,6 +73,8 @@ struct Head {
     photos: Vec<PhotoRef>,
     #[serde(default)]
     held: bool,
+    #[serde(default)]
+    delivered: bool,
 }
 
 impl Record {
@@ -78,9 +89,11 @@ impl Record {
     /// # Errors
     /// Only where the head can't be JSON or is longer than 65 535 bytes.
     pub fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        let Self { sequence: _, id, kind, captured_at, photos, held, key: _, body } = self;
-        let (photos, captured_at) = (photos.clone(), *captured_at);
-        let head = Head { id: *id, kind: *kind, captured_at, photos, held: *held };
+        let Self { sequence: _, id, kind, captured_at, photos, held, delivered, key: _, body } =
+            self;
+        let (id, kind, captured_at, photos) = (*id, *kind, *captured_at, photos.clone());
+        let (held, delivered) = (*held, *delivered);
+        let head = Head { id, kind, captured_at, photos, held, delivered };
         let head = serde_json::to_vec(&head).map_err(|e| StoreError::Failed(e.to_string()))?;
         let length = u16::try_from(head.len()).map_err(|e| StoreError::Failed(e.to_string()))?;
         Ok([&[FORMAT][..], &length.to_be_bytes(), &head, body].concat())
@@ -98,9 +111,10 @@ impl Record {
         }
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let (head, body) = rest.split_at_checked(length).ok_or_else(|| damaged("too short"))?;
-        let Head { id, kind, captured_at, photos, held } =
+        let Head { id, kind, captured_at, photos, held, delivered } =
             serde_json::from_slice(head).map_err(|e| damaged(&e.to_string()))?;
-        Ok(Self { sequence, id, kind, captured_at, photos, held, key: None, body: body.into() })
+        let body = body.into();
+        Ok(Self { sequence, id, kind, captured_at, photos, held, delivered, key: None, body })
     }
 }
 
@@ -171,8 +185,8 @@ pub struct Change {
     pub delete: Vec<(u64, Uuid)>,
     /// The ledger's chain after each new record.
     pub links: Vec<(u64, Chain)>,
-    /// Links below this sequence are not needed any more.
-    pub unlink_below: u64,
+    /// Of the links of these sequences only those at whole multiples of [`LINK_STRIDE`] stay.
+    pub thin_links: Range<u64>,
     /// Facts to set, or to delete (`None`).
     pub facts: Vec<(Fact, Option<Vec<u8>>)>,
 }
@@ -317,6 +331,7 @@ mod tests {
                 captured_at: Timestamp::UNIX_EPOCH,
                 photos: photo.then_some(PhotoRef { kind: PhotoKind::Plate, bytes: 3 }).into_iter().collect(),
                 held: photo,
+                delivered: photo,
                 key: None,
                 body,
             };

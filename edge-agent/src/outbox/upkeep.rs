@@ -17,7 +17,7 @@ use super::{
     Entry, OutboxError,
     group::Group,
     limits::Look,
-    store::{Fact, StoreError},
+    store::{Fact, LINK_STRIDE, StoreError},
     writer::Writer,
 };
 use crate::{clock, identity::Identity, sealing::PoleTime};
@@ -33,13 +33,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const SWEEP_STEP: usize = 2048;
 /// Longest that the oldest are purged in one go.
 const PURGE_TURN: Duration = Duration::from_secs(2);
-/// A store smaller than this is not worth copying.
-const COMPACT_BYTES: u64 = 64 << 20;
 /// The first time after a start: a pole that starts often signs all the same.
 const FIRST_MANIFEST: Duration = Duration::from_secs(300);
-/// Links of the chain that are kept behind the last sequence, so that a manifest of any stretch of
-/// them can be made.
-const MAX_LINKS: u64 = 100_000;
 /// Links deleted in one commit: sled holds a copy of each page that it touches until that is done, and
 /// 20,000 at once cost 50 MB.
 const LINKS_STEP: u64 = 1000;
@@ -47,6 +42,22 @@ const LINKS_STEP: u64 = 1000;
 const LINKS_STEPS: u64 = 30;
 /// Links that may be more before they are deleted together.
 const LINKS_SLACK: u64 = 1000;
+
+/// From where on the store is made smaller. The defaults are the product's; tests do it sooner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// A store smaller than this is not worth copying: 64 MiB.
+    pub compact_bytes: u64,
+    /// Links of the chain that are kept behind the last sequence, so that a manifest of exactly any stretch of
+    /// them can be made: 100,000. Of those before, one in [`LINK_STRIDE`].
+    pub exact_links: u64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { compact_bytes: 64 << 20, exact_links: 100_000 }
+    }
+}
 
 /// Which stretch of the ledger to sign for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,9 +87,11 @@ pub(super) struct Upkeep {
     sweep_at: PoleTime,
     /// Where that goes on, while it is under way.
     sweep: Option<u64>,
-    unlinked_to: u64,
+    /// Below this the links are thinned; `None`: to be found out.
+    thinned_to: Option<u64>,
     /// Size of the store after the last compaction.
     compacted_to: u64,
+    thresholds: Thresholds,
     /// What signs; `None` where nothing does.
     signer: Option<Signer>,
     /// What is wrong with it.
@@ -86,14 +99,15 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(signer: Option<Signer>, now: PoleTime) -> Self {
+    pub(super) fn new(signer: Option<Signer>, thresholds: Thresholds, now: PoleTime) -> Self {
         Self {
             next: Instant::now(),
             manifest_at: now + FIRST_MANIFEST,
             sweep_at: now + SWEEP_EVERY,
             sweep: None,
-            unlinked_to: 0,
+            thinned_to: None,
             compacted_to: 0,
+            thresholds,
             signer,
             complaint: None,
         }
@@ -154,7 +168,7 @@ impl Writer {
             self.store.commit(&group.change)?;
         }
         self.epoch = self.store.position().epoch;
-        self.upkeep.unlinked_to = 0;
+        self.upkeep.thinned_to = None;
         Ok(())
     }
 
@@ -171,11 +185,11 @@ impl Writer {
         let steps: [(&str, Step); 5] = [
             ("purge", |w| w.purge_all(Look::Oldest).and_then(|()| w.sweep())),
             ("manifest", Self::hourly_manifest),
-            ("links", Self::unlink),
+            ("links", Self::thin_links),
             ("ballast", |w| w.disk.take_ballast().map_err(|e| OutboxError::Store(e.to_string()))),
             ("compaction", |w| {
                 // What could not be made smaller once is left until it has grown.
-                let least = COMPACT_BYTES.max(2 * w.upkeep.compacted_to);
+                let least = w.upkeep.thresholds.compact_bytes.max(2 * w.upkeep.compacted_to);
                 if w.store.compact(least)? {
                     w.upkeep.compacted_to = w.store.bytes();
                     tracing::info!("the drained store was replaced by a small one");
@@ -255,10 +269,9 @@ impl Writer {
         let covered = self.store.fact(Fact::ManifestTo)?;
         let covered = covered.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
         let to = self.store.position().last_sequence;
-        // What is no longer known can't be signed for: it goes on behind that.
+        // It never overlaps the one before. A server can ask for what is left out between them.
         let known = self.store.chain_after(covered)?.is_some();
-        let begin = self.upkeep.unlinked_to.max(to.saturating_sub(MAX_LINKS));
-        let from = if known { covered } else { begin } + 1;
+        let from = if known { covered } else { covered.next_multiple_of(LINK_STRIDE) } + 1;
         let request = ManifestRequest { from, to, command_id: None };
         if request.from > request.to {
             return Ok(());
@@ -273,7 +286,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Signs for a stretch of the ledger.
+    /// Signs for a stretch of the ledger: for exactly that one, or, where its links are thinned, for the
+    /// smallest one around it that begins and ends with a link.
     pub(super) fn manifest(
         &self,
         request: &ManifestRequest,
@@ -285,21 +299,26 @@ impl Writer {
             let last = position.last_sequence;
             return Err(OutboxError::Stretch(format!("{from} to {to} is not within 1 to {last}")));
         }
-        let link = |sequence| {
-            let chain = self.store.chain_after(sequence)?;
-            chain.ok_or_else(|| {
-                let why = "it begins before what the pole still knows: ask for a later one";
-                OutboxError::Stretch(format!("{from} to {to}: {why}"))
-            })
+        let link = |sequence: u64, coarse: u64| {
+            let known = |s| Ok::<_, StoreError>(self.store.chain_after(s)?.map(|chain| (s, chain)));
+            let found = match known(sequence)? {
+                None => known(coarse)?,
+                found => found,
+            };
+            let missing = || StoreError::Damaged(format!("no link of the chain at {coarse}"));
+            found.ok_or_else(missing)
         };
+        let (before, chain_before) = link(from - 1, (from - 1) / LINK_STRIDE * LINK_STRIDE)?;
+        let (to, chain_after) = link(to, to.next_multiple_of(LINK_STRIDE))?;
+        let from = before + 1;
         let signer = self.upkeep.signer.as_ref().ok_or(OutboxError::NoIdentity)?;
         let claims = ManifestClaims {
             source: self.source.clone(),
             epoch: position.epoch,
             from,
             to,
-            chain_before_sha256: link(from - 1)?,
-            chain_after_sha256: link(to)?,
+            chain_before_sha256: chain_before,
+            chain_after_sha256: chain_after,
             issued_at: Timestamp::now(),
         };
         // The files as they are now: a renewed certificate needs no restart.
@@ -310,28 +329,53 @@ impl Writer {
         self.prepare(self.entry(data), group)
     }
 
-    /// Deletes the links that are neither among the last ones nor needed for a record that is there.
-    fn unlink(&mut self) -> Result<(), OutboxError> {
+    /// Thins the links that are neither among the last ones nor needed for a record that is there.
+    fn thin_links(&mut self) -> Result<(), OutboxError> {
         let last = self.store.position().last_sequence;
         let oldest = self.store.stored(0, 1)?;
         let oldest = oldest.first().map_or(last, |s| s.sequence());
-        let from = self.upkeep.unlinked_to;
-        let below = last.saturating_sub(MAX_LINKS).min(oldest.saturating_sub(1));
+        let below =
+            last.saturating_sub(self.upkeep.thresholds.exact_links).min(oldest.saturating_sub(1));
+        let mut from = match self.upkeep.thinned_to {
+            Some(from) => from,
+            None => self.thinned_to(below)?,
+        };
+        self.upkeep.thinned_to = Some(from);
         if below < from + LINKS_SLACK {
             return Ok(());
         }
         for _ in 0..LINKS_STEPS {
-            let below = below.min(self.upkeep.unlinked_to + LINKS_STEP);
-            if below <= self.upkeep.unlinked_to {
+            let to = below.min(from + LINKS_STEP);
+            if to <= from {
                 break;
             }
             self.busy.begin();
             let mut group = self.group()?;
-            group.change.unlink_below = below;
+            group.change.thin_links = from..to;
             self.carry_out(group);
-            self.upkeep.unlinked_to = below;
+            if self.trouble.is_some() {
+                break;
+            }
+            self.upkeep.thinned_to = Some(to);
+            from = to;
         }
         Ok(())
+    }
+
+    /// The first link below which all are thinned, `below` at the most: they are in order, so by halving.
+    fn thinned_to(&self, below: u64) -> Result<u64, StoreError> {
+        let (mut thinned, mut whole) = (0, below);
+        while thinned < whole {
+            let middle = thinned.midpoint(whole);
+            // One that does not stay.
+            let tried = if middle % LINK_STRIDE == 0 { middle + 1 } else { middle };
+            if self.store.chain_after(tried)?.is_some() {
+                whole = middle;
+            } else {
+                thinned = middle + 1;
+            }
+        }
+        Ok(thinned)
     }
 
     /// How long the oldest record is on the pole, by its own time: to the hour, as its data key is.

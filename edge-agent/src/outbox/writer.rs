@@ -352,7 +352,8 @@ impl Writer {
         };
         let sequence = group.next.sequence;
         let body = body(group.next).map_err(|e| OutboxError::Body(e.to_string()))?;
-        let record = Record { sequence, id, kind, captured_at, photos, held, key, body };
+        let delivered = false;
+        let record = Record { sequence, id, kind, captured_at, photos, held, delivered, key, body };
         let bytes = record.encode()?.len() + ID_BYTES + blob::OVERHEAD_BYTES;
         if bytes > MAX_RECORD_BYTES {
             return Err(OutboxError::TooLarge { bytes });
@@ -375,7 +376,17 @@ impl Writer {
 
     fn delete(&self, sequences: &[u64], group: &mut Group) -> Result<(), StoreError> {
         for &sequence in sequences {
+            // Put on hold in this very group.
+            if let Some(record) = group.written_again(sequence).filter(|record| record.held) {
+                record.delivered = true;
+                continue;
+            }
             match group.noting(self.store.at(sequence))? {
+                Some(Stored::Record(record)) if record.held => {
+                    if !record.delivered {
+                        group.put_again(Record { delivered: true, ..record });
+                    }
+                }
                 Some(Stored::Record(record)) => group.drop_record(&record),
                 Some(Stored::Unreadable { id, .. }) => {
                     group.drop_unreadable(&self.photos, sequence, id);

@@ -88,6 +88,7 @@ mod tests {
             captured_at: event.time,
             photos: Vec::new(),
             held: false,
+            delivered: false,
             key: None,
             body: event.to_json().unwrap(),
         }

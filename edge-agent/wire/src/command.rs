@@ -58,7 +58,7 @@ pub enum Action {
         #[schemars(range(min = 1))]
         to: u64,
     },
-    /// Keep these records, and their photos, beyond their time on the pole, for two years at most.
+    /// Keep these records, and their photos, beyond their receipt and their time on the pole, for two years at most.
     Hold {
         /// Ids of events; those that the pole does not have are named in the answer.
         #[schemars(length(min = 1, max = 100), schema_with = "schema::uuids")]

@@ -279,7 +279,8 @@ impl Window {
 
     fn track(&mut self, record: &Record, from: Source, onvif: bool, now: Instant) {
         let sequence = record.sequence;
-        if self.tracked.contains_key(&sequence) || self.done.contains(&sequence) {
+        let known = self.tracked.contains_key(&sequence) || self.done.contains(&sequence);
+        if known || record.delivered {
             return;
         }
         let left = |lane| !matches!(from, Source::Aside(shelf) if !ASIDE[shelf].contains(&lane));
