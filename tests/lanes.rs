@@ -1,5 +1,6 @@
 //! Promise: after days without a line a new read is with the server at once, while what waited
-//! drains beside it, in order, each once; and a used-up cap of photos holds back no read.
+//! drains beside it, in order, each once; an alert goes before every newer read; and a used-up cap of photos
+//! holds back no read.
 //!
 //! `MILEPOST_BACKLOG` sets the records that wait (default 3000), `MILEPOST_PHOTO_BYTES` the size of
 //! their context photos (default none): for measuring.
@@ -21,13 +22,13 @@ use jiff::{SignedDuration, Timestamp};
 use milepost::{
     config,
     health::{Component, Health, Status},
-    outbox::{Outbox, Setup},
+    outbox::{Entry, Outbox, Setup},
     uplink::{
         central::{Seen, Summary},
         viewer::{self, Notice},
     },
 };
-use milepost_wire::PhotoKind;
+use milepost_wire::{Alert, PhotoKind, examples};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::sleep,
@@ -115,6 +116,7 @@ async fn server(broker: &Broker) -> Server {
                         log.reads.insert(event.id, arrived);
                     }
                 }
+                Notice::Seen(Seen::Alert { event, .. }) => log.order.push(event.id),
                 _ => {}
             }
             ControlFlow::Continue(())
@@ -215,6 +217,33 @@ async fn a_new_read_is_there_at_once_while_days_of_reads_drain_in_order() {
     assert_eq!(log.twice, 0);
     let place = |id| log.order.iter().position(|o| o == id).unwrap();
     assert!(place(&fresh[39]) < place(&fresh[0]), "while behind, the newest goes first");
+    server.stop.cancel();
+    server.task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_of_a_short_outage_is_there_before_every_read_that_came_after_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::start(scratch.path(), "max_queued_messages 10000");
+    let server = server(&broker).await;
+    let health: Arc<Health> = Arc::default();
+    let outbox = open(scratch.path(), &health);
+    let captured_at = Timestamp::now() - SignedDuration::from_secs(120);
+    let alert = Alert { captured_at, boot_time: None, ..examples::alert().data };
+    let alert_id = alert.alert_id;
+    outbox.keep(Entry::alert(root().source(), alert)).unwrap();
+    for _ in 0..300 {
+        keep(&outbox, Duration::from_secs(60), &[]);
+    }
+    let pole = pole_of(
+        &settings(scratch.path()).directory,
+        outbox.clone(),
+        health.clone(),
+        broker.uplink(),
+    );
+    until("everything", LIMIT, || server.log.lock().unwrap().order.len() == 301).await;
+    assert_eq!(server.log.lock().unwrap().order[0], alert_id);
+    pole.stop().await;
     server.stop.cancel();
     server.task.await.unwrap();
 }

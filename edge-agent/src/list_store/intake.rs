@@ -205,6 +205,7 @@ impl Intake {
             self.dispositions.write();
             if ended || reported.elapsed() >= REPORT {
                 reported = Instant::now();
+                self.store.open_again();
                 self.store.report(Timestamp::now());
             }
         }

@@ -11,13 +11,13 @@
 //! A version is in force when its folder has its name, which is one rename: a power cut leaves the one
 //! before it or this one. Then the one before is deleted.
 //!
-//! - `error`: why a version is not taken; `shelf`, `sealed_file`, `merge`: its files; `incoming`, `intake`: how it comes;
+//! - `error`: why a version is not taken; `layout`, `shelf`, `sealed_file`, `merge`: its files; `incoming`, `intake`: how it comes;
 //! - `matching`: a read against all of them; `report`: what is said of them; `mutes`, `dispositions`, `kept`: what the
 //!   server says of entries and alerts.
 //!
 //! How it fails: a version that is refused leaves the one in force as it is ([`ListError`] says why). One
-//! that can't be opened after a start is reported on the health page, kept, and replaced by the next that
-//! the server sends, which may be the same.
+//! that can't be opened after a start is reported on the health page, kept, tried again twice a minute, and
+//! replaced by the next that the server sends, which may be the same.
 
 #[cfg(test)]
 mod blind_tests;
@@ -29,6 +29,7 @@ pub mod hashed;
 pub mod incoming;
 pub mod intake;
 mod kept;
+mod layout;
 mod matching;
 mod merge;
 pub mod mutes;
@@ -49,10 +50,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use milepost_wire::{ListFormat, ListVersion, Source, TopicLevel};
+use milepost_wire::{ListFormat, ListVersion, Source};
 
 pub use error::{ListError, checked};
 pub use incoming::Incoming;
+use layout::{names, paths, remove, tidy, versions};
 pub use matching::Matched;
 use mutes::{MuteError, Mutes};
 pub use shelf::Shelf;
@@ -127,19 +129,11 @@ impl ListStore {
     ) -> io::Result<Self> {
         let (mut in_force, mut broken) = (BTreeMap::new(), BTreeMap::new());
         for list in names(&folder)? {
-            let place = folder.join(&list);
-            for version in versions(&place)?.into_iter().rev() {
-                let path = place.join(version.to_string());
-                if in_force.contains_key(&list) {
-                    break;
-                }
-                match Shelf::open(&path, &keyring, &list, version) {
-                    Ok(shelf) => drop(in_force.insert(list.clone(), Arc::new(shelf))),
-                    Err(error) => {
-                        tracing::error!(list, version, %error, "an alert list can't be opened");
-                        broken.insert(list.clone(), format!("version {version}: {error}"));
-                    }
-                }
+            let (shelf, why) = newest(&folder.join(&list), &keyring, &list)?;
+            shelf.map(|shelf| in_force.insert(list.clone(), Arc::new(shelf)));
+            if let Some(why) = why {
+                tracing::error!(list, why, "an alert list can't be opened");
+                broken.insert(list, why);
             }
         }
         let mutes = Mutes::open(&folder, &keyring)?;
@@ -153,6 +147,30 @@ impl ListStore {
             taking: Mutex::default(),
             mutes,
         })
+    }
+
+    /// Tries again to open the lists of which no version could be: what was in the way may be gone.
+    pub fn open_again(&self) {
+        let in_force = self.in_force();
+        let shut: Vec<String> =
+            self.troubles().keys().filter(|list| !in_force.contains_key(*list)).cloned().collect();
+        for list in shut {
+            let _one = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Ok((Some(shelf), _)) = newest(&self.folder.join(&list), &self.keyring, &list) {
+                tracing::info!(list, version = shelf.list.version.version, "it can be opened now");
+                self.put_in_force(shelf);
+                self.report(Timestamp::now());
+            }
+        }
+    }
+
+    /// From here on this version is searched, and nothing is wrong with its list.
+    fn put_in_force(&self, shelf: Shelf) {
+        let list = shelf.list.version.list.clone();
+        let mut in_force = BTreeMap::clone(&self.in_force());
+        in_force.insert(list.clone(), Arc::new(shelf));
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+        self.troubles().remove(&list);
     }
 
     /// Deletes what a version replaced; what can't be is left until the next start.
@@ -211,10 +229,7 @@ impl ListStore {
             let _ = remove(&path);
         })?;
         key.map(|key| shelf.unlock(key));
-        let mut in_force = BTreeMap::clone(&self.in_force());
-        in_force.insert(version.list.clone(), Arc::new(shelf));
-        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
-        self.troubles().remove(&version.list);
+        self.put_in_force(shelf);
         self.remove_older(&version.list, version.version);
         self.report(now);
         Ok(report)
@@ -424,57 +439,18 @@ impl ListStore {
     }
 }
 
-/// The folder of a version and that of one that is being written.
-fn paths(place: &Path, version: u64) -> (PathBuf, PathBuf) {
-    let path = place.join(version.to_string());
-    let unfinished = place.join(format!("{version}.{}", durable::UNFINISHED));
-    (path, unfinished)
-}
-
-fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The lists that have a folder.
-fn names(folder: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if TopicLevel::new(&name).is_ok() {
-            names.push(name);
+/// The newest version of a list that can be opened, and why a newer one, or any, can't be.
+fn newest(
+    place: &Path,
+    keyring: &Keyring,
+    list: &str,
+) -> io::Result<(Option<Shelf>, Option<String>)> {
+    let mut why = None;
+    for version in versions(place)?.into_iter().rev() {
+        match Shelf::open(&place.join(version.to_string()), keyring, list, version) {
+            Ok(shelf) => return Ok((Some(shelf), why)),
+            Err(error) => why = Some(format!("version {version}: {error}")),
         }
     }
-    Ok(names)
-}
-
-/// Deletes versions that were being written, and parts of lists that are in force.
-fn tidy(place: &Path) -> io::Result<()> {
-    if let Some(highest) = versions(place)?.last() {
-        incoming::forget_up_to(place, *highest)?;
-    }
-    for entry in fs::read_dir(place)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == durable::UNFINISHED) && path.is_dir() {
-            remove(&path)?;
-        }
-    }
-    Ok(())
-}
-
-/// The versions of a list that are whole, oldest first.
-fn versions(place: &Path) -> io::Result<Vec<u64>> {
-    let mut versions = Vec::new();
-    for entry in fs::read_dir(place)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if let Some(version) = name.parse::<u64>().ok().filter(|v| v.to_string() == *name) {
-            versions.push(version);
-        }
-    }
-    versions.sort_unstable();
-    Ok(versions)
+    Ok((None, why))
 }

@@ -208,6 +208,24 @@ fn a_damaged_version_is_told_and_may_be_sent_again() {
 }
 
 #[test]
+fn a_list_that_could_not_be_opened_is_in_force_once_it_can_be() {
+    let scene = Scene::new();
+    install(&scene.store(), 3, CSV).unwrap();
+    let head = scene.folder().join("svs/3/head");
+    let away = scene.folder().join("svs/3/away");
+    fs::rename(&head, &away).unwrap();
+    let store = scene.store();
+    store.open_again();
+    assert_eq!(scene.check().status, Status::Fail);
+    assert_eq!(ids(&store, "7ABC123"), [""; 0]);
+    fs::rename(&away, &head).unwrap();
+    store.open_again();
+    assert_eq!(ids(&store, "7ABC123"), ["A1"]);
+    assert_eq!(scene.check().status, Status::Pass);
+    assert_eq!(store.in_heartbeat().len(), 1);
+}
+
+#[test]
 fn a_list_that_was_being_written_is_as_if_it_had_never_come() {
     let scene = Scene::new();
     install(&scene.store(), 3, CSV).unwrap();

@@ -1,7 +1,10 @@
 //! Records are packed before they are sealed: a read's JSON has its names and its shape in common with every
 //! other, so a fifth of it is left. What is not written wears no flash, and sled's memory goes by its pages.
 
-use std::{io, sync::LazyLock};
+use std::{
+    io,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
 use zstd::{
     bulk::{Compressor, Decompressor},
@@ -20,14 +23,28 @@ static PACKING: LazyLock<EncoderDictionary<'_>> =
 static UNPACKING: LazyLock<DecoderDictionary<'_>> =
     LazyLock::new(|| DecoderDictionary::copy(COMMON));
 
+/// What zstd works with, used again: as much as many records, it would leave holes in the memory of each thread.
+type Shared<T> = LazyLock<io::Result<Mutex<T>>>;
+static PACKER: Shared<Compressor<'_>> =
+    LazyLock::new(|| Compressor::with_prepared_dictionary(&PACKING).map(Mutex::new));
+static UNPACKER: Shared<Decompressor<'_>> =
+    LazyLock::new(|| Decompressor::with_prepared_dictionary(&UNPACKING).map(Mutex::new));
+
+fn with<T, R>(shared: &Shared<T>, work: impl FnOnce(&mut T) -> io::Result<R>) -> io::Result<R> {
+    match &**shared {
+        Ok(shared) => work(&mut shared.lock().unwrap_or_else(PoisonError::into_inner)),
+        Err(error) => Err(io::Error::other(error.to_string())),
+    }
+}
+
 /// Packs a record.
 pub(super) fn pack(plain: &[u8]) -> io::Result<Vec<u8>> {
-    Compressor::with_prepared_dictionary(&PACKING)?.compress(plain)
+    with(&PACKER, |packer| packer.compress(plain))
 }
 
 /// The inverse of [`pack`]; an error for what it did not make, and for what is larger than a record may be.
 pub(super) fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
-    Decompressor::with_prepared_dictionary(&UNPACKING)?.decompress(packed, MAX_RECORD_BYTES)
+    with(&UNPACKER, |unpacker| unpacker.decompress(packed, MAX_RECORD_BYTES))
 }
 
 #[cfg(test)]

@@ -37,9 +37,9 @@ const PURGE_TURN: Duration = Duration::from_secs(2);
 const FIRST_MANIFEST: Duration = Duration::from_secs(300);
 /// Links deleted in one commit: sled holds a copy of each page that it touches until that is done, and
 /// 20,000 at once cost 50 MB.
-const LINKS_STEP: u64 = 1000;
+const LINKS_STEP: u64 = 100;
 /// Commits of them in one go: after a long backlog there are many.
-const LINKS_STEPS: u64 = 30;
+const LINKS_STEPS: u64 = 300;
 /// Links that may be more before they are deleted together.
 const LINKS_SLACK: u64 = 1000;
 

@@ -79,6 +79,8 @@ struct Session<'a> {
     answering: bool,
     /// What the last report said: events parked, and that a cap holds something back.
     told: (u64, bool),
+    /// What is live was gone through for alerts.
+    alerts_loaded: bool,
 }
 
 /// Runs one connection until it is lost or `shutdown` is cancelled.
@@ -146,6 +148,7 @@ impl<'a> Session<'a> {
             commands: VecDeque::new(),
             answering: false,
             told: (0, false),
+            alerts_loaded: false,
         }
     }
 

@@ -37,7 +37,7 @@ use super::{
 use crate::config::{Caps, Delivery};
 
 pub use super::lanes::{Part, Piece};
-pub use loading::{MAX_BACKLOG, MAX_LIVE, MAX_TRACKED, Want};
+pub use loading::{BATCH, MAX_BACKLOG, MAX_LIVE, MAX_TRACKED, Want};
 use record::{InFlight, Message, State, Tracked};
 
 /// Parts waiting for the broker's acknowledgement. mosquitto takes 20 at once by default.

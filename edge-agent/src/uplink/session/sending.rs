@@ -11,8 +11,12 @@ use crate::{
     uplink::{
         age::{Now, is_historical},
         lanes::Lane,
+        window::BATCH,
     },
 };
+
+/// The newest records that are gone through for alerts when a connection begins: ten minutes at two a second.
+const LIVE_LOOKED: usize = 1200;
 
 impl Session<'_> {
     /// Publishes whatever may go now.
@@ -39,10 +43,38 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Goes through what is live, once for each connection, for the alerts: they go before what is newer.
+    async fn load_alerts(&mut self) -> Result<(), Cause> {
+        let (outbox, window) = (self.line.outbox.clone(), self.line.config.live_window);
+        let find = move || {
+            let now = Now::read();
+            let (mut alerts, mut last, mut looked) = (Vec::new(), u64::MAX, 0);
+            while looked < LIVE_LOOKED {
+                let Page { records, .. } = outbox.page(1..=last, true, BATCH)?;
+                let Some(oldest) = records.last().map(|record| record.sequence) else { break };
+                looked += records.len();
+                let live = records.iter().take_while(|r| !is_historical(r, window, &now));
+                let all = live.clone().count() == records.len();
+                alerts.extend(live.filter(|r| r.kind == Kind::Alert).cloned());
+                if !all || oldest <= 1 {
+                    break;
+                }
+                last = oldest - 1;
+            }
+            Ok(alerts)
+        };
+        let alerts = blocking(find).await?;
+        self.window.load_alerts(&alerts, Instant::now());
+        Ok(())
+    }
+
     /// Gives the window the records that it wants.
     async fn load(&mut self) -> Result<(), Cause> {
         let line = self.line;
         self.window.grew(line.outbox.position());
+        if !std::mem::replace(&mut self.alerts_loaded, true) {
+            self.load_alerts().await?;
+        }
         while let Some(want) = self.window.wants(Instant::now()) {
             let (outbox, sequences, limit) =
                 (line.outbox.clone(), want.sequences.clone(), want.limit);

@@ -1,7 +1,7 @@
 //! What of the outbox the window holds, and where the rest is: loading from both ends in bounded
 //! memory.
 //!
-//! The newest records are loaded as long as they are live, [`LIVE_AHEAD`] ahead of what goes, and
+//! Live alerts are loaded first, when a connection begins. The newest records are loaded as long as they are live, [`LIVE_AHEAD`] ahead of what goes, and
 //! whatever is newer still at once; the backlog is loaded from the oldest on, [`BACKLOG_AHEAD`]
 //! ahead. (Live records that wait longer than that are met by the backlog from below.) What is not
 //! held lies on [`Shelves`]: sets of ranges, which stay few because records come and go in order.
@@ -183,6 +183,17 @@ impl Window {
             self.shelves.take_back(|s| &mut s.out_of_reach);
         }
         self.wants_newest(now).or_else(|| self.wants_oldest(now))
+    }
+
+    /// Takes live alerts ahead of whatever is newer than they.
+    pub fn load_alerts(&mut self, alerts: &[Record], now: Instant) {
+        for alert in alerts {
+            if self.live_room(1, now) == 0 {
+                return;
+            }
+            self.shelves.unloaded.remove(alert.sequence..=alert.sequence);
+            self.track(alert, Source::Newest, false, now);
+        }
     }
 
     fn wants_newest(&mut self, now: Instant) -> Option<Want> {

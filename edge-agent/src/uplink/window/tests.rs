@@ -49,6 +49,31 @@ fn what_the_server_has_and_holds_is_not_sent_again() {
     assert_eq!(sent, BTreeSet::from([1, 3]));
 }
 
+#[test]
+fn a_live_alert_goes_before_every_read_that_is_newer_than_it() {
+    let mut window = Window::new(Delivery::Receipt, RESEND, NO_CAPS);
+    let now = Instant::now();
+    window.connected(None);
+    window.grew(LedgerPosition { epoch: Uuid::nil(), last_sequence: 500 });
+    let alert = Record { kind: Kind::Alert, ..record(20, 0) };
+    window.load_alerts(std::slice::from_ref(&alert), now);
+    let records: Vec<_> = (1..=500).filter(|n| *n != 20).map(|n| record(n, 1)).collect();
+    while let Some(want) = window.wants(now) {
+        let mut asked: Vec<_> =
+            records.iter().filter(|r| want.sequences.contains(&r.sequence)).cloned().collect();
+        if want.newest_first {
+            asked.reverse();
+        }
+        asked.truncate(want.limit);
+        window.load(&want, &asked, |_| true, false, now);
+    }
+    assert_eq!(window.next(now), Some((20, Part::Alert)));
+    assert_eq!(window.next(now), Some((500, Part::Event)));
+    window.answered((20, Part::Alert), Answer::Accepted, now);
+    let rest: Vec<u64> = std::iter::from_fn(|| window.next(now)).map(|(s, _)| s).collect();
+    assert!(!rest.contains(&20), "once");
+}
+
 /// A pole: an outbox, a window, a clock. Records above `old` are live.
 struct Pole {
     window: Window,
