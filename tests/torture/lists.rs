@@ -1,7 +1,8 @@
 //! Alert lists: altered on their way, and power cuts while one is taken in.
 //!
-//! Altered: bytes flipped, cut, swapped, repeated, not text; what is signed altered as well. Each must be
-//! refused with a reason and leave the version in force as it was. Cuts: after each, the version in force is
+//! Altered: half of them on the way, from the announcement to the parts ([`announced`]), half as the store gets
+//! them: bytes flipped, cut, swapped, repeated, not text; what is signed altered as well. Each must be refused
+//! with a reason and leave the version in force as it was. Cuts: after each, the version in force is
 //! the last that was taken in or the one under way, whole: every plate of it is found and none of another.
 //! The control takes lists in with `fsync` made to do nothing, and must lose one.
 
@@ -25,6 +26,7 @@ use milepost_wire::{ListFormat, ListVersion, Read, Tolerance, examples};
 use rand::{RngExt, rngs::StdRng, seq::SliceRandom as _};
 
 use crate::{
+    announced::{self, Announced},
     context::{Context, RowName},
     disk::Disk,
     no_fsync,
@@ -34,7 +36,7 @@ use crate::{
 /// One power cut for so many altered lists.
 const CUTS: u32 = 10;
 /// Entries of a version.
-const ENTRIES: u64 = 200;
+pub const ENTRIES: u64 = 200;
 /// Size of the disk.
 const DISK_MB: u64 = 64;
 /// A cut comes within so long.
@@ -76,10 +78,15 @@ pub fn row(context: &Context) -> Row {
     row
 }
 
-fn store(folder: &Path) -> Result<ListStore, String> {
+/// What seals the lists of a folder.
+pub fn keyring(folder: &Path) -> Result<Keyring, String> {
     let sealing = Sealing { key: SealingKey::File(folder.join("key")) };
-    let keyring = Keyring::open(&sealing, &folder.join("sealing")).map_err(|e| e.to_string())?;
-    ListStore::open(folder.join("lists"), keyring, 0, Arc::default()).map_err(|e| e.to_string())
+    Keyring::open(&sealing, &folder.join("sealing")).map_err(|e| e.to_string())
+}
+
+fn store(folder: &Path) -> Result<ListStore, String> {
+    let opened = ListStore::open(folder.join("lists"), keyring(folder)?, 0, Arc::default());
+    opened.map_err(|e| e.to_string())
 }
 
 /// The `n`th plate of a version; of no other.
@@ -87,12 +94,14 @@ fn plate(version: u64, n: u64) -> String {
     format!("{:04}K{:03}", version % 10_000, n)
 }
 
-fn text(version: u64) -> String {
+/// The lines of a version.
+pub fn text(version: u64) -> String {
     let lines: String = (0..ENTRIES).map(|n| format!("{},CA,{n}\n", plate(version, n))).collect();
     format!("plate,state,id\n{lines}")
 }
 
-fn version(number: u64, text: &[u8]) -> ListVersion {
+/// What is said of a version with these bytes.
+pub fn version(number: u64, text: &[u8]) -> ListVersion {
     let (bytes, sha256) = Hashed::new(text).finish().expect("memory can be read");
     let now = Timestamp::now();
     ListVersion {
@@ -122,7 +131,7 @@ fn read(text: String) -> Read {
 }
 
 /// How many plates of a version are found, of [`ENTRIES`].
-fn found(store: &ListStore, version: u64) -> usize {
+pub fn found(store: &ListStore, version: u64) -> usize {
     (0..ENTRIES).filter(|n| store.alerts(&read(plate(version, *n))).len() == 1).count()
 }
 
@@ -134,7 +143,8 @@ fn altered(context: &Context, row: &mut Row, choices: &mut StdRng) {
     store.install(&version(1, good.as_bytes()), now, &mut good.as_bytes()).expect("a good list");
     let (mut reasons, before) =
         (std::collections::BTreeMap::<String, u32>::new(), row.failures.len());
-    for _ in 0..context.runs(RowName::Lists) {
+    let on_the_way = context.runs(RowName::Lists) / 2;
+    for _ in on_the_way..context.runs(RowName::Lists) {
         row.runs += 1;
         let (what, version, bytes) = alteration(choices);
         match store.install(&version, now, &mut &bytes[..]) {
@@ -152,6 +162,18 @@ fn altered(context: &Context, row: &mut Row, choices: &mut StdRng) {
     let held = row.failures.len() == before;
     context.close(&folder, held);
     row.held.push(format!("{} altered lists refused for {} reasons", row.runs, reasons.len()));
+    let folder = context.folder(RowName::Lists, "announced");
+    let announced = announced::altered(&folder, on_the_way, choices);
+    context.close(&folder, announced.is_ok());
+    match announced {
+        Ok(Announced { reasons }) => {
+            row.runs += on_the_way;
+            row.held.push(format!(
+                "{on_the_way} altered on the way (signature, key, parts, deltas), all refused, {reasons} reasons in the ledger"
+            ));
+        }
+        Err(why) => row.fail(format!("on the way: {why}")),
+    }
 }
 
 /// A list that must be refused: what was done to it, what is said of it, its bytes.

@@ -10,6 +10,7 @@
 //! folder and says how to do it again.
 #![allow(clippy::expect_used, reason = "a harness that can't be set up fails its row")]
 
+mod announced;
 mod broker;
 mod certificates;
 mod child;
