@@ -1,14 +1,18 @@
 //! Alert lists of 1,000 to 10 million entries: taking one in, opening it after a start, memory, a look by
-//! a read that matches exactly, by one that only looks alike and by one that does not match, and how many
-//! of 100,000 random reads alert at each tolerance: `cargo bench -p milepost --bench lists`.
+//! a read that matches exactly, by one that only looks alike and by one that does not match, how many of
+//! 100,000 random reads alert at each tolerance, and the same looks in a blind list:
+//! `cargo bench -p milepost --bench lists`.
 //!
-//! Plates are of California's passenger format, which has 175,760,000 serials. What a look takes is all of
-//! it, from the read to the verification packets. Opening and looking is done in a process of its own, so
-//! that its memory is that of an agent after a start.
+//! Plates are of California's passenger format, which has 175,760,000 serials. *Index* is the look in memory
+//! alone, which says whether and where a plate is listed; what a look takes beside it is all of it, from the
+//! read over the entry on the disk to the verification packets. Taking in, and opening and looking, are done
+//! in processes of their own, so that their memory is that of an agent.
 
 use std::{
-    env, fs,
-    io::{self, Write as _},
+    env,
+    ffi::OsStr,
+    fs,
+    io::{self, BufReader, Write as _},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -19,7 +23,12 @@ use jiff::Timestamp;
 use milepost::{
     config::{Sealing, SealingKey},
     health::Health,
-    list_store::{ListStore, hashed::Hashed},
+    list_store::{ListStore, Shelf, hashed::Hashed},
+    lists::{
+        blind::{self, Key},
+        fingerprint::KEY_BYTES,
+        format,
+    },
     look_alikes,
     sealing::Keyring,
 };
@@ -27,13 +36,18 @@ use milepost_wire::{Agreement, ListFormat, ListVersion, Read, Tolerance, example
 use plotters::prelude::*;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 const SIZES: [u64; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 const LOOKS: usize = 20_000;
+/// Entries of the blind list.
+const BLIND: u64 = 1_000_000;
 const RANDOM_READS: u64 = 100_000;
 /// Serials of the format.
 const SERIALS: u64 = 10 * 26 * 26 * 26 * 1000;
 const SEED: u64 = 20_261_127;
+
+type Failure = Box<dyn std::error::Error>;
 
 /// The `n`th plate of a list: a walk over the serials that meets none twice.
 fn plate(n: u64) -> String {
@@ -96,10 +110,14 @@ fn version(entries: u64, tolerance: u8) -> io::Result<ListVersion> {
     })
 }
 
-fn store(folder: &Path) -> Result<ListStore, Box<dyn std::error::Error>> {
+fn keyring(folder: &Path) -> Result<Keyring, Failure> {
     let sealing = Sealing { key: SealingKey::File(folder.join("key")) };
-    let keyring = Keyring::open(&sealing, &folder.join("sealing"))?;
-    Ok(ListStore::open(folder.join("lists"), keyring, 0, Arc::new(Health::default()))?)
+    Ok(Keyring::open(&sealing, &folder.join("sealing"))?)
+}
+
+fn store(folder: &Path) -> Result<ListStore, Failure> {
+    let health = Arc::new(Health::default());
+    Ok(ListStore::open(folder.join("lists"), keyring(folder)?, 0, health)?)
 }
 
 /// What a process that opened the list measured.
@@ -109,6 +127,8 @@ struct Measured {
     memory_mb: f64,
     /// Microseconds, p50 and p99: exact, look-alike, none.
     looks: [[f64; 2]; 3],
+    /// The same for the index alone, exact.
+    index: [f64; 2],
     /// Of [`RANDOM_READS`]: exact and only by look-alikes.
     alerts: [u64; 2],
 }
@@ -117,6 +137,14 @@ fn resident_mb() -> f64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: f64 = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(f64::NAN);
     pages * 4096.0 / 1e6
+}
+
+/// Most that this process ever held.
+fn peak_mb() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kb: f64 = line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(f64::NAN);
+    kb * 1024.0 / 1e6
 }
 
 fn read(template: &Read, text: String) -> Read {
@@ -140,14 +168,15 @@ fn look_alike(text: &str, random: &mut StdRng) -> Option<String> {
     Some(text)
 }
 
-fn measure(folder: &Path, entries: u64) -> Result<Measured, Box<dyn std::error::Error>> {
-    let before = resident_mb();
-    let started = Instant::now();
-    let store = store(folder)?;
-    let open_s = started.elapsed().as_secs_f64();
-    let memory_mb = resident_mb() - before;
+/// Microseconds, p50 and p99, of [`LOOKS`] times.
+fn shares(mut times: Vec<f64>) -> [f64; 2] {
+    times.sort_by(f64::total_cmp);
+    [times[times.len() / 2], times[times.len() * 99 / 100]]
+}
+
+/// Looks of the three kinds; an error where one does not find what it should.
+fn looks(store: &ListStore, entries: u64, random: &mut StdRng) -> Result<[[f64; 2]; 3], Failure> {
     let template = examples::read().data;
-    let mut random = StdRng::seed_from_u64(SEED);
     let mut looks = [[0.0; 2]; 3];
     for (kind, figures) in looks.iter_mut().enumerate() {
         let mut times = Vec::with_capacity(LOOKS);
@@ -155,7 +184,7 @@ fn measure(folder: &Path, entries: u64) -> Result<Measured, Box<dyn std::error::
             let on_list = plate(random.random_range(0..entries));
             let text = match kind {
                 0 => Some(on_list),
-                1 => look_alike(&on_list, &mut random),
+                1 => look_alike(&on_list, random),
                 // Of no plate's length.
                 _ => Some(format!("{on_list}X")),
             };
@@ -168,9 +197,20 @@ fn measure(folder: &Path, entries: u64) -> Result<Measured, Box<dyn std::error::
                 return Err("a look did not find what it should".into());
             }
         }
-        times.sort_by(f64::total_cmp);
-        *figures = [times[LOOKS / 2], times[LOOKS * 99 / 100]];
+        *figures = shares(times);
     }
+    Ok(looks)
+}
+
+fn measure(folder: &Path, entries: u64) -> Result<Measured, Failure> {
+    let before = resident_mb();
+    let started = Instant::now();
+    let store = store(folder)?;
+    let open_s = started.elapsed().as_secs_f64();
+    let memory_mb = resident_mb() - before;
+    let mut random = StdRng::seed_from_u64(SEED);
+    let looks = looks(&store, entries, &mut random)?;
+    let template = examples::read().data;
     let mut alerts = [0; 2];
     for _ in 0..RANDOM_READS {
         let found = store.alerts(&read(&template, plate(random.random_range(0..SERIALS))));
@@ -178,49 +218,118 @@ fn measure(folder: &Path, entries: u64) -> Result<Measured, Box<dyn std::error::
         alerts[0] += u64::from(exact);
         alerts[1] += u64::from(!exact && !found.is_empty());
     }
-    Ok(Measured { open_s, memory_mb, looks, alerts })
+    let list = store.versions().pop().ok_or("no list")?.list;
+    let shelf =
+        Shelf::open(&folder.join("lists").join(&list).join("1"), &keyring(folder)?, &list, 1)?;
+    let fingerprints = shelf.list.fingerprints.get().ok_or("no key")?;
+    let mut times = Vec::with_capacity(LOOKS);
+    for _ in 0..LOOKS {
+        let text = plate(random.random_range(0..entries));
+        let started = Instant::now();
+        let number = fingerprints.of_folded(&look_alikes::fold(&text));
+        let places = shelf.list.index.find(number).count();
+        times.push(started.elapsed().as_secs_f64() * 1e6);
+        if places == 0 {
+            return Err("the index does not have what it should".into());
+        }
+    }
+    Ok(Measured { open_s, memory_mb, looks, index: shares(times), alerts })
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = env::args().collect();
-    if let [_, verb, folder, entries] = &args[..]
-        && verb == "--measure"
-    {
-        let measured = measure(Path::new(folder), entries.parse()?)?;
-        println!("{}", serde_json::to_string(&measured)?);
-        return Ok(());
+/// Takes a list in; how long that took, in seconds.
+fn take_in(folder: &Path, entries: u64, tolerance: u8) -> Result<f64, Failure> {
+    let version = version(entries, tolerance)?;
+    let started = Instant::now();
+    let store = store(folder)?;
+    let report = store.install(&version, Timestamp::now(), &mut Text::new(entries))?;
+    assert_eq!(report.entries, entries);
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// The looks in a blind list.
+fn blind(folder: &Path, entries: u64) -> Result<[[f64; 2]; 3], Failure> {
+    let key = Key::new(Zeroizing::new([7; KEY_BYTES]));
+    let fingerprints = key.fingerprints();
+    let mut lines = Vec::new();
+    format::read(ListFormat::Csv, &mut BufReader::new(Text::new(entries)), |entry| {
+        lines.extend(blind::line(&entry, &fingerprints));
+    })?;
+    lines.sort_unstable();
+    let text = lines.join("\n") + "\n";
+    let (bytes, sha256) = Hashed::new(text.as_bytes()).finish()?;
+    let format = ListFormat::Blind;
+    let key_sha256 = Some(key.digest());
+    let version = ListVersion { bytes, sha256, format, key_sha256, ..version(0, 1)? };
+    let store = store(folder)?;
+    store.install(&version, Timestamp::now(), &mut text.as_bytes())?;
+    store.unlock(&key, Timestamp::now()).ok_or("the key does not fit")?;
+    looks(&store, entries, &mut StdRng::seed_from_u64(SEED))
+}
+
+/// This program again, as a process of its own.
+fn child(arguments: &[&OsStr]) -> Result<Vec<u8>, Failure> {
+    let child = Command::new(env::current_exe()?).args(arguments).output()?;
+    io::stderr().write_all(&child.stderr)?;
+    if !child.status.success() {
+        return Err(format!("{arguments:?}: {}", child.status).into());
+    }
+    Ok(child.stdout)
+}
+
+/// The verbs of such a process.
+fn part(arguments: &[String]) -> Result<(), Failure> {
+    let [verb, folder, entries, rest @ ..] = arguments else { return Err("a verb".into()) };
+    let (folder, entries) = (Path::new(folder), entries.parse()?);
+    let said = match (verb.as_str(), rest) {
+        ("--take-in", [tolerance]) => {
+            let seconds = take_in(folder, entries, tolerance.parse()?)?;
+            serde_json::to_string(&(seconds, peak_mb()))?
+        }
+        ("--measure", []) => serde_json::to_string(&measure(folder, entries)?)?,
+        ("--blind", []) => serde_json::to_string(&blind(folder, entries)?)?,
+        _ => return Err("another verb".into()),
+    };
+    println!("{said}");
+    Ok(())
+}
+
+fn words([p50, p99]: [f64; 2]) -> String {
+    format!("{p50:.1} / {p99:.1}")
+}
+
+fn scratch() -> io::Result<tempfile::TempDir> {
+    let target = env::var_os("CARGO_TARGET_TMPDIR").map_or(env::temp_dir(), PathBuf::from);
+    tempfile::tempdir_in(target)
+}
+
+fn main() -> Result<(), Failure> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    if args.first().is_some_and(|verb| ["--take-in", "--measure", "--blind"].contains(&&**verb)) {
+        return part(&args);
     }
     let most = env::var("LIST_ENTRIES").ok().map(|n| n.parse()).transpose()?.unwrap_or(u64::MAX);
     println!(
-        "| entries | take in, s | disk, MB | open, s | memory, MB | exact, µs p50 / p99 | look-alike | none | random reads that alert: exact | by 1 look-alike | by 2 |"
+        "| entries | take in, s | peak, MB | disk, MB | open, s | memory, MB | index, µs p50 / p99 | exact | look-alike | none | random reads that alert: exact | by 1 look-alike | by 2 |"
     );
-    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!(
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    );
     let mut measured_at = Vec::new();
     for entries in SIZES.into_iter().filter(|size| *size <= most) {
         let mut row = Vec::new();
         let mut alerts = [0; 3];
-        for tolerance in [1, 2] {
-            let scratch = tempfile::tempdir_in(
-                env::var_os("CARGO_TARGET_TMPDIR").map_or(env::temp_dir(), PathBuf::from),
-            )?;
-            let version = version(entries, tolerance)?;
-            let started = Instant::now();
-            let report = store(scratch.path())?.install(
-                &version,
-                Timestamp::now(),
-                &mut Text::new(entries),
-            )?;
-            let taken_s = started.elapsed().as_secs_f64();
-            assert_eq!(report.entries, entries);
-            let child = Command::new(env::current_exe()?)
-                .args([
-                    "--measure".as_ref(),
-                    scratch.path().as_os_str(),
-                    entries.to_string().as_ref(),
-                ])
-                .output()?;
-            io::stderr().write_all(&child.stderr)?;
-            let measured: Measured = serde_json::from_slice(&child.stdout)?;
+        for tolerance in [1_u8, 2] {
+            let scratch = scratch()?;
+            let (folder, number) = (scratch.path().as_os_str(), entries.to_string());
+            let taken = child(&[
+                "--take-in".as_ref(),
+                folder,
+                number.as_ref(),
+                tolerance.to_string().as_ref(),
+            ])?;
+            let (taken_s, peak_mb): (f64, f64) = serde_json::from_slice(&taken)?;
+            let measured = child(&["--measure".as_ref(), folder, number.as_ref()])?;
+            let measured: Measured = serde_json::from_slice(&measured)?;
             (alerts[0], alerts[usize::from(tolerance)]) = (measured.alerts[0], measured.alerts[1]);
             if tolerance == 1 {
                 let folder = scratch.path().join("lists/t1/1");
@@ -228,17 +337,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     .filter_map(|f| f.ok()?.metadata().ok())
                     .map(|m| m.len())
                     .sum();
-                let [exact, alike, none] =
-                    measured.looks.map(|[p50, p99]| format!("{p50:.1} / {p99:.1}"));
                 row = vec![
                     format!("{taken_s:.2}"),
+                    format!("{peak_mb:.0}"),
                     format!("{:.1}", bytes as f64 / 1e6),
                     format!("{:.3}", measured.open_s),
                     format!("{:.1}", measured.memory_mb),
-                    exact,
-                    alike,
-                    none,
+                    words(measured.index),
                 ];
+                row.extend(measured.looks.map(words));
                 measured_at.push((entries, measured));
             }
         }
@@ -246,6 +353,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         row.extend(alerts.map(share));
         println!("| {entries} | {} |", row.join(" | "));
     }
+    let blind_entries = BLIND.min(most);
+    let scratch = scratch()?;
+    let arguments = ["--blind".as_ref(), scratch.path().as_os_str()];
+    let looks = child(&[&arguments[..], &[blind_entries.to_string().as_ref()]].concat())?;
+    let looks: [[f64; 2]; 3] = serde_json::from_slice(&looks)?;
+    println!(
+        "\n| blind list, entries | exact, µs p50 / p99 | look-alike | none |\n| ---: | ---: | ---: | ---: |"
+    );
+    println!("| {blind_entries} | {} |", looks.map(words).join(" | "));
     if let Some(path) = env::var_os("LIST_PLOT") {
         plot(Path::new(&path), &measured_at)?;
     }
@@ -253,7 +369,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Looks by the number of entries, both on logarithmic axes.
-fn plot(path: &Path, measured: &[(u64, Measured)]) -> Result<(), Box<dyn std::error::Error>> {
+fn plot(path: &Path, measured: &[(u64, Measured)]) -> Result<(), Failure> {
     let root = SVGBackend::new(path, (800, 480)).into_drawing_area();
     root.fill(&WHITE)?;
     let (least, most) = (SIZES[0] as f64, SIZES[SIZES.len() - 1] as f64);
@@ -264,14 +380,16 @@ fn plot(path: &Path, measured: &[(u64, Measured)]) -> Result<(), Box<dyn std::er
         .y_label_area_size(60)
         .build_cartesian_2d((least..most).log_scale(), (0.1..1000.0).log_scale())?;
     chart.configure_mesh().x_desc("entries").y_desc("microseconds").draw()?;
-    let lines = [
-        ("exact, p50", 0, 0, BLUE),
-        ("exact, p99", 0, 1, CYAN),
-        ("look-alike, p99", 1, 1, GREEN),
-        ("none, p99", 2, 1, RED),
+    type Figure = fn(&Measured) -> f64;
+    let lines: [(&str, Figure, RGBColor); 5] = [
+        ("index, p99", |m| m.index[1], BLACK),
+        ("exact, p50", |m| m.looks[0][0], BLUE),
+        ("exact, p99", |m| m.looks[0][1], CYAN),
+        ("look-alike, p99", |m| m.looks[1][1], GREEN),
+        ("none, p99", |m| m.looks[2][1], RED),
     ];
-    for (name, kind, share, colour) in lines {
-        let points = measured.iter().map(|(n, m)| (*n as f64, m.looks[kind][share]));
+    for (name, figure, colour) in lines {
+        let points = measured.iter().map(|(n, m)| (*n as f64, figure(m)));
         let series = LineSeries::new(points, colour.stroke_width(2)).point_size(3);
         let key = move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2));
         chart.draw_series(series)?.label(name).legend(key);

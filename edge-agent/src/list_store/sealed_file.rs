@@ -190,7 +190,9 @@ impl Chunks {
     /// # Errors
     /// Where it can't be made.
     pub fn create(path: &Path, name: &str) -> io::Result<Self> {
-        let file = BufWriter::new(File::create_new(path)?);
+        // Written in large pieces the system keeps it in large pieces too: of reads from its cache, one in a hundred
+        // took 150 µs where the file had come 8 kB at a time.
+        let file = BufWriter::with_capacity(FRAME, File::create_new(path)?);
         Ok(Self { name: name.into(), file, lengths: Vec::new() })
     }
 
