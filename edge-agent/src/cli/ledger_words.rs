@@ -125,6 +125,7 @@ fn suspension_words(said: &Suspension) -> String {
                 SuspensionEnd::Resumed => "by command",
                 SuspensionEnd::Replaced => "another stands in its place",
                 SuspensionEnd::Lost => "what the pole knew of it was damaged: order it again",
+                SuspensionEnd::Refused => "the pole could not keep it on its disk: it never held",
             };
             format!("the suspension of capture has ended: {why}")
         }

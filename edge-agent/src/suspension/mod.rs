@@ -189,13 +189,17 @@ impl Suspension {
             // Who and why first, if it can be done at all.
             let now = known.now();
             let said = known.memory.clone().carry_out(order, &now)?;
-            let entry = outbox::Entry::ledger(Uuid::now_v7(), self.source.clone(), now.wall, said);
+            let (id, source, ordered) = (Uuid::now_v7(), self.source.clone(), said.clone());
+            let entry = outbox::Entry::ledger(id, source, now.wall, said);
             let sequence = outbox.keep(entry).map_err(SuspensionError::Ledger)?;
             let mut next =
                 self.after(known, |memory, now| memory.carry_out(order, now).map(drop))?;
             next.answer(command_id, sequence);
             if let Err(why) = self.save(&next) {
                 self.show(&known.memory, None);
+                if let wire::Suspension::Ordered { suspension_id, .. } = ordered {
+                    self.enter_refused(suspension_id, &now, outbox);
+                }
                 return Err(SuspensionError::Write { path: self.path.clone(), why });
             }
             self.take(known, next);
@@ -203,6 +207,17 @@ impl Suspension {
         }
         self.enter_all(known, outbox).map_err(SuspensionError::Unentered)?;
         Ok(known.memory.answered(command_id).unwrap_or_default())
+    }
+
+    /// What was ordered is in the ledger and never held.
+    fn enter_refused(&self, suspension_id: Uuid, now: &Now, outbox: &Outbox) {
+        let (suspension_id, command_id) = (Some(suspension_id), Some(suspension_id));
+        let (cause, told) = (wire::SuspensionEnd::Refused, now.told());
+        let said = wire::Suspension::Ended { suspension_id, cause, command_id, told };
+        let entry = outbox::Entry::ledger(Uuid::now_v7(), self.source.clone(), now.wall, said);
+        if let Err(error) = outbox.keep(entry) {
+            tracing::error!(%error, "that a suspension was refused is not in the ledger");
+        }
     }
 
     /// Enters into the ledger what is to be; what can't be now waits for the next call.

@@ -38,7 +38,7 @@ impl Now {
         self.boot_time.map(|b| b.boot_id)
     }
 
-    fn told(&self) -> Told {
+    pub(super) fn told(&self) -> Told {
         Told { synchronised: self.synchronised, boot_time: self.boot_time }
     }
 }

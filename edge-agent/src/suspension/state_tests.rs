@@ -116,6 +116,7 @@ fn entries(memory: &Memory) -> Vec<&'static str> {
         Suspension::Ended { cause: SuspensionEnd::Resumed, .. } => "resumed",
         Suspension::Ended { cause: SuspensionEnd::Replaced, .. } => "replaced",
         Suspension::Ended { cause: SuspensionEnd::Lost, .. } => "lost",
+        Suspension::Ended { cause: SuspensionEnd::Refused, .. } => "refused",
         Suspension::Ordered { .. } | Suspension::Recalled { .. } => "named",
     };
     memory.to_enter.iter().map(word).collect()

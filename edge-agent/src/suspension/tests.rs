@@ -205,4 +205,11 @@ fn capture_waits_while_it_is_not_known_and_an_order_that_can_not_be_made_durable
     let refused = suspension.obey(&suspend(60), &outbox).unwrap_err();
     assert!(matches!(refused, SuspensionError::Write { .. }), "{refused}");
     assert!(!suspension.is_in_force() && !open(place.path()).is_in_force());
+    let refused = |r: &outbox::Record| {
+        let event = wire::Event::<wire::Suspension>::from_json(&r.body);
+        let cause = wire::SuspensionEnd::Refused;
+        matches!(event.map(|e| e.data), Ok(wire::Suspension::Ended { cause: c, .. }) if c == cause)
+    };
+    let last = outbox.records(0, 100).unwrap().pop();
+    assert!(last.is_some_and(|record| refused(&record)), "the ledger says that it never held");
 }

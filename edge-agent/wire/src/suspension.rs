@@ -108,4 +108,6 @@ pub enum SuspensionEnd {
     /// What the pole knew of it was damaged on its disk: capture goes on, and the server has to ask
     /// again.
     Lost,
+    /// The pole could not keep it on its disk, so it never held: the command is answered as refused.
+    Refused,
 }
