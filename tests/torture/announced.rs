@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     child::{self, Options},
-    lists::{ENTRIES, found, keyring, text, version},
+    lists::{ENTRIES, found, in_force, keyring, text, version},
 };
 
 /// Longest that the thread may take for one message.
@@ -75,14 +75,14 @@ pub fn altered(folder: &Path, runs: u32, choices: &mut StdRng) -> Result<Announc
         scene.send(&sent)?;
         let refused = || scene.health.metrics.lists_refused.get() > before;
         scene.until(&format!("{} is refused", sent.what), refused)?;
-        let whole = || found(&scene.link.store, 1) as u64 == ENTRIES;
-        if scene.link.store.versions().first().is_none_or(|v| v.version != 1)
-            || (run.is_multiple_of(50) && !whole())
-        {
+        if !in_force(&scene.link.store, 1, run) {
             return Err(format!("{}: the version in force is not what it was", sent.what));
         }
     }
-    Ok(Announced { reasons: scene.reasons().len() })
+    match scene.reasons().len() {
+        0 => Err("no reason is in the ledger".into()),
+        reasons => Ok(Announced { reasons }),
+    }
 }
 
 fn announced(signer: &Identity, version: &ListVersion, key: Option<&str>) -> Vec<u8> {

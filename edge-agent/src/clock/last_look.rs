@@ -1,8 +1,7 @@
 //! The last look at the clock, kept in a file for the next process of this boot: the clock may be set while
 //! no agent runs.
 //!
-//! It need not survive a power cut, after which nothing says how long the machine was off: no fsync, so
-//! that it wears no flash.
+//! It need not survive a power cut, after which nothing says how long the machine was off: no fsync.
 
 use std::{
     fs,

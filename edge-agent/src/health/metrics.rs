@@ -38,6 +38,7 @@ pub struct Metrics {
     pub list_source: Family<Vec<(String, String)>, Gauge>,
     pub list_entries: Family<Vec<(String, String)>, Gauge>,
     pub outbox_records: Gauge,
+    pub outbox_held_records: Gauge,
     pub outbox_photo_bytes: Gauge,
     pub outbox_store_bytes: Gauge,
     pub outbox_oldest_record_seconds: Gauge,
@@ -107,6 +108,7 @@ impl Default for Metrics {
             list_source: Family::default(),
             list_entries: Family::default(),
             outbox_records: Gauge::default(),
+            outbox_held_records: Gauge::default(),
             outbox_photo_bytes: Gauge::default(),
             outbox_store_bytes: Gauge::default(),
             outbox_oldest_record_seconds: Gauge::default(),
@@ -267,6 +269,11 @@ impl Metrics {
         let mut gauge = |name: &str, help: &str, g: &Gauge| r.register(name, help, g.clone());
         gauge("capture_suspended", "1 while capture is suspended", &self.capture_suspended);
         gauge("outbox_records", "Records waiting for the server", &self.outbox_records);
+        gauge(
+            "outbox_held_records",
+            "Records on hold that the server has",
+            &self.outbox_held_records,
+        );
         gauge("outbox_photo_bytes", "Photos waiting for the server", &self.outbox_photo_bytes);
         gauge("outbox_store_bytes", "Records on disk", &self.outbox_store_bytes);
         gauge(
@@ -287,7 +294,7 @@ impl Metrics {
         );
         gauge(
             "uplink_backlog_records",
-            "Records that are not live: waiting, or on hold",
+            "Records waiting that are not live",
             &self.uplink_backlog_records,
         );
         gauge("process_resident_bytes", "Memory of this process", &self.process_resident_bytes);

@@ -205,7 +205,9 @@ impl Intake {
             self.dispositions.write();
             if ended || reported.elapsed() >= REPORT {
                 reported = Instant::now();
-                self.store.open_again();
+                for version in self.store.open_again() {
+                    self.in_force(&version, None);
+                }
                 self.store.report(Timestamp::now());
             }
         }

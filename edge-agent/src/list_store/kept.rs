@@ -49,6 +49,19 @@ impl<T: Serialize + DeserializeOwned + Default> Kept<T> {
         Ok(Self { value, aside, path, keyring: keyring.clone() })
     }
 
+    /// As [`Self::open`], beside an agent that has it open: nothing is changed, and what can't be read is as if
+    /// it were not there.
+    #[must_use]
+    pub fn open_to_read(path: PathBuf, keyring: &Keyring) -> Self {
+        let value = load(&path, keyring).unwrap_or_else(|why| {
+            if why.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(path = %path.display(), %why, "it can't be read, and is left out");
+            }
+            T::default()
+        });
+        Self { value, aside: None, path, keyring: keyring.clone() }
+    }
+
     /// Makes this the value, on the disk first.
     ///
     /// # Errors

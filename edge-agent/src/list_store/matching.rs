@@ -17,6 +17,8 @@ pub struct Matched {
     pub unread: usize,
     /// Lists that were not searched, or not whole: they can't be read, or wait for their key.
     pub not_searched: Vec<String>,
+    /// Lists that have expired: nothing is matched by them.
+    pub expired: Vec<String>,
 }
 
 impl Matched {
@@ -63,6 +65,7 @@ impl ListStore {
         };
         for (name, shelf) in &*in_force {
             if shelf.list.has_expired(read) {
+                matched.expired.push(name.clone());
                 continue;
             }
             if shelf.waits_for_key() {

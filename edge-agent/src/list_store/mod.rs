@@ -11,13 +11,13 @@
 //! A version is in force when its folder has its name, which is one rename: a power cut leaves the one
 //! before it or this one. Then the one before is deleted.
 //!
-//! - `error`: why a version is not taken; `layout`, `shelf`, `sealed_file`, `merge`: its files; `incoming`, `intake`: how it comes;
+//! - `rules`, `error`: what is taken, and why a version is not; `layout`, `shelf`, `sealed_file`, `merge`: its files; `incoming`, `intake`: how it comes;
 //! - `matching`: a read against all of them; `report`: what is said of them; `mutes`, `dispositions`, `kept`: what the
 //!   server says of entries and alerts.
 //!
-//! How it fails: a version that is refused leaves the one in force as it is ([`ListError`] says why). One
-//! that can't be opened after a start is reported on the health page, kept, tried again twice a minute, and
-//! replaced by the next that the server sends, which may be the same.
+//! How it fails: a version that is refused leaves the one in force as it is ([`ListError`] says why). A
+//! list of which no version can be opened after a start is reported on the health page, kept, tried again twice a
+//! minute, and replaced by the next that the server sends, which may be the same.
 
 #[cfg(test)]
 mod blind_tests;
@@ -34,6 +34,7 @@ mod matching;
 mod merge;
 pub mod mutes;
 mod report;
+pub mod rules;
 #[cfg(test)]
 mod said_tests;
 mod sealed_file;
@@ -109,8 +110,9 @@ impl ListStore {
         for list in names(&folder)? {
             tidy(&folder.join(list))?;
         }
+        let mutes = Mutes::open(&folder, &keyring)?;
         let store = Self::open_to_read(folder, keyring, health)?;
-        let store = Self { least_free, ..store };
+        let store = Self { least_free, mutes, ..store };
         for (list, shelf) in &*store.in_force() {
             store.remove_older(list, shelf.list.version.version);
         }
@@ -136,7 +138,7 @@ impl ListStore {
                 broken.insert(list, why);
             }
         }
-        let mutes = Mutes::open(&folder, &keyring)?;
+        let mutes = Mutes::open_to_read(&folder, &keyring);
         Ok(Self {
             folder,
             keyring,
@@ -149,19 +151,26 @@ impl ListStore {
         })
     }
 
-    /// Tries again to open the lists of which no version could be: what was in the way may be gone.
-    pub fn open_again(&self) {
-        let in_force = self.in_force();
+    /// Tries again to open the lists of which no version could be: what was in the way may be gone. Answers
+    /// those that are in force now and that the ledger may not have.
+    pub fn open_again(&self) -> Vec<ListVersion> {
+        let (in_force, mut opened) = (self.in_force(), Vec::new());
         let shut: Vec<String> =
             self.troubles().keys().filter(|list| !in_force.contains_key(*list)).cloned().collect();
         for list in shut {
             let _one = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Ok((Some(shelf), _)) = newest(&self.folder.join(&list), &self.keyring, &list) {
-                tracing::info!(list, version = shelf.list.version.version, "it can be opened now");
-                self.put_in_force(shelf);
-                self.report(Timestamp::now());
-            }
+            let found = newest(&self.folder.join(&list), &self.keyring, &list);
+            let Ok((Some(shelf), newer)) = found else { continue };
+            tracing::info!(list, version = shelf.list.version.version, "it can be opened now");
+            self.put_in_force(shelf);
+            newer.map(|why| self.troubles().insert(list.clone(), why));
+            opened.push(list);
         }
+        if opened.is_empty() {
+            return Vec::new();
+        }
+        self.report(Timestamp::now());
+        self.untold().into_iter().filter(|version| opened.contains(&version.list)).collect()
     }
 
     /// From here on this version is searched, and nothing is wrong with its list.

@@ -64,6 +64,12 @@ impl Mutes {
         Ok(Self { kept, keyring: keyring.clone() })
     }
 
+    /// As [`Self::open`], beside an agent: nothing is changed.
+    pub fn open_to_read(folder: &Path, keyring: &Keyring) -> Self {
+        let kept = Mutex::new(Kept::open_to_read(folder.join(FILE), keyring));
+        Self { kept, keyring: keyring.clone() }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept<Memory>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ListError,
     hashed::Hashed,
-    merge,
+    merge, rules,
     sealed_file::{Chunks, ReadableChunks, Reader, Writer},
 };
 use crate::{
@@ -39,8 +39,6 @@ use crate::{
 const FORMAT: u32 = 1;
 /// Entries that are sealed together.
 const CHUNK: usize = 16;
-/// A list of which more than one line in so many is none can't be what it says.
-const BAD_ONE_IN: u64 = 10;
 
 const HEAD: &str = "head";
 const INDEX: &str = "index";
@@ -146,10 +144,9 @@ pub fn write(
         }
     }
     let report = report?;
-    if report.bad > report.lines / BAD_ONE_IN {
-        let first = report.named.first().map(|(line, why)| format!("line {line}: {why}"));
-        let (bad, lines) = (report.bad, report.lines);
-        return Err(ListError::Bad { bad, lines, first: first.unwrap_or_default() });
+    match base {
+        None => rules::accept(version.format, &report)?,
+        Some(_) => rules::accept_lines(&report)?,
     }
     if let Some(error) = base_failed {
         return Err(error);

@@ -53,9 +53,36 @@ pub fn junk(raw: &str) -> Option<Junk> {
     }
 }
 
+/// Whether what is known beside open characters is junk. Three zeros may be known of a plate, four are a
+/// filler.
+#[must_use]
+pub fn junk_beside(raw: &str) -> Option<Junk> {
+    let known = raw.chars().filter(|c| c.is_alphanumeric()).count();
+    junk(raw).filter(|junk| match junk {
+        Junk::Zeros => known >= REPEATED,
+        Junk::Repeated | Junk::Word => true,
+        // Said of it as of a pattern.
+        Junk::Empty => false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fillers_are_junk_beside_open_characters_too() {
+        for (raw, expected) in [
+            ("UNKNOWN?", Some(Junk::Word)),
+            ("0000*", Some(Junk::Zeros)),
+            ("XXXX?", Some(Junk::Repeated)),
+            ("*000", None),
+            ("7AB?123", None),
+            ("*", None),
+        ] {
+            assert_eq!(junk_beside(raw), expected, "{raw:?}");
+        }
+    }
 
     #[test]
     fn fillers_are_junk_and_plates_are_not() {

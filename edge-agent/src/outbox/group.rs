@@ -99,9 +99,11 @@ impl Group {
         self.deleted.contains(&sequence) || self.touched.contains(&sequence)
     }
 
-    /// Writes a record again, once.
+    /// Writes a record of the store again; of several times the last one counts.
     pub(super) fn put_again(&mut self, record: Record) {
-        if self.touched.insert(record.sequence) {
+        if let Some(put) = self.written_again(record.sequence) {
+            *put = record;
+        } else if self.touched.insert(record.sequence) {
             self.change.put.push(record);
         }
     }

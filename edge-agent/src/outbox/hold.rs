@@ -45,14 +45,19 @@ impl Writer {
     ) -> Result<Held, OutboxError> {
         let HoldRequest { held, ids, by, reason, case_number, command_id } = request;
         let usage = if held { KeyUse::Hold } else { KeyUse::Data };
-        let (mut there, mut missing, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut there, mut missing) = (Vec::new(), Vec::new());
+        let (mut again, mut gone) = (Vec::new(), Vec::new());
         for id in ids {
             let stored = match group.noting(self.store.sequence_of(id))? {
                 Some(sequence) => group.noting(self.store.at(sequence))?,
                 None => None,
             };
-            let record = stored.and_then(Stored::record).filter(|r| !group.changes(r.sequence));
-            let Some(mut record) = record else {
+            let sequence = stored.as_ref().map(Stored::sequence);
+            // As this group writes it, where it does.
+            let written =
+                sequence.and_then(|s| group.written_again(s)).map(|record| record.clone());
+            let stored = stored.and_then(Stored::record).filter(|r| !group.changes(r.sequence));
+            let Some(mut record) = written.or(stored) else {
                 missing.push(id);
                 continue;
             };
@@ -61,7 +66,7 @@ impl Writer {
                 continue;
             }
             if record.delivered {
-                group.drop_record(&record);
+                gone.push(record);
                 continue;
             }
             for photo in &mut record.photos {
@@ -88,6 +93,7 @@ impl Writer {
         if let Some(first) = released {
             group.photos_from = Some(group.photos_from.unwrap_or(self.photos_from).min(first));
         }
+        gone.iter().for_each(|record| group.drop_record(record));
         again.into_iter().for_each(|record| group.put_again(record));
         Ok(Held { sequence: Some(sequence), missing })
     }

@@ -374,6 +374,7 @@ impl Writer {
             Some(sequence) => self.store.at(sequence)?.and_then(Stored::record),
             None => None,
         };
+        let before = before.filter(|record| !record.held);
         let Some((record, old)) = before.and_then(|r| eviction(&r).map(|e| (r, e))) else {
             return Ok(new);
         };

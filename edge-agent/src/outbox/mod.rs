@@ -520,10 +520,10 @@ impl Outbox {
         self.store.position()
     }
 
-    /// Records waiting.
+    /// Records waiting for the server.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.store.count()
+        self.store.count().saturating_sub(self.store.delivered())
     }
 
     /// Whether none waits.

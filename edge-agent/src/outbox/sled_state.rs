@@ -35,6 +35,8 @@ const REWRITE_CHUNK: usize = 1 << 20;
 const EPOCH: &[u8] = b"mepoch";
 pub(super) const LAST: &[u8] = b"mlast";
 pub(super) const COUNT: &[u8] = b"mcount";
+/// Before the sequence of a record on hold that the server has.
+pub(super) const DELIVERED: u8 = b'd';
 
 /// How long a store of so many bytes may take to be mended, opened and gone through, beyond what a small
 /// one takes.
@@ -57,6 +59,8 @@ pub(super) struct State {
 pub(super) struct Numbers {
     pub(super) last: u64,
     pub(super) count: u64,
+    /// Of these, on hold and with the server already: those with a [`DELIVERED`] mark.
+    pub(super) delivered: u64,
 }
 
 pub(super) fn number(bytes: &[u8]) -> Result<u64, StoreError> {
@@ -213,7 +217,8 @@ impl State {
 
     /// Takes position and count from what is there.
     fn refresh(&self) -> Result<(), StoreError> {
-        self.set_numbers(Numbers { last: self.meta(LAST)?, count: self.meta(COUNT)? });
+        let delivered = self.db.scan_prefix([DELIVERED]).count() as u64;
+        self.set_numbers(Numbers { last: self.meta(LAST)?, count: self.meta(COUNT)?, delivered });
         Ok(())
     }
 

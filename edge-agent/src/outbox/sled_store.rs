@@ -27,7 +27,9 @@ use super::{
     generation::Generation,
     mark::{self, Mark},
     packed,
-    sled_state::{COPY_BATCH, COUNT, LAST, Numbers, State, io, mend, number, open_state},
+    sled_state::{
+        COPY_BATCH, COUNT, DELIVERED, LAST, Numbers, State, io, mend, number, open_state,
+    },
     store::{Change, Fact, LINK_STRIDE, Loss, Record, Store, StoreError, Stored},
 };
 use crate::sealing::{KeyUse, Keyring, SealingError};
@@ -141,6 +143,10 @@ impl SledStore {
         let damaged = |why: &str| Err(StoreError::Damaged(why.into()));
         let (mut next, mut count, mut unreadable) = (0, 0, 0);
         let position = self.position();
+        // What is met of damage later on costs the commit that meets it.
+        self.read(|state| {
+            state.db.iter().try_for_each(|item| item.map(drop).map_err(|e| state.error(&e)))
+        })?;
         loop {
             let page = self.stored(next, COPY_BATCH)?;
             let Some(end) = page.last() else { break };
@@ -223,12 +229,17 @@ impl SledStore {
         let id = Uuid::from_slice(id).map_err(|e| StoreError::Damaged(e.to_string()))?;
         let unreadable = |loss| Stored::Unreadable { sequence, id, loss };
         Ok(match self.keyring.unseal(&context(epoch, sequence), sealed) {
-            Ok(packed) => packed::unpack(&packed)
-                .ok()
-                .and_then(|plain| Record::decode(sequence, &plain).ok())
-                .filter(|r| r.id == id)
-                .map(|record| Record { key: Keyring::key_of(sealed).ok(), ..record })
-                .map_or(unreadable(Loss::Damaged), Stored::Record),
+            Ok(packed) => {
+                let plain = packed::unpack(&packed).ok();
+                match plain.and_then(|plain| Record::decode(sequence, &plain).ok()) {
+                    Some(record) if record.id != id => unreadable(Loss::Damaged),
+                    Some(record) => {
+                        Stored::Record(Record { key: Keyring::key_of(sealed).ok(), ..record })
+                    }
+                    // It is what was written, by an agent with another format: not ours to give up.
+                    None => unreadable(Loss::OutOfReach),
+                }
+            }
             Err(SealingError::KeyGone { .. }) => unreadable(Loss::Aged),
             Err(SealingError::Damaged(_) | SealingError::KeyDamaged { .. }) => {
                 unreadable(Loss::Damaged)
@@ -243,7 +254,7 @@ impl Store for SledStore {
         self.read(|state| {
             let mut batch = Batch::default();
             let before = state.numbers();
-            let Numbers { mut last, mut count } = before;
+            let Numbers { mut last, mut count, mut delivered } = before;
             for (sequence, id) in &change.delete {
                 let key = key(b'r', *sequence);
                 if state.get(key)?.is_some() {
@@ -251,10 +262,20 @@ impl Store for SledStore {
                 }
                 batch.remove(&key);
                 batch.remove(&id_key(*id));
+                let mark = self::key(DELIVERED, *sequence);
+                if delivered > 0 && state.get(mark)?.is_some() {
+                    batch.remove(&mark);
+                    delivered = delivered.saturating_sub(1);
+                }
             }
             for record in &change.put {
                 batch.insert(&key(b'r', record.sequence), self.sealed(state.epoch, record)?);
                 batch.insert(&id_key(record.id), &record.sequence.to_be_bytes());
+                let mark = key(DELIVERED, record.sequence);
+                if record.delivered && state.get(mark)?.is_none() {
+                    batch.insert(&mark, &[]);
+                    delivered += 1;
+                }
                 if record.sequence > before.last {
                     count += 1;
                     last = last.max(record.sequence);
@@ -264,7 +285,10 @@ impl Store for SledStore {
                 batch.insert(&key(b'c', *sequence), chain.as_bytes());
             }
             for sequence in change.thin_links.clone().filter(|s| s % LINK_STRIDE != 0) {
-                batch.remove(&key(b'c', sequence));
+                // A record that is there, on hold, needs its own.
+                if state.get(key(b'r', sequence))?.is_none() {
+                    batch.remove(&key(b'c', sequence));
+                }
             }
             for (fact, value) in &change.facts {
                 match value {
@@ -280,7 +304,7 @@ impl Store for SledStore {
             } else {
                 state.db.flush().map_err(|e| state.error(&e))?;
             }
-            state.set_numbers(Numbers { last, count });
+            state.set_numbers(Numbers { last, count, delivered });
             self.mark.write(LedgerPosition { epoch: state.epoch, last_sequence: last });
             Ok(())
         })
@@ -337,6 +361,10 @@ impl Store for SledStore {
         self.read(|state| Ok(state.numbers().count)).unwrap_or_default()
     }
 
+    fn delivered(&self) -> u64 {
+        self.read(|state| Ok(state.numbers().delivered)).unwrap_or_default()
+    }
+
     fn bytes(&self) -> u64 {
         let folder = self.generation().folder();
         fs::metadata(folder.join("db")).map_or(0, |file| file.len())
@@ -347,7 +375,8 @@ impl Store for SledStore {
     }
 
     fn compact(&self, min_bytes: u64) -> Result<bool, StoreError> {
-        if self.bytes() < min_bytes || self.count() > COMPACT_RECORDS {
+        let waiting = self.count().saturating_sub(self.delivered());
+        if self.bytes() < min_bytes || waiting > COMPACT_RECORDS {
             return Ok(false);
         }
         let next = self.generation().next();

@@ -141,7 +141,8 @@ pub enum Loss {
     Aged,
     /// It is no longer what was written.
     Damaged,
-    /// Its data key can't be used now, and may be again: it is kept.
+    /// Its data key can't be used now, or another version of the agent wrote it: it may be readable again, and
+    /// is kept.
     OutOfReach,
 }
 
@@ -185,7 +186,8 @@ pub struct Change {
     pub delete: Vec<(u64, Uuid)>,
     /// The ledger's chain after each new record.
     pub links: Vec<(u64, Chain)>,
-    /// Of the links of these sequences only those at whole multiples of [`LINK_STRIDE`] stay.
+    /// Of the links of these sequences only those at whole multiples of [`LINK_STRIDE`] stay, and those of records
+    /// that are there.
     pub thin_links: Range<u64>,
     /// Facts to set, or to delete (`None`).
     pub facts: Vec<(Fact, Option<Vec<u8>>)>,
@@ -287,6 +289,9 @@ pub trait Store: Send + Sync {
 
     /// Records in it, readable or not.
     fn count(&self) -> u64;
+
+    /// Of these, on hold and with the server already.
+    fn delivered(&self) -> u64;
 
     /// Bytes on disk.
     fn bytes(&self) -> u64;

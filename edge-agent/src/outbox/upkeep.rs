@@ -17,7 +17,7 @@ use super::{
     Entry, OutboxError,
     group::Group,
     limits::Look,
-    store::{Fact, LINK_STRIDE, StoreError},
+    store::{Fact, LINK_STRIDE, StoreError, Stored},
     writer::Writer,
 };
 use crate::{clock, identity::Identity, sealing::PoleTime};
@@ -58,6 +58,9 @@ impl Default for Thresholds {
         Self { compact_bytes: 64 << 20, exact_links: 100_000 }
     }
 }
+
+/// Records looked at in one step, past those on hold.
+const HELD_SCAN: usize = 16;
 
 /// Which stretch of the ledger to sign for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -332,8 +335,7 @@ impl Writer {
     /// Thins the links that are neither among the last ones nor needed for a record that is there.
     fn thin_links(&mut self) -> Result<(), OutboxError> {
         let last = self.store.position().last_sequence;
-        let oldest = self.store.stored(0, 1)?;
-        let oldest = oldest.first().map_or(last, |s| s.sequence());
+        let oldest = self.oldest_waiting()?.map_or(last, |s| s.sequence());
         let below =
             last.saturating_sub(self.upkeep.thresholds.exact_links).min(oldest.saturating_sub(1));
         let mut from = match self.upkeep.thinned_to {
@@ -367,8 +369,11 @@ impl Writer {
         let (mut thinned, mut whole) = (0, below);
         while thinned < whole {
             let middle = thinned.midpoint(whole);
-            // One that does not stay.
-            let tried = if middle % LINK_STRIDE == 0 { middle + 1 } else { middle };
+            // One that does not stay by itself.
+            let mut tried = middle;
+            while tried % LINK_STRIDE == 0 || self.store.at(tried)?.is_some() {
+                tried += 1;
+            }
             if self.store.chain_after(tried)?.is_some() {
                 whole = middle;
             } else {
@@ -378,9 +383,23 @@ impl Writer {
         Ok(thinned)
     }
 
-    /// How long the oldest record is on the pole, by its own time: to the hour, as its data key is.
+    /// The oldest record that the server does not have.
+    fn oldest_waiting(&self) -> Result<Option<Stored>, StoreError> {
+        let mut first = 0;
+        loop {
+            let page = self.store.stored(first, HELD_SCAN)?;
+            let Some(end) = page.last() else { return Ok(None) };
+            first = end.sequence() + 1;
+            let delivered = |s: &Stored| matches!(s, Stored::Record(r) if r.delivered);
+            if let Some(waiting) = page.into_iter().find(|stored| !delivered(stored)) {
+                return Ok(Some(waiting));
+            }
+        }
+    }
+
+    /// How long the oldest record that waits is on the pole, by its own time: to the hour, as its data key is.
     fn oldest(&self) {
-        let oldest = self.store.stored(0, 1).ok().and_then(|mut s| s.pop()?.record());
+        let oldest = self.oldest_waiting().ok().flatten().and_then(Stored::record);
         let age = oldest.and_then(|record| self.keyring.age(record.key?)).unwrap_or_default();
         let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
         self.health.metrics.outbox_oldest_record_seconds.set(seconds);

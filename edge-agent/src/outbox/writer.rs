@@ -32,7 +32,7 @@ use super::{
     photos::Photos,
     sled_store::ID_BYTES,
     stall::Busy,
-    store::{PhotoRef, Record, Store, StoreError, Stored},
+    store::{Loss, PhotoRef, Record, Store, StoreError, Stored},
     upkeep::{ManifestRequest, Upkeep},
 };
 use crate::{
@@ -376,9 +376,13 @@ impl Writer {
 
     fn delete(&self, sequences: &[u64], group: &mut Group) -> Result<(), StoreError> {
         for &sequence in sequences {
-            // Put on hold in this very group.
-            if let Some(record) = group.written_again(sequence).filter(|record| record.held) {
-                record.delivered = true;
+            // Put on hold, or released, in this very group.
+            if let Some(record) = group.written_again(sequence) {
+                record.delivered = record.held;
+                if !record.held {
+                    let record = record.clone();
+                    group.drop_record(&record);
+                }
                 continue;
             }
             match group.noting(self.store.at(sequence))? {
@@ -388,6 +392,8 @@ impl Writer {
                     }
                 }
                 Some(Stored::Record(record)) => group.drop_record(&record),
+                // It may be on hold.
+                Some(Stored::Unreadable { loss: Loss::OutOfReach, .. }) => {}
                 Some(Stored::Unreadable { id, .. }) => {
                     group.drop_unreadable(&self.photos, sequence, id);
                 }
@@ -424,11 +430,13 @@ impl Writer {
     }
 
     pub(super) fn report(&self, error: Option<&StoreError>) {
-        let (records, photo_bytes) = (self.store.count(), self.photos.bytes());
+        let (records, delivered) = (self.store.count(), self.store.delivered());
+        let photo_bytes = self.photos.bytes();
         let store_bytes = self.store.bytes();
         let error = error.or(self.trouble.as_ref());
         let metrics = &self.health.metrics;
-        metrics.outbox_records.set(records.cast_signed());
+        metrics.outbox_records.set(records.saturating_sub(delivered).cast_signed());
+        metrics.outbox_held_records.set(delivered.cast_signed());
         metrics.outbox_photo_bytes.set(photo_bytes.cast_signed());
         metrics.outbox_store_bytes.set(store_bytes.cast_signed());
         let near = |n: u64, max: u64| n >= max - max / 5;

@@ -42,6 +42,8 @@ const CLEARLY_SURER: f32 = 0.1;
 /// A plate that has driven wholly out of the picture is waited for this long: a few frames, for a motion that
 /// was told from jitter.
 const DRIVEN_OUT: Duration = Duration::from_millis(150);
+/// A plate was seen at the edge of the picture within so many of its widths.
+const NEAR_EDGE: f32 = 2.0;
 /// A plate's height in widths, at the most: in two rows.
 const TALLEST: f32 = 0.6;
 /// Corners may lie outside the picture by this much, in pixels, before the plate counts as cut.
@@ -267,7 +269,11 @@ impl Follower {
             inside(centre.x, x, self.frame.0) && inside(centre.y, y, self.frame.1)
         };
         let lost_after = self.config.lost_after;
-        if !within(-width / 2.0, -width * TALLEST / 2.0) {
+        // One hidden in mid-picture may have braked since.
+        let last = track.motion.predicted(0.0).centre();
+        let near = |v: f32, size: f32| v < NEAR_EDGE * width || v > size - NEAR_EDGE * width;
+        let at_edge = near(last.x, self.frame.0) || near(last.y, self.frame.1);
+        if at_edge && !within(-width / 2.0, -width * TALLEST / 2.0) {
             lost_after.min(DRIVEN_OUT)
         } else if within(width, width) {
             lost_after.max(self.config.rejoin_within)

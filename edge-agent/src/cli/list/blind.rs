@@ -12,11 +12,14 @@ use clap::Args;
 use milepost_wire::ListFormat;
 use zeroize::Zeroizing;
 
-use crate::lists::{
-    Report,
-    blind::{self, Key},
-    fingerprint::KEY_BYTES,
-    format::{self, FormatError},
+use crate::{
+    list_store::{ListError, rules},
+    lists::{
+        Report,
+        blind::{self, Key},
+        fingerprint::KEY_BYTES,
+        format,
+    },
 };
 
 /// Make a blind list of one: keyed hashes in place of plates
@@ -55,7 +58,7 @@ enum BlindError {
     #[error("{0}: {1}")]
     File(PathBuf, io::Error),
     #[error("{0}: {1}")]
-    Format(PathBuf, FormatError),
+    List(PathBuf, ListError),
     #[error("the list is blind already")]
     Blind,
     #[error("the system has no random numbers")]
@@ -99,16 +102,23 @@ fn make(args: &BlindArgs) -> Result<(Report, u64), BlindError> {
             None => open += 1,
         }
     })
-    .map_err(|error| BlindError::Format(args.file.clone(), error))?;
+    .map_err(|error| BlindError::List(args.file.clone(), error.into()))?;
+    rules::accept(args.format, &report)
+        .map_err(|error| BlindError::List(args.file.clone(), error))?;
     // In the order of the hashes: that of the list may be that of the plates.
     lines.sort_unstable();
-    write_key(&args.key_out, &key).map_err(failed(&args.key_out))?;
+    // The key last: one without its list stands in the way of the next try.
+    if args.key_out.exists() {
+        let error = io::ErrorKind::AlreadyExists.into();
+        return Err(BlindError::File(args.key_out.clone(), error));
+    }
     let written = File::create(&args.out).and_then(|out| {
         let mut out = BufWriter::new(out);
         lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     });
     written.map_err(failed(&args.out))?;
+    write_key(&args.key_out, &key).map_err(failed(&args.key_out))?;
     Ok((report, open))
 }
 

@@ -45,8 +45,8 @@ Who looked for what, when and why is written down first, and goes into the ledge
 server. What is shown is what an alert would say, and as advisory; muted entries are shown, too. Blind lists
 can't be looked up here: their keys are in the agent alone.
 
-Exit code 0 where something was found, 3 where nothing was, 4 where nothing was and some list could not be
-searched, which is named. To be run as the agent's user.
+Exit code 0 where something was found, 3 where nothing was, 4 where nothing was and some list was not
+searched (each is named) or none is in force. To be run as the agent's user.
 
 Examples:
   milepost list match 7ABC123 --config /etc/milepost/milepost.toml \\
@@ -55,7 +55,7 @@ pub struct MatchArgs {
     /// The plate
     plate: String,
     /// Its state, as on the plate, e.g. CA
-    #[arg(long)]
+    #[arg(long, value_parser = state)]
     state: Option<String>,
     /// Who looks
     #[arg(long, value_parser = text)]
@@ -75,6 +75,13 @@ fn text(raw: &str) -> Result<String, String> {
     match raw.trim().chars().count() {
         1..=MAX_TEXT => Ok(raw.trim().into()),
         _ => Err(format!("1 to {MAX_TEXT} characters")),
+    }
+}
+
+fn state(raw: &str) -> Result<String, String> {
+    match raw.trim().to_ascii_uppercase() {
+        code if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) => Ok(code),
+        _ => Err("two letters, e.g. CA".into()),
     }
 }
 
@@ -114,12 +121,19 @@ pub(super) fn show(args: &ShowArgs) -> ExitCode {
 
 pub(super) fn look_up(args: &MatchArgs) -> ExitCode {
     match matched(args) {
-        Ok(Matched { alerts, not_searched, .. }) => {
+        Ok((Matched { alerts, not_searched, expired, .. }, any)) => {
             alerts.iter().for_each(print);
+            if !any && not_searched.is_empty() {
+                eprintln!("milepost list match: no list is in force on this pole");
+            }
+            for list in &expired {
+                eprintln!("milepost list match: {list} has expired and was not searched");
+            }
             for list in &not_searched {
                 eprintln!("milepost list match: {list} could not be searched");
             }
-            match (alerts.is_empty(), not_searched.is_empty()) {
+            let all = any && not_searched.is_empty() && expired.is_empty();
+            match (alerts.is_empty(), all) {
                 (false, _) => ExitCode::SUCCESS,
                 (true, true) => ExitCode::from(NOTHING),
                 (true, false) => ExitCode::from(NOT_SEARCHED),
@@ -140,12 +154,17 @@ fn open(config: &Config, keyring: Keyring) -> Result<ListStore, String> {
     ListStore::open_to_read(folder, keyring, health).map_err(|e| e.to_string())
 }
 
-fn matched(args: &MatchArgs) -> Result<Matched, String> {
+/// What was found, and whether any list is in force.
+fn matched(args: &MatchArgs) -> Result<(Matched, bool), String> {
     let plate = Plate::parse(&args.plate).map_err(|e| e.to_string())?;
     let config = Config::load(&args.config).map_err(|e| e.to_string())?;
     let folder = config.sealing_folder();
     // Files of another user's here would lock the agent out of its own folder.
-    let owner = fs::metadata(&folder).map_err(|e| format!("{}: {e}", folder.display()))?.uid();
+    let owner = fs::metadata(&folder).map_err(|e| {
+        let outbox = config.outbox.directory.display();
+        format!("{}: {e}: has an agent run with outbox.directory {outbox}?", folder.display())
+    })?;
+    let owner = owner.uid();
     if owner != rustix::process::geteuid().as_raw() {
         return Err(format!("run it as the agent's user (uid {owner}): {}", folder.display()));
     }
@@ -154,7 +173,7 @@ fn matched(args: &MatchArgs) -> Result<Matched, String> {
     // A person's reading is sure.
     let mut read = examples::read().data;
     (read.plate_text, read.raw_text) = (plate.as_str().into(), plate.as_str().into());
-    let state = args.state.as_deref().map(|s| format!("US-{}", s.trim().to_ascii_uppercase()));
+    let state = args.state.as_deref().map(|code| format!("US-{code}"));
     read.state = state.map(|code| State { code, confidence: 1.0 });
     (read.captured_at, read.time_source) = (Timestamp::now(), TimeSource::Kernel);
     let sure = |c: char| Character { text: c.into(), probability: 1.0, alternatives: Vec::new() };
@@ -175,7 +194,7 @@ fn matched(args: &MatchArgs) -> Result<Matched, String> {
     audit::write_down(&config.outbox.directory, &keyring, access).map_err(|error| {
         format!("nothing is shown, as it can't be written down who looked: {error}")
     })?;
-    Ok(matched)
+    Ok((matched, lists.is_any()))
 }
 
 /// The account that this runs as.

@@ -14,7 +14,10 @@ use std::{
 use clap::{Args, Subcommand};
 use milepost_wire::ListFormat;
 
-use crate::lists::{Report, format};
+use crate::{
+    list_store::rules,
+    lists::{Report, format},
+};
 
 /// Look at alert lists
 #[derive(Debug, Args)]
@@ -47,18 +50,22 @@ Formats:
   ncic   NCIC extract in fixed columns
   blind  what `milepost list blind` makes of one of these
 
-Exit code 0 where every line was taken or skipped by rule, 3 where some were bad, 1 where the list
-can't be used.
+Exit code 0 where every line was taken or skipped by rule, 3 where some were bad, 1 where a pole would
+refuse the list.
 
 Examples:
   milepost list check svs.txt --format clew
-  milepost list check bulletins.csv --format csv --json")]
+  milepost list check bulletins.csv --format csv --json
+  milepost list check svs-changes.jsonl --format jsonl --delta")]
 struct CheckArgs {
     /// The list
     file: PathBuf,
     /// Its format: csv, jsonl, clew, ncic or blind
     #[arg(long)]
     format: ListFormat,
+    /// It is a delta: removals and additions, in jsonl
+    #[arg(long)]
+    delta: bool,
     /// One JSON object on one line: lines, entries, junk, bad, named
     #[arg(long)]
     json: bool,
@@ -88,17 +95,31 @@ fn check(args: &CheckArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let report = match format::read(args.format, &mut BufReader::new(opened), drop) {
-        Ok(report) => report,
-        Err(error) => {
-            eprintln!("milepost list check: {file}: {error}");
-            return ExitCode::FAILURE;
-        }
+    let mut input = BufReader::new(opened);
+    let examined = if args.delta {
+        format::delta::read(&mut input, drop).map_err(|error| (error.into(), None))
+    } else {
+        rules::examine(args.format, &mut input)
     };
+    let (report, refused) = match examined {
+        Ok(report) => (Some(report), None),
+        Err((error, report)) => (report, Some(error)),
+    };
+    if let Some(report) = &report {
+        say(args, report);
+    }
+    if let Some(error) = refused {
+        eprintln!("milepost list check: {file}: a pole would refuse it: {error}");
+        return ExitCode::FAILURE;
+    }
+    let bad = report.is_some_and(|report| report.bad > 0);
+    if bad { ExitCode::from(SOME_BAD) } else { ExitCode::SUCCESS }
+}
+
+fn say(args: &CheckArgs, report: &Report) {
     let text =
-        if args.json { serde_json::to_string(&report).unwrap_or_default() } else { words(&report) };
+        if args.json { serde_json::to_string(report).unwrap_or_default() } else { words(report) };
     let _ = writeln!(io::stdout(), "{text}");
-    if report.bad == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_BAD) }
 }
 
 fn words(report: &Report) -> String {

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 use super::blind::write_key;
 use crate::{
     identity::{Identity, IdentityError},
-    list_store::{ListError, checked, hashed::Hashed},
+    list_store::{ListError, checked, hashed::Hashed, rules},
     lists::{
         Report,
         blind::{Key, NoKey},
@@ -27,7 +28,8 @@ use crate::{
 /// Sign a version of a list for the poles
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-The list is read as a pole would read it, and not signed where a pole would refuse it. Two files are
+The list is read as a pole would read it, and not signed where a pole would refuse it. One without entries
+takes the place of the list before: it withdraws it, and is signed with --withdraw alone. Two files are
 written into --out: LIST.list, the list as it is, and LIST.jws, what is signed; of a blind list a third,
 LIST.key, which only its owner may read. `milepost watch --lists` hands them out.
 
@@ -45,6 +47,9 @@ pub struct SignArgs {
     /// Its format: csv, jsonl, clew, ncic or blind
     #[arg(long)]
     format: ListFormat,
+    /// It has no entry: with it, nothing is matched by this list any more
+    #[arg(long)]
+    withdraw: bool,
     /// File with the key of a blind list
     #[arg(long)]
     key_of_list: Option<PathBuf>,
@@ -100,12 +105,18 @@ pub struct SignArgs {
 enum SignError {
     #[error("{0}: {1}")]
     File(PathBuf, io::Error),
-    #[error("a pole would refuse the list: {0}")]
+    #[error("a pole would refuse the delta: {0}")]
     Format(#[from] FormatError),
     #[error("a pole would refuse the list: {0}")]
     List(#[from] ListError),
     #[error("{0}: {1}")]
     Key(PathBuf, NoKey),
+    #[error("it has no entry, so it would withdraw the list: is that meant (--withdraw)?")]
+    Empty,
+    #[error("it has {0} entries, and is to withdraw the list (--withdraw)")]
+    NotEmpty(u64),
+    #[error("a blind list is signed with the key that it was made with (--key-of-list)")]
+    NoKey,
     #[error("{0}")]
     Identity(#[from] IdentityError),
 }
@@ -113,9 +124,10 @@ enum SignError {
 pub(super) fn run(args: &SignArgs) -> ExitCode {
     match sign(args) {
         Ok(report) => {
+            println!("{}", super::words(&report));
             let (list, version) = (&args.list, args.number);
             match args.base {
-                None => println!("signed {list} version {version}: {} entries", report.entries),
+                None => println!("signed {list} version {version}"),
                 Some(base) => println!(
                     "signed {list} version {version}: {} changes of version {base}",
                     report.lines
@@ -138,19 +150,30 @@ fn sign(args: &SignArgs) -> Result<Report, SignError> {
     let file = &args.file;
     let mut list = Hashed::new(File::open(file).map_err(failed(file))?);
     let report = match args.base {
-        None => format::read(args.format, &mut list, drop)?,
+        None => rules::examine(args.format, &mut list).map_err(|(error, _)| error)?,
         Some(_) => format::delta::read(&mut list, drop)?,
     };
     let (bytes, sha256) = list.finish().map_err(failed(file))?;
+    match report.entries {
+        0 if args.base.is_none() && !args.withdraw => return Err(SignError::Empty),
+        1.. if args.withdraw => return Err(SignError::NotEmpty(report.entries)),
+        _ => {}
+    }
     let key = args.key_of_list.as_deref().map(key).transpose()?;
+    if args.format == ListFormat::Blind && key.is_none() {
+        return Err(SignError::NoKey);
+    }
     let version = version(args, bytes, sha256, key.as_ref());
     checked(&version)?;
+    if version.expires_at <= Timestamp::now() {
+        return Err(ListError::Expired(version.expires_at).into());
+    }
     let signer = Identity::load(&args.certificate, &args.key)?;
     let jws = signer.sign_jws(ListVersion::JWS_TYPE, &version)?;
     let delta = if args.base.is_some() { ".delta" } else { "" };
     let out = |ending| args.out.join(format!("{}{delta}.{ending}", args.list));
     fs::create_dir_all(&args.out).map_err(failed(&args.out))?;
-    fs::copy(file, out(Offer::LIST)).map_err(failed(&out(Offer::LIST)))?;
+    copy(file, &out(Offer::LIST)).map_err(failed(&out(Offer::LIST)))?;
     // Not that of the version before.
     match fs::remove_file(out(Offer::KEY)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -163,6 +186,15 @@ fn sign(args: &SignArgs) -> Result<Report, SignError> {
     }
     fs::write(out(Offer::SIGNED), jws).map_err(failed(&out(Offer::SIGNED)))?;
     Ok(report)
+}
+
+/// Copies a file, unless it is there already: onto itself it would be emptied.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let file = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    match file(to) {
+        Ok(there) if there == file(from)? => Ok(()),
+        _ => fs::copy(from, to).map(drop),
+    }
 }
 
 fn key(path: &Path) -> Result<Key, SignError> {

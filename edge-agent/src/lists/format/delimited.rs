@@ -26,8 +26,9 @@ impl Format for Csv {
         let mut places = [None; COLUMNS.len()];
         for (place, name) in header.iter().enumerate() {
             let Some(column) = COLUMNS.iter().position(|c| c.eq_ignore_ascii_case(name)) else {
-                let known = COLUMNS.join(", ");
-                return Err(FormatError::Header(format!("names a column that is none of {known}")));
+                let (known, n) = (COLUMNS.join(", "), place + 1);
+                // Its name may be a plate: a list without a header.
+                return Err(FormatError::Header(format!("has for column {n} none of {known}")));
             };
             if places[column].replace(place).is_some() {
                 return Err(FormatError::Header(format!("names {} twice", COLUMNS[column])));

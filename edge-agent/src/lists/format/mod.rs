@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use super::{
     entry::{Entry, MAX_TEXT, Plate, PlateError, Wanted},
-    junk::{Junk, junk},
+    junk::{Junk, junk, junk_beside},
     pattern::{Pattern, PatternError},
 };
 
@@ -179,9 +179,6 @@ pub fn read(
     of(format).read(input, &mut |line, came| {
         report.count(line, came).into_iter().for_each(&mut take);
     })?;
-    if report.entries == 0 && report.bad > 0 {
-        return Err(FormatError::Nothing { lines: report.lines, format: format.name() });
-    }
     Ok(report)
 }
 
@@ -255,7 +252,13 @@ fn plate(raw: &str) -> Result<Wanted, LineError> {
 
 /// As [`plate`], in the formats in which `?` and `*` stand for characters that are not known.
 fn wanted(raw: &str) -> Result<Wanted, LineError> {
-    if raw.contains(Pattern::OPEN) { Ok(Wanted::Pattern(Pattern::parse(raw)?)) } else { plate(raw) }
+    if !raw.contains(Pattern::OPEN) {
+        return plate(raw);
+    }
+    match junk_beside(raw) {
+        Some(junk) => Err(LineError::Junk(junk)),
+        None => Ok(Wanted::Pattern(Pattern::parse(raw)?)),
+    }
 }
 
 /// An entry's own name.

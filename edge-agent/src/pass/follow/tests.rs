@@ -105,8 +105,8 @@ fn a_vehicle_that_stops_half_out_of_the_picture_is_one_pass() {
     // Brakes towards the lower edge, where its plate is cut and found only now and then.
     let brakes = |f: i64| {
         let t = (f as f32 / 90.0).min(1.0);
-        let found = f < 90 || f % 4 == 0;
-        (f < 150 && found).then(|| plate(900.0, 300.0 + 775.0 * t * (2.0 - t), 90.0 + 30.0 * t))
+        let found = f < 90 || f % 8 == 0;
+        (f < 150 && found).then(|| plate(900.0, 300.0 + 790.0 * t * (2.0 - t), 90.0 + 30.0 * t))
     };
     let passes = drive(&mut follower(), 240, &[("7ABC123", Box::new(brakes))]);
     assert_eq!(texts(&passes), ["7ABC123"]);

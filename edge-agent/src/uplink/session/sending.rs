@@ -53,10 +53,12 @@ impl Session<'_> {
                 let Page { records, .. } = outbox.page(1..=last, true, BATCH)?;
                 let Some(oldest) = records.last().map(|record| record.sequence) else { break };
                 looked += records.len();
-                let live = records.iter().take_while(|r| !is_historical(r, window, &now));
-                let all = live.clone().count() == records.len();
-                alerts.extend(live.filter(|r| r.kind == Kind::Alert).cloned());
-                if !all || oldest <= 1 {
+                // What came over from a damaged store is old and among the newest.
+                let live: Vec<_> =
+                    records.into_iter().filter(|r| !is_historical(r, window, &now)).collect();
+                let any = !live.is_empty();
+                alerts.extend(live.into_iter().filter(|r| r.kind == Kind::Alert));
+                if !any || oldest <= 1 {
                     break;
                 }
                 last = oldest - 1;
