@@ -11,41 +11,13 @@ use std::{
 };
 
 use harness::{
-    agent::{Agent, repository, wait_for, watch},
+    agent::{Agent, events, repository, wait_for, watch},
     broker::Broker,
+    lists::sign,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use milepost_wire::schema;
 use serde_json::Value;
-
-/// Signs a list as its authority does, with more arguments.
-fn sign(folder: &Path, broker: &Broker, name: &str, csv: &str, arguments: &[&str]) {
-    let list = folder.join(format!("{name}.csv"));
-    fs::write(&list, csv).unwrap();
-    let signer = broker.files("lists");
-    let source_at = (Timestamp::now() - SignedDuration::from_hours(30)).to_string();
-    let signed = Command::new(harness::milepost())
-        .args([Path::new("list"), Path::new("sign"), &list])
-        .args(["--format", "csv", "--list", name, "--number", "1", "--source-at", &source_at])
-        .args(["--agency", "DOJ", "--purpose", "stolen vehicles"])
-        .args([Path::new("--certificate"), &signer.certificate, Path::new("--key"), &signer.key])
-        .args([Path::new("--out"), &folder.join("lists")])
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
-}
-
-/// What came, each once.
-fn seen(out: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(out).unwrap();
-    let seen = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    seen.filter(|e| e["duplicate"] != true).collect()
-}
-
-fn of_kind(out: &Path, kind: &str) -> Vec<Value> {
-    seen(out).into_iter().filter(|e| e["kind"] == kind).map(|mut e| e["event"].take()).collect()
-}
 
 #[test]
 fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
@@ -64,7 +36,11 @@ fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
     let wide = "plate,id\n9JWQZ7S,two-off\n";
     sign(folder.path(), &broker, "wide", wide, &[&ours[..], &["--substitutions", "2"]].concat());
     let once = "plate,id\n9RIS246,expired\n";
-    sign(folder.path(), &broker, "once", once, &[&ours[..], &["--expires-after-h", "2"]].concat());
+    let expired = ["--expires-after-h", "31"];
+    sign(folder.path(), &broker, "once", once, &[&ours[..], &expired].concat());
+    harness::lists::sign_anew(&folder.path().join("lists"), &broker, "once", |version| {
+        version.expires_at = version.source_at + SignedDuration::from_hours(2);
+    });
     sign(folder.path(), &broker, "theirs", "plate,id\n166KAO,theirs\n", &["--audience", "other"]);
     let lists = folder.path().join("lists");
     // Changed after it was signed.
@@ -85,8 +61,8 @@ fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
         (clip.as_str(), ""),
     ];
     let mut agent = Agent::start(folder.path(), &broker, &waiting);
-    wait_for("what becomes of the lists", || of_kind(&out, "list_change").len() >= 4);
-    let changes: BTreeMap<String, String> = of_kind(&out, "list_change")
+    wait_for("what becomes of the lists", || events(&out, "list_change").len() >= 4);
+    let changes: BTreeMap<String, String> = events(&out, "list_change")
         .iter()
         .map(|e| {
             let data = &e["data"];
@@ -122,8 +98,8 @@ fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
     assert!(code == Some(0) && said.contains("3OYH713") && said.contains("advisory"), "{said}");
     assert_eq!(look(&[&["match", "1ZZZ999"], &why[..]].concat()).0, Some(3));
     assert_eq!(look(&["match", "3OYH713"]).0, Some(2), "nobody looks without a name and a reason");
-    wait_for("the looks in the ledger", || of_kind(&out, "access").len() == 2);
-    let looks = of_kind(&out, "access");
+    wait_for("the looks in the ledger", || events(&out, "access").len() == 2);
+    let looks = events(&out, "access");
     let found: BTreeSet<_> = looks.iter().map(|l| l["data"]["found"].as_u64().unwrap()).collect();
     assert_eq!(found, BTreeSet::from([0, 1]));
     assert_eq!(looks[0]["data"]["by"], "sgt. rivera");
@@ -140,7 +116,7 @@ fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
     assert!(agent.stop().success());
 
     let (previews, alerts): (Vec<_>, Vec<_>) =
-        of_kind(&out, "alert").into_iter().partition(|e| e["data"]["preview"] == true);
+        events(&out, "alert").into_iter().partition(|e| e["data"]["preview"] == true);
     let got: BTreeSet<(String, String, String)> = alerts
         .iter()
         .map(|e| {
@@ -163,7 +139,7 @@ fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
     let schemas = schema::all();
     let schema = &schemas.iter().find(|s| s.name == "alert").unwrap().schema;
     let validator = jsonschema::options().should_validate_formats(true).build(schema).unwrap();
-    let reads = of_kind(&out, "read");
+    let reads = events(&out, "read");
     let sequence = |e: &Value| e["sequence"].as_str().unwrap().parse::<u64>().unwrap();
     for alert in &alerts {
         let errors: Vec<_> = validator.iter_errors(alert).map(|e| e.to_string()).collect();

@@ -13,8 +13,9 @@ use std::{
 };
 
 use harness::{
-    agent::{Agent, repository, wait_for, watch},
+    agent::{Agent, events, repository, wait_for, watch},
     broker::Broker,
+    lists::sign,
 };
 use jiff::{SignedDuration, Timestamp};
 use milepost_wire::{Action, Command, Disposition, Leaf, Outcome, Response, Verdict};
@@ -37,10 +38,7 @@ struct Central {
 impl Central {
     /// Events of a kind, each once, in the order in which they came.
     fn seen(&self, kind: &str) -> Vec<Value> {
-        let text = fs::read_to_string(&self.out).unwrap();
-        let seen = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let seen = seen.filter(|s| s["kind"] == kind && s["duplicate"] != true);
-        seen.map(|mut s| s["event"].take()).collect()
+        events(&self.out, kind)
     }
 
     fn say(&self, leaf: Leaf, json: Vec<u8>) {
@@ -79,29 +77,11 @@ fn entry_of(alert: &Value) -> String {
     alert["data"]["entry"]["id"].as_str().unwrap().to_owned()
 }
 
-/// Signs the list as its authority does.
-fn sign(folder: &Path, broker: &Broker) -> PathBuf {
-    let (list, lists, signer) =
-        (folder.join("svs.csv"), folder.join("lists"), broker.files("lists"));
-    fs::write(&list, LIST).unwrap();
-    let signed = Process::new(harness::milepost())
-        .args([Path::new("list"), Path::new("sign"), &list])
-        .args(["--format", "csv", "--list", "svs", "--number", "1", "--audience", "demo-pd"])
-        .args(["--source-at", &Timestamp::now().to_string()])
-        .args(["--agency", "DOJ", "--purpose", "stolen vehicles"])
-        .args([Path::new("--certificate"), &signer.certificate, Path::new("--key"), &signer.key])
-        .args([Path::new("--out"), &lists])
-        .output()
-        .unwrap();
-    assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
-    lists
-}
-
 #[test]
 fn dispositions_are_counted_and_a_muted_entry_gives_no_alert_until_its_time_is_over() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path(), "");
-    let lists = sign(folder.path(), &broker);
+    let lists = sign(folder.path(), &broker, "svs", LIST, &["--audience", "demo-pd"]);
     let (_watch, out) =
         watch(folder.path(), &broker, &["--receipts", "--lists", lists.to_str().unwrap()]);
     let authority =

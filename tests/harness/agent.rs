@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use crate::broker::Broker;
 
 /// Generous: nothing that is waited for takes minutes on a machine that is not overloaded.
@@ -54,6 +56,18 @@ pub fn watch(folder: &Path, broker: &Broker, arguments: &[&str]) -> (Process, Pa
         .spawn()
         .expect("milepost watch starts");
     (Process(process), out)
+}
+
+/// What a watch's output has of a kind of event, each once, in the order in which they came.
+///
+/// # Panics
+/// Where there is no such file.
+#[must_use]
+pub fn events(out: &Path, kind: &str) -> Vec<Value> {
+    let text = fs::read_to_string(out).expect("a watch's output");
+    let seen = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let seen = seen.filter(|e| e["kind"] == kind && e["duplicate"] != true);
+    seen.map(|mut e| e["event"].take()).collect()
 }
 
 /// Waits until `there`.

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod authority;
 pub mod broker;
 pub mod clock;
+pub mod lists;
 pub mod pole;
 mod program;
 pub mod proxy;

@@ -3,11 +3,13 @@
 //! A log cut short can look like one that simply ended earlier; going on with it would give numbers
 //! a second time. So after every commit, which is durable by then, the epoch and the last sequence
 //! are written here, without an fsync of their own: what is here is never ahead of a sound store.
-//! One page, which the kernel writes out now and then.
+//! One page, which the kernel writes out now and then. It is made durably, as a whole, before the first
+//! record is kept, and written over in place: whatever else is found there, or nothing, is damage.
 
 use std::{
     fs::{self, File},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    io,
+    os::unix::fs::FileExt,
     path::Path,
 };
 
@@ -15,7 +17,7 @@ use milepost_wire::LedgerPosition;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::sealing::PHOTO_FOLDERS;
+use crate::{durable, sealing::PHOTO_FOLDERS};
 
 const FILE: &str = "store.mark";
 /// Epoch, last sequence, and the first bytes of their SHA-256.
@@ -35,15 +37,14 @@ fn bytes(position: LedgerPosition) -> [u8; BYTES] {
 pub(super) struct Mark(Option<File>);
 
 impl Mark {
-    /// For writing; without it where it can't be had, which costs only what it is for.
-    pub(super) fn open(place: &Path) -> Self {
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(place.join(FILE));
-        Self(file.ok())
+    /// For writing, of a store that stands at `position`. An error where it can't be made: without it the
+    /// next start would take the store for one that has gone back.
+    pub(super) fn open(place: &Path, position: LedgerPosition) -> io::Result<Self> {
+        let path = place.join(FILE);
+        if read(place).is_none() {
+            durable::write(&path, &bytes(position))?;
+        }
+        Ok(Self(Some(File::options().write(true).open(path)?)))
     }
 
     /// None at all.
@@ -67,11 +68,10 @@ pub(super) fn read(place: &Path) -> Option<LedgerPosition> {
     (bytes(position) == there).then_some(position)
 }
 
-/// Whether one was written and is something else now. Nothing or zeros are what a power cut leaves
-/// of one that never reached the disk.
-pub(super) fn is_damaged(place: &Path) -> bool {
-    let there = fs::read(place.join(FILE)).unwrap_or_default();
-    there.iter().any(|byte| *byte != 0) && read(place).is_none()
+/// Whether one was written and is not there any more, or something else, beside a store that stands at
+/// `position`.
+pub(super) fn is_damaged(place: &Path, position: LedgerPosition) -> bool {
+    read(place).is_none() && (is_there(place) || position.last_sequence > 0)
 }
 
 /// Whether there ever was one.
@@ -95,20 +95,28 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         assert!(!is_there(place.path()) && read(place.path()).is_none());
         let position = LedgerPosition { epoch: Uuid::now_v7(), last_sequence: 7 };
-        Mark::open(place.path()).write(position);
+        let first = LedgerPosition { last_sequence: 0, ..position };
+        assert!(!is_damaged(place.path(), first) && is_damaged(place.path(), position));
+        let mark = Mark::open(place.path(), first).unwrap();
+        assert_eq!(read(place.path()), Some(first));
+        mark.write(position);
         assert_eq!(read(place.path()), Some(position));
-        assert!(!is_damaged(place.path()));
+        assert!(!is_damaged(place.path(), position));
         let file = place.path().join(FILE);
         for bit in 0..BYTES * 8 {
             let mut bytes = fs::read(&file).unwrap();
             bytes[bit / 8] ^= 1 << (bit % 8);
             fs::write(&file, &bytes).unwrap();
             assert_eq!(read(place.path()), None);
-            assert!(is_damaged(place.path()));
+            assert!(is_damaged(place.path(), position));
             bytes[bit / 8] ^= 1 << (bit % 8);
             fs::write(&file, &bytes).unwrap();
         }
-        fs::write(&file, [0; BYTES]).unwrap();
-        assert!(!is_damaged(place.path()), "zeros are what a power cut leaves");
+        for gone in [&[0; BYTES][..], &[]] {
+            fs::write(&file, gone).unwrap();
+            assert!(is_damaged(place.path(), first));
+        }
+        Mark::open(place.path(), position).unwrap();
+        assert_eq!(read(place.path()), Some(position), "it is made anew");
     }
 }

@@ -97,15 +97,16 @@ impl SledStore {
         if generation.suspicion().exists() {
             mend(&generation)?;
         }
-        let store = Self::open_generation(generation.clone(), keyring, Mark::open(place), begin)?;
+        let mut store = Self::open_generation(generation.clone(), keyring, Mark::none(), begin)?;
         let now = store.position();
-        if !begin && mark::is_damaged(place) {
+        if !begin && mark::is_damaged(place, now) {
             let why = "its mark is damaged, so whether it has gone back can't be told";
             return Err(StoreError::Damaged(why.into()));
         }
         if let Some(before) = mark::read(place) {
             not_gone_back(before, now)?;
         }
+        store.mark = Mark::open(place, now).map_err(|e| io(place, &e))?;
         generation.select().map_err(|e| io(place, &e))?;
         generation.remove_others().map_err(|e| io(place, &e))?;
         Ok(store)
