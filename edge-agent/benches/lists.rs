@@ -28,6 +28,7 @@ use milepost::{
         blind::{self, Key},
         fingerprint::KEY_BYTES,
         format,
+        search::MAX_PATTERNS,
     },
     look_alikes,
     sealing::Keyring,
@@ -246,6 +247,29 @@ fn take_in(folder: &Path, entries: u64, tolerance: u8) -> Result<f64, Failure> {
     Ok(started.elapsed().as_secs_f64())
 }
 
+/// A look by a read on no list, past as many entries with open characters as a list may have.
+fn open_entries(folder: &Path) -> Result<[f64; 2], Failure> {
+    let (mut lines, mut random) = (String::from("plate\n"), StdRng::seed_from_u64(SEED));
+    for n in 0..MAX_PATTERNS as u64 {
+        let mut text = plate(random.random_range(0..SERIALS));
+        text.replace_range(3..4, if n % 4 == 0 { "*" } else { "?" });
+        lines += &format!("{text}\n");
+    }
+    let (bytes, sha256) = Hashed::new(lines.as_bytes()).finish()?;
+    let version = ListVersion { bytes, sha256, ..version(0, 1)? };
+    let store = store(folder)?;
+    store.install(&version, Timestamp::now(), &mut lines.as_bytes())?;
+    let template = examples::read().data;
+    let mut times = Vec::with_capacity(LOOKS);
+    for _ in 0..LOOKS {
+        let read = read(&template, plate(random.random_range(0..SERIALS)));
+        let started = Instant::now();
+        std::hint::black_box(store.alerts(&read));
+        times.push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(shares(times))
+}
+
 /// The looks in a blind list.
 fn blind(folder: &Path, entries: u64) -> Result<[[f64; 2]; 3], Failure> {
     let key = Key::new(Zeroizing::new([7; KEY_BYTES]));
@@ -362,6 +386,8 @@ fn main() -> Result<(), Failure> {
         "\n| blind list, entries | exact, µs p50 / p99 | look-alike | none |\n| ---: | ---: | ---: | ---: |"
     );
     println!("| {blind_entries} | {} |", looks.map(words).join(" | "));
+    let past = open_entries(self::scratch()?.path())?;
+    println!("\nPast {MAX_PATTERNS} entries with ? or *, on none: {} µs p50 / p99.", words(past));
     if let Some(path) = env::var_os("LIST_PLOT") {
         plot(Path::new(&path), &measured_at)?;
     }

@@ -167,7 +167,7 @@ pub fn write(
         format: FORMAT,
         version: version.clone(),
         key: (version.format != ListFormat::Blind).then(|| STANDARD.encode(key)),
-        patterns: list.patterns,
+        patterns: list.patterns.into_iter().map(|(_, entry)| entry).collect(),
         chunks,
     };
     let mut file = Writer::create(&folder.join(HEAD), keyring, &name(version, HEAD))?;
@@ -198,7 +198,7 @@ impl Shelf {
         let mut index = Reader::open(&folder.join(INDEX), keyring, &name(INDEX))?;
         let index = Index::read(&mut index).map_err(io::Error::other)?;
         let entries = ReadableChunks::open(&folder.join(ENTRIES), &name(ENTRIES), &head.chunks)?;
-        let list = List { version: head.version, index, fingerprints, patterns: head.patterns };
+        let list = List::new(head.version, index, fingerprints, head.patterns);
         Ok(Self { list, entries, keyring: keyring.clone() })
     }
 
@@ -238,7 +238,7 @@ impl Shelf {
                 take(postcard::from_bytes(entry).map_err(io::Error::other)?);
             }
         }
-        self.list.patterns.iter().cloned().for_each(take);
+        self.list.patterns.iter().map(|(_, entry)| entry.clone()).for_each(take);
         Ok(())
     }
 

@@ -110,6 +110,52 @@ impl Pattern {
     }
 }
 
+/// A pattern with its known characters folded: tells at once whether a text can be laid along it at all.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Glob(Vec<u8>);
+
+impl Glob {
+    /// Of this pattern.
+    #[must_use]
+    pub fn of(pattern: &Pattern) -> Self {
+        Self(look_alikes::fold(&pattern.0).into_bytes())
+    }
+
+    /// Whether [`Pattern::align`] has a way for a text, of which this is the folded one.
+    #[must_use]
+    pub fn fits(&self, folded: &str) -> bool {
+        let (glob, text) = (&self.0, folded.as_bytes());
+        let (mut g, mut t) = (0, 0);
+        // The last star, and how far the text was then.
+        let mut back = None;
+        while t < text.len() {
+            match glob.get(g) {
+                Some(b'*') => {
+                    back = Some((g, t));
+                    g += 1;
+                }
+                Some(c) if *c == b'?' || *c == text[t] => (g, t) = (g + 1, t + 1),
+                // The star takes one character more.
+                _ => match &mut back {
+                    Some((star, from)) => {
+                        *from += 1;
+                        (g, t) = (*star + 1, *from);
+                    }
+                    None => return false,
+                },
+            }
+        }
+        glob[g..].iter().all(|c| *c == b'*')
+    }
+}
+
+/// Not its text, as that of its pattern.
+impl fmt::Debug for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Glob({} characters)", self.0.len())
+    }
+}
+
 /// What taking one character for another costs; `None` where it can't be.
 fn cost(known: char, read: char) -> Option<usize> {
     if known == read { Some(0) } else { look_alikes::are_alike(known, read).then_some(1) }
@@ -175,6 +221,8 @@ mod tests {
             if let Ok(pattern) = Pattern::parse(&pattern) {
                 let chars = |s: &str| s.chars().collect::<Vec<_>>();
                 let aligned = pattern.align(&text);
+                let fits = Glob::of(&pattern).fits(&look_alikes::fold(&text));
+                prop_assert_eq!(fits, aligned.is_some());
                 prop_assert_eq!(
                     aligned.as_ref().map(|(fewest, _)| *fewest),
                     oracle(&chars(pattern.as_str()), &chars(&text)),

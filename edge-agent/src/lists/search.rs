@@ -15,6 +15,7 @@ use super::{
     entry::{Entry, Wanted},
     fingerprint::Fingerprints,
     index::Index,
+    pattern::Glob,
 };
 use crate::look_alikes;
 
@@ -34,7 +35,7 @@ pub struct List {
     /// What makes the numbers; empty while a blind list waits for its key.
     pub fingerprints: OnceLock<Fingerprints>,
     /// The entries with open characters.
-    pub patterns: Vec<Entry>,
+    pub patterns: Vec<(Glob, Entry)>,
 }
 
 /// What a search found.
@@ -60,6 +61,22 @@ pub struct Match {
 }
 
 impl List {
+    /// A version with its index, what its numbers are made with, and its open entries.
+    #[must_use]
+    pub fn new(
+        version: ListVersion,
+        index: Index,
+        fingerprints: OnceLock<Fingerprints>,
+        open: Vec<Entry>,
+    ) -> Self {
+        let glob = |entry: Entry| match &entry.wanted {
+            Wanted::Pattern(pattern) => Some((Glob::of(pattern), entry)),
+            _ => None,
+        };
+        let patterns = open.into_iter().filter_map(glob).collect();
+        Self { version, index, fingerprints, patterns }
+    }
+
     /// The entries that a read matches. `entry` gives the one at a place of the list; `is_muted` says by its
     /// id whether one gives no alert.
     pub fn search<E>(
@@ -100,8 +117,8 @@ impl List {
                 Err(error) => found.failed.push(error),
             }
         }
-        for pattern in &self.patterns {
-            if compare(read, &pattern.wanted).is_some() {
+        for (glob, pattern) in &self.patterns {
+            if texts.iter().any(|text| glob.fits(text)) {
                 take(pattern.clone());
             }
         }
@@ -243,7 +260,7 @@ impl Builder {
     #[must_use]
     pub fn build(self, version: ListVersion) -> List {
         let Self { fingerprints, index, patterns, .. } = self;
-        List { version, index: index.build(), fingerprints: fingerprints.into(), patterns }
+        List::new(version, index.build(), fingerprints.into(), patterns)
     }
 }
 
