@@ -8,13 +8,14 @@
 //! damaged is set aside, and a new epoch begins while the agent goes on.
 
 use std::{
+    cell::RefCell,
     fs::File,
     path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use milepost_wire::{EvictionCause, Ledger, PhotoKind, Source};
@@ -40,6 +41,8 @@ use crate::{
     sealing::{KeyUse, Keyring, blob},
 };
 
+/// A failure is shown for so long at the least: one that mends itself in an instant is one all the same.
+const SHOWN: Duration = Duration::from_secs(2);
 /// Most commands in one commit.
 const MAX_GROUP: usize = 64;
 
@@ -71,6 +74,8 @@ pub(super) struct Writer {
     pub(super) epoch: Uuid,
     /// Why the last try failed; health says so until one succeeds.
     pub(super) trouble: Option<StoreError>,
+    /// The last failure that was reported, and when.
+    pub(super) reported: RefCell<Option<(Instant, StoreError)>>,
     /// A reader met damage in this store before.
     pub(super) met: bool,
     pub(super) changed: watch::Sender<u64>,
@@ -434,6 +439,10 @@ impl Writer {
         let photo_bytes = self.photos.bytes();
         let store_bytes = self.store.bytes();
         let error = error.or(self.trouble.as_ref());
+        if let Some(error) = error {
+            *self.reported.borrow_mut() = Some((Instant::now(), error.clone()));
+        }
+        let before = self.reported.borrow().clone().filter(|(at, _)| at.elapsed() < SHOWN);
         let metrics = &self.health.metrics;
         metrics.outbox_records.set(records.saturating_sub(delivered).cast_signed());
         metrics.outbox_held_records.set(delivered.cast_signed());
@@ -446,6 +455,13 @@ impl Writer {
             Some(e) => {
                 let output =
                     format!("records can't be kept: {e}: check the disk and its free space");
+                (Status::Fail, output)
+            }
+            None if before.is_some() => {
+                let why = before.map(|(_, error)| error.to_string()).unwrap_or_default();
+                let output = format!(
+                    "records could not be kept a moment ago: {why}: check the disk and its free space"
+                );
                 (Status::Fail, output)
             }
             None if shortage > 0 => {

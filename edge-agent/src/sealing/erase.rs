@@ -18,15 +18,28 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{KeyId, Protection, key_file, purge};
-use crate::{clock::Discipline, config::Config, durable};
+use crate::{
+    clock::{Discipline, last_look},
+    config::Config,
+    durable,
+};
 
 /// The receipt's `typ` as a JWS.
 pub const RECEIPT_TYP: &str = "milepost-erase-receipt+jws";
 
 /// Names in the outbox's folder that are its store, its photos, their quarantined like, the keys, the
 /// ballast, the alert lists, looks that are not in the ledger yet, and what is in force of a suspension: an erased pole is a new one.
-const OURS: [&str; 7] =
-    ["store", purge::PHOTO_FOLDERS, "sealing", "ballast", "lists", "suspension", "audit"];
+const OURS: [&str; 9] = [
+    "store",
+    purge::PHOTO_FOLDERS,
+    "sealing",
+    "ballast",
+    "lists",
+    "suspension",
+    "audit",
+    "time-correction-owed",
+    last_look::FILE,
+];
 /// Stays, so that nobody else comes in meanwhile; empty.
 const LOCK: &str = "lock";
 /// Deepest folder below the outbox's.
