@@ -3,14 +3,7 @@
 //! time is over or the server says so; all of it on the ledger, and no plate anywhere on the page.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Command as Process,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, path::PathBuf, thread, time::Duration};
 
 use harness::{
     agent::{Agent, events, repository, wait_for, watch},

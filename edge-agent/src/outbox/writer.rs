@@ -391,10 +391,9 @@ impl Writer {
                 continue;
             }
             match group.noting(self.store.at(sequence))? {
+                Some(Stored::Record(record)) if record.delivered => {}
                 Some(Stored::Record(record)) if record.held => {
-                    if !record.delivered {
-                        group.put_again(Record { delivered: true, ..record });
-                    }
+                    group.put_again(Record { delivered: true, ..record });
                 }
                 Some(Stored::Record(record)) => group.drop_record(&record),
                 // It may be on hold.
