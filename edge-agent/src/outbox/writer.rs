@@ -103,7 +103,10 @@ impl Writer {
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         self.report(None);
         while !self.stopping {
-            let wait = self.upkeep.next().saturating_duration_since(Instant::now());
+            let mut wait = self.upkeep.next().saturating_duration_since(Instant::now());
+            if self.reported.get_mut().is_some() {
+                wait = wait.min(SHOWN);
+            }
             self.busy.end();
             let next = commands.recv_timeout(wait);
             self.busy.begin();
@@ -113,7 +116,8 @@ impl Writer {
                     let group: Vec<_> = std::iter::once(first).chain(more).collect();
                     self.commit(group);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                // A failure was shown for long enough.
+                Err(RecvTimeoutError::Timeout) => self.report(None),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if self.upkeep.next() <= Instant::now() {
@@ -441,7 +445,8 @@ impl Writer {
         if let Some(error) = error {
             *self.reported.borrow_mut() = Some((Instant::now(), error.clone()));
         }
-        let before = self.reported.borrow().clone().filter(|(at, _)| at.elapsed() < SHOWN);
+        let before = self.reported.take().filter(|(at, _)| at.elapsed() < SHOWN);
+        self.reported.replace(before.clone());
         let metrics = &self.health.metrics;
         metrics.outbox_records.set(records.saturating_sub(delivered).cast_signed());
         metrics.outbox_held_records.set(delivered.cast_signed());
