@@ -523,7 +523,7 @@ impl Outbox {
     /// Records waiting for the server.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.store.count().saturating_sub(self.store.delivered())
+        self.store.waiting()
     }
 
     /// Whether none waits.

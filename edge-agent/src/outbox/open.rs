@@ -5,7 +5,6 @@
 //! begins at once, and what can still be read of the old one comes over while the agent works.
 
 use std::{
-    cell::RefCell,
     fs::{self, File, TryLockError},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -145,7 +144,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
         upkeep: Upkeep::new(setup.signer, setup.thresholds, now),
         epoch: position.epoch,
         trouble: None,
-        reported: RefCell::default(),
+        reported: None,
         met: false,
         changed: changed_tx,
         standing: standing(&found),

@@ -376,8 +376,7 @@ impl Store for SledStore {
     }
 
     fn compact(&self, min_bytes: u64) -> Result<bool, StoreError> {
-        let waiting = self.count().saturating_sub(self.delivered());
-        if self.bytes() < min_bytes || waiting > COMPACT_RECORDS {
+        if self.bytes() < min_bytes || self.waiting() > COMPACT_RECORDS {
             return Ok(false);
         }
         let next = self.generation().next();

@@ -293,6 +293,11 @@ pub trait Store: Send + Sync {
     /// Of these, on hold and with the server already.
     fn delivered(&self) -> u64;
 
+    /// Records that the server does not have.
+    fn waiting(&self) -> u64 {
+        self.count().saturating_sub(self.delivered())
+    }
+
     /// Bytes on disk.
     fn bytes(&self) -> u64;
 

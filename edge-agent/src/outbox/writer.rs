@@ -8,7 +8,6 @@
 //! damaged is set aside, and a new epoch begins while the agent goes on.
 
 use std::{
-    cell::RefCell,
     fs::File,
     path::PathBuf,
     sync::{
@@ -75,7 +74,7 @@ pub(super) struct Writer {
     /// Why the last try failed; health says so until one succeeds.
     pub(super) trouble: Option<StoreError>,
     /// The last failure that was reported, and when.
-    pub(super) reported: RefCell<Option<(Instant, StoreError)>>,
+    pub(super) reported: Option<(Instant, StoreError)>,
     /// A reader met damage in this store before.
     pub(super) met: bool,
     pub(super) changed: watch::Sender<u64>,
@@ -104,7 +103,7 @@ impl Writer {
         self.report(None);
         while !self.stopping {
             let mut wait = self.upkeep.next().saturating_duration_since(Instant::now());
-            if self.reported.get_mut().is_some() {
+            if self.reported.is_some() {
                 wait = wait.min(SHOWN);
             }
             self.busy.end();
@@ -437,45 +436,43 @@ impl Writer {
         group.end(&Ok(()));
     }
 
-    pub(super) fn report(&self, error: Option<&StoreError>) {
-        let (records, delivered) = (self.store.count(), self.store.delivered());
+    pub(super) fn report(&mut self, error: Option<&StoreError>) {
+        let records = self.store.count();
         let photo_bytes = self.photos.bytes();
         let store_bytes = self.store.bytes();
         let error = error.or(self.trouble.as_ref());
-        if let Some(error) = error {
-            *self.reported.borrow_mut() = Some((Instant::now(), error.clone()));
+        match error {
+            Some(error) => self.reported = Some((Instant::now(), error.clone())),
+            None => drop(self.reported.take_if(|(at, _)| at.elapsed() >= SHOWN)),
         }
-        let before = self.reported.take().filter(|(at, _)| at.elapsed() < SHOWN);
-        self.reported.replace(before.clone());
         let metrics = &self.health.metrics;
-        metrics.outbox_records.set(records.saturating_sub(delivered).cast_signed());
-        metrics.outbox_held_records.set(delivered.cast_signed());
+        metrics.outbox_records.set(self.store.waiting().cast_signed());
+        metrics.outbox_held_records.set(self.store.delivered().cast_signed());
         metrics.outbox_photo_bytes.set(photo_bytes.cast_signed());
         metrics.outbox_store_bytes.set(store_bytes.cast_signed());
         let near = |n: u64, max: u64| n >= max - max / 5;
         let shortage = self.disk.shortage();
         let limits = &self.limits;
-        let (status, output) = match error {
-            Some(e) => {
+        let (status, output) = match (error, &self.reported) {
+            (Some(e), _) => {
                 let output =
                     format!("records can't be kept: {e}: check the disk and its free space");
                 (Status::Fail, output)
             }
-            None if before.is_some() => {
-                let why = before.map(|(_, error)| error.to_string()).unwrap_or_default();
+            (None, Some((_, why))) => {
                 let output = format!(
                     "records could not be kept a moment ago: {why}: check the disk and its free space"
                 );
                 (Status::Fail, output)
             }
-            None if shortage > 0 => {
+            _ if shortage > 0 => {
                 let output = format!(
                     "the disk is nearly full ({shortage} bytes below outbox.min_free_bytes): the \
                      oldest are given up; make room on it"
                 );
                 (Status::Warn, output)
             }
-            None if near(records, limits.records)
+            _ if near(records, limits.records)
                 || near(photo_bytes, limits.photo_bytes)
                 || near(photo_bytes + store_bytes, limits.bytes) =>
             {
@@ -483,7 +480,7 @@ impl Writer {
                               uplink and that the server gives receipts";
                 (Status::Warn, output.to_owned())
             }
-            None => match &self.upkeep.complaint {
+            _ => match &self.upkeep.complaint {
                 Some(complaint) => (Status::Warn, complaint.clone()),
                 None => self.standing.clone(),
             },

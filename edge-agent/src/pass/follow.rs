@@ -270,7 +270,7 @@ impl Follower {
         };
         let lost_after = self.config.lost_after;
         // One hidden in mid-picture may have braked since.
-        let last = track.motion.predicted(0.0).centre();
+        let last = track.motion.centre();
         let near = |v: f32, size: f32| v < NEAR_EDGE * width || v > size - NEAR_EDGE * width;
         let at_edge = near(last.x, self.frame.0) || near(last.y, self.frame.1);
         if at_edge && !within(-width / 2.0, -width * TALLEST / 2.0) {

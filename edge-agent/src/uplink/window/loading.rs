@@ -1,8 +1,8 @@
 //! What of the outbox the window holds, and where the rest is: loading from both ends in bounded
 //! memory.
 //!
-//! Live alerts are loaded first, when a connection begins. The newest records are loaded as long as they are live, [`LIVE_AHEAD`] ahead of what goes, and
-//! whatever is newer still at once; the backlog is loaded from the oldest on, [`BACKLOG_AHEAD`]
+//! Live alerts are loaded first, when a connection begins. The newest records are loaded as long as they are
+//! live, [`LIVE_AHEAD`] ahead of what goes, and whatever is newer still at once; the backlog is loaded from the oldest on, [`BACKLOG_AHEAD`]
 //! ahead. (Live records that wait longer than that are met by the backlog from below.) What is not
 //! held lies on [`Shelves`]: sets of ranges, which stay few because records come and go in order.
 //!

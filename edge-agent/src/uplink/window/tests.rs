@@ -29,6 +29,19 @@ fn record(sequence: u64, photos: usize) -> Record {
     }
 }
 
+/// Gives a window whatever it wants of these, all of them live.
+fn load_all(window: &mut Window, records: &[Record], now: Instant) {
+    while let Some(want) = window.wants(now) {
+        let mut asked: Vec<_> =
+            records.iter().filter(|r| want.sequences.contains(&r.sequence)).cloned().collect();
+        if want.newest_first {
+            asked.reverse();
+        }
+        asked.truncate(want.limit);
+        window.load(&want, &asked, |_| true, false, now);
+    }
+}
+
 #[test]
 fn what_the_server_has_and_holds_is_not_sent_again() {
     let mut window = Window::new(Delivery::Receipt, RESEND, NO_CAPS);
@@ -37,14 +50,7 @@ fn what_the_server_has_and_holds_is_not_sent_again() {
     window.grew(LedgerPosition { epoch: Uuid::nil(), last_sequence: 3 });
     let mut records: Vec<_> = (1..=3).map(|n| record(n, 1)).collect();
     (records[1].held, records[1].delivered) = (true, true);
-    while let Some(want) = window.wants(now) {
-        let mut asked: Vec<_> =
-            records.iter().filter(|r| want.sequences.contains(&r.sequence)).cloned().collect();
-        if want.newest_first {
-            asked.reverse();
-        }
-        window.load(&want, &asked, |_| true, false, now);
-    }
+    load_all(&mut window, &records, now);
     let sent: BTreeSet<u64> = std::iter::from_fn(|| window.next(now)).map(|(s, _)| s).collect();
     assert_eq!(sent, BTreeSet::from([1, 3]));
 }
@@ -58,15 +64,7 @@ fn a_live_alert_goes_before_every_read_that_is_newer_than_it() {
     let alert = Record { kind: Kind::Alert, ..record(20, 0) };
     window.load_alerts(std::slice::from_ref(&alert), now);
     let records: Vec<_> = (1..=500).filter(|n| *n != 20).map(|n| record(n, 1)).collect();
-    while let Some(want) = window.wants(now) {
-        let mut asked: Vec<_> =
-            records.iter().filter(|r| want.sequences.contains(&r.sequence)).cloned().collect();
-        if want.newest_first {
-            asked.reverse();
-        }
-        asked.truncate(want.limit);
-        window.load(&want, &asked, |_| true, false, now);
-    }
+    load_all(&mut window, &records, now);
     assert_eq!(window.next(now), Some((20, Part::Alert)));
     assert_eq!(window.next(now), Some((500, Part::Event)));
     window.answered((20, Part::Alert), Answer::Accepted, now);
