@@ -11,9 +11,9 @@ use std::{
 };
 
 use harness::{
-    agent::{Agent, events, repository, wait_for, watch},
+    agent::{Agent, events, wait_for, watch},
     broker::Broker,
-    lists::sign,
+    lists::{Believing, sign},
 };
 use jiff::SignedDuration;
 use milepost_wire::schema;
@@ -49,18 +49,8 @@ fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
 
     let (_watch, out) =
         watch(folder.path(), &broker, &["--receipts", "--lists", lists.to_str().unwrap()]);
-    let authority =
-        format!("authority_file = \"{}\"", broker.files("lists-ca").certificate.display());
-    let file = fs::read_to_string(repository().join("edge-agent/default.toml")).unwrap();
-    let given = file.lines().find(|line| line.starts_with("authority_file")).unwrap();
-    // No frame before the lists are in force: the pattern has no plates.
-    let clip = format!("path = \"{}\"\n", harness::agent::clip().display());
-    let waiting = [
-        (given, authority.as_str()),
-        ("source = \"file\"", "source = \"test-pattern\""),
-        (clip.as_str(), ""),
-    ];
-    let mut agent = Agent::start(folder.path(), &broker, &waiting);
+    let believing = Believing::of(&broker);
+    let mut agent = Agent::start(folder.path(), &broker, &believing.waiting());
     wait_for("what becomes of the lists", || events(&out, "list_change").len() >= 4);
     let changes: BTreeMap<String, String> = events(&out, "list_change")
         .iter()
@@ -109,8 +99,7 @@ fn planted_plates_give_exactly_the_alerts_that_their_lists_allow() {
 
     // Killed and started again, now with a road to look at: the lists are still in force.
     agent.kill();
-    let road = [(given, authority.as_str()), ("# realtime = true", "realtime = false")];
-    let mut agent = Agent::start(folder.path(), &broker, &road);
+    let mut agent = Agent::start(folder.path(), &broker, &believing.road());
     wait_for("the clip's end", || agent.get("/health").contains("played to its end"));
     wait_for("an empty outbox", || agent.metric("alpr_outbox_records") == 0.0);
     assert!(agent.stop().success());

@@ -12,8 +12,9 @@ use std::{
 };
 
 use harness::{
-    agent::{Agent, Process, repository, wait_for, watch},
+    agent::{Agent, Process, events, wait_for, watch},
     broker::Broker,
+    lists::Believing,
 };
 use jiff::{SignedDuration, Timestamp};
 use milepost::lists::blind::{Key, opaque_id};
@@ -86,16 +87,9 @@ fn server(folder: &Path, name: &str, broker: &Broker) -> (Process, PathBuf) {
     watch(&folder, broker, &["--receipts", "--lists", &lists])
 }
 
-fn of_kind(out: &Path, kind: &str) -> Vec<Value> {
-    let text = fs::read_to_string(out).unwrap();
-    let seen = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mine = seen.filter(|e| e["kind"] == kind && e["duplicate"] != true);
-    mine.map(|mut e| e["event"].take()).collect()
-}
-
 /// What is said last of the list: why it was refused, or that it is in force.
 fn last_change(out: &Path) -> String {
-    let changes = of_kind(out, "list_change");
+    let changes = events(out, "list_change");
     let data = changes.last().map(|e| &e["data"]);
     let words = data.and_then(|d| d["why"].as_str().or(d["outcome"].as_str()));
     words.unwrap_or_default().to_owned()
@@ -117,10 +111,7 @@ fn a_blind_list_gives_its_alerts_after_a_kill_once_the_server_gives_its_key_agai
     let text = fs::read_to_string(&key_file).unwrap();
     let key = Key::parse(&text).unwrap();
 
-    let given = fs::read_to_string(repository().join("edge-agent/default.toml")).unwrap();
-    let given = given.lines().find(|line| line.starts_with("authority_file")).unwrap().to_owned();
-    let authority =
-        format!("authority_file = \"{}\"", broker.files("lists-ca").certificate.display());
+    let believing = Believing::of(&broker);
     // No frame before the list is in force: the clip is not there yet.
     let clip = folder.path().join("clip.mp4");
     let (real, later) = (
@@ -128,14 +119,14 @@ fn a_blind_list_gives_its_alerts_after_a_kill_once_the_server_gives_its_key_agai
         format!("path = \"{}\"", clip.display()),
     );
     let changes = [
-        (given.as_str(), authority.as_str()),
+        believing.change(),
         (real.as_str(), later.as_str()),
         ("# realtime = true", "realtime = false"),
     ];
     let (first, out) = server(folder.path(), "first", &broker);
     let mut agent = Agent::start(folder.path(), &broker, &changes);
     wait_for("the list", || last_change(&out) == "in_force");
-    assert_eq!(of_kind(&out, "list_request").len(), 1);
+    assert_eq!(events(&out, "list_request").len(), 1);
     let health = agent.get("/health");
     assert!(health.contains("svs version 1") && health.contains("4 entries"), "{health}");
     agent.kill();
@@ -159,10 +150,10 @@ fn a_blind_list_gives_its_alerts_after_a_kill_once_the_server_gives_its_key_agai
     wait_for("the clip's end", || agent.get("/health").contains("played to its end"));
     wait_for("an empty outbox", || agent.metric("alpr_outbox_records") == 0.0);
     assert!(agent.stop().success());
-    assert_eq!(of_kind(&out, "list_request"), [] as [Value; 0], "it was there");
+    assert_eq!(events(&out, "list_request"), [] as [Value; 0], "it was there");
 
     let fingerprints = key.fingerprints();
-    let got: BTreeSet<_> = of_kind(&out, "alert")
+    let got: BTreeSet<_> = events(&out, "alert")
         .iter()
         .map(|e| {
             let text = |pointer: &str| e.pointer(pointer).unwrap().as_str().unwrap().to_owned();

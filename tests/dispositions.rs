@@ -6,9 +6,9 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, thread, time::Duration};
 
 use harness::{
-    agent::{Agent, events, repository, wait_for, watch},
+    agent::{Agent, events, wait_for, watch},
     broker::Broker,
-    lists::sign,
+    lists::{Believing, sign},
 };
 use jiff::{SignedDuration, Timestamp};
 use milepost_wire::{Action, Command, Disposition, Leaf, Outcome, Response, Verdict};
@@ -77,19 +77,9 @@ fn dispositions_are_counted_and_a_muted_entry_gives_no_alert_until_its_time_is_o
     let lists = sign(folder.path(), &broker, "svs", LIST, &["--audience", "demo-pd"]);
     let (_watch, out) =
         watch(folder.path(), &broker, &["--receipts", "--lists", lists.to_str().unwrap()]);
-    let authority =
-        format!("authority_file = \"{}\"", broker.files("lists-ca").certificate.display());
+    let believing = Believing::of(&broker);
     let central = Central { runtime: tokio::runtime::Runtime::new().unwrap(), broker, out };
-    let file = fs::read_to_string(repository().join("edge-agent/default.toml")).unwrap();
-    let given = file.lines().find(|line| line.starts_with("authority_file")).unwrap();
-    let clip = format!("path = \"{}\"\n", harness::agent::clip().display());
-    let waiting = [
-        (given, authority.as_str()),
-        ("source = \"file\"", "source = \"test-pattern\""),
-        (clip.as_str(), ""),
-    ];
-    let road = [(given, authority.as_str()), ("# realtime = true", "realtime = false")];
-    let start = |changes| {
+    let start = |changes: &[(&str, &str)]| {
         let agent = Agent::start(folder.path(), &central.broker, changes);
         wait_for("a connection", || agent.metric("alpr_uplink_connected") > 0.0);
         agent
@@ -100,11 +90,11 @@ fn dispositions_are_counted_and_a_muted_entry_gives_no_alert_until_its_time_is_o
         wait_for("an empty outbox", || agent.metric("alpr_outbox_records") < 0.5);
         central.seen("alert")[before..].iter().map(entry_of).collect()
     };
-    let mut agent = start(&waiting);
+    let mut agent = start(&believing.waiting());
     wait_for("the list in force", || agent.get("/health").contains("svs version 1"));
     agent.kill();
 
-    let mut agent = start(&road);
+    let mut agent = start(&believing.road());
     let all = once(&agent, 0);
     let unnamed = all.iter().find(|id| !["first", "second"].contains(&id.as_str()));
     let unnamed = unnamed.expect("an alert by the entry without an id").clone();
@@ -191,7 +181,7 @@ fn dispositions_are_counted_and_a_muted_entry_gives_no_alert_until_its_time_is_o
     // Killed, and the clip once more: reads as before, and one alert.
     let reads = central.seen("read").len();
     agent.kill();
-    let mut agent = start(&road);
+    let mut agent = start(&believing.road());
     assert!(agent.get("/health").contains(rate), "{}", agent.get("/health"));
     let left = once(&agent, alerts.len());
     assert_eq!(left, BTreeSet::from(["second".to_owned()]));
@@ -208,7 +198,7 @@ fn dispositions_are_counted_and_a_muted_entry_gives_no_alert_until_its_time_is_o
     wait_for("its end", || Timestamp::now() > until && !agent.get("/health").contains("muted)"));
     let before = central.seen("alert").len();
     assert!(agent.stop().success());
-    let mut agent = start(&road);
+    let mut agent = start(&believing.road());
     assert_eq!(once(&agent, before), all);
     assert!(agent.stop().success());
     assert_eq!(central.seen("mute").len(), 4);

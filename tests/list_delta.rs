@@ -9,8 +9,9 @@ use std::{
 };
 
 use harness::{
-    agent::{Agent, Process, repository, wait_for, watch},
+    agent::{Agent, Process, events, wait_for, watch},
     broker::Broker,
+    lists::Believing,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -46,10 +47,7 @@ fn server(folder: &Path, name: &str, broker: &Broker) -> (Process, PathBuf) {
 }
 
 fn data_of(out: &Path, kind: &str) -> Vec<Value> {
-    let text = fs::read_to_string(out).unwrap();
-    let seen = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mine = seen.filter(|e| e["kind"] == kind && e["duplicate"] != true);
-    mine.map(|mut e| e["event"]["data"].take()).collect()
+    events(out, kind).into_iter().map(|mut e| e["data"].take()).collect()
 }
 
 /// What is said of a version: each outcome with the entries or the reason.
@@ -69,18 +67,9 @@ fn a_delta_comes_in_force_and_where_it_does_not_fit_the_whole_list_does() {
     let place = folder.path();
     let first = line("3OYH713", "A1") + &line("6JVI659", "A2");
     sign(place, &broker, "1", &first, None);
-    let given = fs::read_to_string(repository().join("edge-agent/default.toml")).unwrap();
-    let given = given.lines().find(|line| line.starts_with("authority_file")).unwrap().to_owned();
-    let authority =
-        format!("authority_file = \"{}\"", broker.files("lists-ca").certificate.display());
-    let clip = format!("path = \"{}\"\n", harness::agent::clip().display());
-    let changed = [
-        (given.as_str(), authority.as_str()),
-        ("source = \"file\"", "source = \"test-pattern\""),
-        (clip.as_str(), ""),
-    ];
+    let believing = Believing::of(&broker);
     let (one, out) = server(place, "one", &broker);
-    let mut agent = Agent::start(place, &broker, &changed);
+    let mut agent = Agent::start(place, &broker, &believing.waiting());
     wait_for("the list", || changes(&out, 1) == ["2 entries"]);
     drop(one);
 

@@ -5,9 +5,9 @@
 use std::{collections::BTreeSet, fs};
 
 use harness::{
-    agent::{Agent, events, repository, wait_for, watch},
+    agent::{Agent, events, wait_for, watch},
     broker::Broker,
-    lists::sign,
+    lists::{Believing, sign},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -22,17 +22,10 @@ fn reads_without_a_match_are_dropped_before_anything_is_written_and_counted_on_t
     let lists = sign(folder.path(), &broker, "svs", LIST, &["--audience", "demo-pd"]);
     let (_watch, out) =
         watch(folder.path(), &broker, &["--receipts", "--lists", lists.to_str().unwrap()]);
-    let authority =
-        format!("authority_file = \"{}\"", broker.files("lists-ca").certificate.display());
-    let file = fs::read_to_string(repository().join("edge-agent/default.toml")).unwrap();
-    let given = file.lines().find(|line| line.starts_with("authority_file")).unwrap();
-    let clip = format!("path = \"{}\"\n", harness::agent::clip().display());
-    let only = [(given, authority.as_str()), ("# only_hits = false", "only_hits = true")];
-    // No frame before the list is in force: the pattern has no plates.
-    let waiting =
-        [&only[..], &[("source = \"file\"", "source = \"test-pattern\""), (clip.as_str(), "")]]
-            .concat();
-    let road = [&only[..], &[("# realtime = true", "realtime = false")]].concat();
+    let believing = Believing::of(&broker);
+    let only = [("# only_hits = false", "only_hits = true")];
+    let waiting = [&believing.waiting()[..], &only].concat();
+    let road = [&believing.road()[..], &only].concat();
 
     let mut agent = Agent::start(folder.path(), &broker, &waiting);
     wait_for("the list in force", || agent.get("/health").contains("svs version 1"));

@@ -10,7 +10,56 @@ use jiff::{SignedDuration, Timestamp};
 use milepost::identity::Identity;
 use milepost_wire::ListVersion;
 
-use crate::broker::Broker;
+use crate::{
+    agent::{clip, repository},
+    broker::Broker,
+};
+
+/// Changes to the default configuration for a pole that believes a broker's authority for lists.
+#[derive(Debug)]
+pub struct Believing {
+    given: String,
+    authority: String,
+    clip: String,
+}
+
+impl Believing {
+    /// Of this broker.
+    ///
+    /// # Panics
+    /// Where the default configuration can't be read.
+    #[must_use]
+    pub fn of(broker: &Broker) -> Self {
+        let file = repository().join("edge-agent/default.toml");
+        let file = fs::read_to_string(file).expect("the default configuration");
+        let given = file.lines().find(|line| line.starts_with("authority_file"));
+        let authority = broker.files("lists-ca").certificate;
+        Self {
+            given: given.expect("an authority").to_owned(),
+            authority: format!("authority_file = \"{}\"", authority.display()),
+            clip: format!("path = \"{}\"\n", clip().display()),
+        }
+    }
+
+    /// The authority alone.
+    #[must_use]
+    pub fn change(&self) -> (&str, &str) {
+        (&self.given, &self.authority)
+    }
+
+    /// With a pattern to look at, which has no plates: no vehicle passes before the lists are in force.
+    #[must_use]
+    pub fn waiting(&self) -> [(&str, &str); 3] {
+        let pattern = ("source = \"file\"", "source = \"test-pattern\"");
+        [self.change(), pattern, (&self.clip, "")]
+    }
+
+    /// With the demo clip, as fast as it goes.
+    #[must_use]
+    pub fn road(&self) -> [(&str, &str); 2] {
+        [self.change(), ("# realtime = true", "realtime = false")]
+    }
+}
 
 /// Signs version 1 of a list in CSV into `folder/lists`, which comes back; its source is 30 hours old.
 /// `arguments`: more of `milepost list sign`.
