@@ -279,7 +279,7 @@ fn blind(folder: &Path, entries: u64) -> Result<[[f64; 2]; 3], Failure> {
         lines.extend(blind::line(&entry, &fingerprints));
     })?;
     lines.sort_unstable();
-    let text = lines.join("\n") + "\n";
+    let text = [blind::first_line(&key), lines.join("\n")].join("\n") + "\n";
     let (bytes, sha256) = Hashed::new(text.as_bytes()).finish()?;
     let format = ListFormat::Blind;
     let key_sha256 = Some(key.digest());

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::health::Status;
 use crate::lists::{
-    blind::{line, opaque_id},
+    blind::{first_line, line, opaque_id},
     fingerprint::KEY_BYTES,
     format,
 };
@@ -21,7 +21,7 @@ fn key(byte: u8) -> Key {
 
 /// The clear list made blind; its one open entry is left out.
 fn blind(key: &Key) -> String {
-    let (fingerprints, mut text) = (key.fingerprints(), String::new());
+    let (fingerprints, mut text) = (key.fingerprints(), first_line(key) + "\n");
     format::read(ListFormat::Csv, &mut CSV.as_bytes(), |entry| {
         text.extend(line(&entry, &fingerprints).map(|line| line + "\n"));
     })
@@ -91,6 +91,24 @@ fn a_blind_list_that_came_without_its_key_is_not_ready_and_puts_none_out_of_forc
     incoming.key = Some(key);
     assert!(incoming.is_ready());
     store.install_incoming(&mut incoming, now()).unwrap();
+    assert_eq!(ids(&store, "7ABC123").len(), 1);
+}
+
+#[test]
+fn a_blind_list_that_is_signed_with_another_key_is_refused_and_the_one_in_force_stays() {
+    let (scene, key) = (Scene::new(), key(1));
+    let store = scene.store();
+    install(&store, 3, &key);
+    let other = self::key(2);
+    let text = blind(&key);
+    let version = signed(4, &text, &other);
+    let refused = store.take_in(&version, Some(&other), now(), &mut text.as_bytes()).unwrap_err();
+    assert!(matches!(refused, ListError::OtherKey), "{refused}");
+    let (_, nameless) = text.split_once('\n').unwrap();
+    let version = signed(4, nameless, &key);
+    let refused = store.take_in(&version, Some(&key), now(), &mut nameless.as_bytes()).unwrap_err();
+    assert!(refused.to_string().contains("does not name its key"), "{refused}");
+    assert_eq!(store.in_heartbeat()[0].version, 3);
     assert_eq!(ids(&store, "7ABC123").len(), 1);
 }
 

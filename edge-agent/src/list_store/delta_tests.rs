@@ -112,10 +112,12 @@ fn a_delta_against_what_is_damaged_is_refused_and_against_what_is_blind() {
     let refused = change(&store, 3, 4, &remove_line("A1")).unwrap_err();
     assert!(matches!(refused, ListError::BaseUnreadable(3, _)), "{refused}");
 
-    let text = "{\"number\":\"AAAAAAAAAAA\",\"tag\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"id\":\"A1\"}\n";
+    let key = "c".repeat(64);
+    let line = "{\"number\":\"AAAAAAAAAAA\",\"tag\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"id\":\"A1\"}\n";
+    let text = format!("{{\"key_sha256\":\"{key}\"}}\n{line}");
     let blind = ListVersion {
         format: ListFormat::Blind,
-        key_sha256: Some("c".repeat(64)),
+        key_sha256: Some(key),
         ..version(4, text.as_bytes())
     };
     store.install(&blind, now(), &mut text.as_bytes()).unwrap();

@@ -39,6 +39,11 @@ pub enum ListError {
     /// Other bytes than its authority signed for.
     #[error("it is not the list that was signed: its SHA-256 differs")]
     Hash,
+    /// A blind list that was made with another key than its authority signed for.
+    #[error(
+        "it was made with another key than the one that was signed for: nothing would be matched"
+    )]
+    OtherKey,
     /// It is not in its format.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -62,6 +62,18 @@ pub fn examine(
     }
 }
 
+/// As [`examine`], of a delta; whether what it makes of its base is a list is for the pole to see.
+///
+/// # Errors
+/// As [`examine`].
+pub fn examine_delta(input: &mut dyn BufRead) -> Result<Report, (ListError, Option<Report>)> {
+    let report = format::delta::read(input, drop).map_err(|error| (error.into(), None))?;
+    match accept_lines(&report) {
+        Ok(()) => Ok(report),
+        Err(error) => Err((error, Some(report))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +93,19 @@ mod tests {
         assert!(other.contains("ncic"), "{other}");
         assert_eq!(examined(ListFormat::Csv, "plate,id\n"), Ok(0));
         assert_eq!(examined(ListFormat::Jsonl, ""), Ok(0));
+    }
+
+    #[test]
+    fn a_delta_is_refused_here_as_by_a_pole() {
+        let delta = |bad: usize| {
+            let add = |plate| format!("{{\"add\":{{\"plate\":\"{plate}\",\"id\":\"A1\"}}}}\n");
+            let text = add("7ABC123").repeat(10) + &add("7%ABC").repeat(bad);
+            examine_delta(&mut text.as_bytes()).map(|report| report.bad)
+        };
+        assert_eq!(delta(1).unwrap(), 1);
+        let (refused, report) = delta(2).unwrap_err();
+        assert!(refused.to_string().contains("2 of 12 lines"), "{refused}");
+        assert_eq!(report.unwrap().bad, 2);
     }
 
     #[test]

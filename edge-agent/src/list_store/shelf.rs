@@ -148,6 +148,9 @@ pub fn write(
         None => rules::accept(version.format, &report)?,
         Some(_) => rules::accept_lines(&report)?,
     }
+    if report.key_sha256 != version.key_sha256 {
+        return Err(ListError::OtherKey);
+    }
     if let Some(error) = base_failed {
         return Err(error);
     }

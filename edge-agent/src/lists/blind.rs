@@ -92,7 +92,15 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// One line of a blind list.
+/// The first line of a blind list.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FirstLine {
+    /// [`Key::digest`].
+    pub(super) key_sha256: String,
+}
+
+/// One more line of a blind list.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Line {
@@ -115,6 +123,13 @@ impl Line {
 
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+/// The first line of a list that is made with a key, without an end.
+#[must_use]
+pub fn first_line(key: &Key) -> String {
+    let line = serde_json::to_string(&FirstLine { key_sha256: key.digest() });
+    line.unwrap_or_default()
 }
 
 /// The line of an entry, without an end; `None` where the plate has open characters: what it may match has no

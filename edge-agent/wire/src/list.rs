@@ -243,7 +243,8 @@ pub enum ListFormat {
     Clew,
     /// Extract of NCIC in fixed columns.
     Ncic,
-    /// One JSON object a line, with keyed hashes in place of the plates.
+    /// One JSON object a line: the first has `key_sha256` as its version does, the rest keyed hashes in place of
+    /// the plates.
     Blind,
 }
 

@@ -114,7 +114,8 @@ fn make(args: &BlindArgs) -> Result<(Report, u64), BlindError> {
     }
     let written = File::create(&args.out).and_then(|out| {
         let mut out = BufWriter::new(out);
-        lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        let first = blind::first_line(&key);
+        [first].iter().chain(&lines).try_for_each(|line| writeln!(out, "{line}"))?;
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     });
     written.map_err(failed(&args.out))?;

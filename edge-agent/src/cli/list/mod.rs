@@ -14,10 +14,7 @@ use std::{
 use clap::{Args, Subcommand};
 use milepost_wire::ListFormat;
 
-use crate::{
-    list_store::rules,
-    lists::{Report, format},
-};
+use crate::{list_store::rules, lists::Report};
 
 /// Look at alert lists
 #[derive(Debug, Args)]
@@ -97,7 +94,7 @@ fn check(args: &CheckArgs) -> ExitCode {
     };
     let mut input = BufReader::new(opened);
     let examined = if args.delta {
-        format::delta::read(&mut input, drop).map_err(|error| (error.into(), None))
+        rules::examine_delta(&mut input)
     } else {
         rules::examine(args.format, &mut input)
     };
@@ -123,7 +120,7 @@ fn say(args: &CheckArgs, report: &Report) {
 }
 
 fn words(report: &Report) -> String {
-    let Report { lines, entries, junk, bad, named } = report;
+    let Report { lines, entries, junk, bad, named, key_sha256: _ } = report;
     let mut text = format!("{entries} entries of {lines} lines");
     for (rule, count) in junk {
         text += &format!("\nskipped  {count}: {}", rule.name());

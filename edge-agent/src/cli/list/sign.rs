@@ -20,7 +20,6 @@ use crate::{
     lists::{
         Report,
         blind::{Key, NoKey},
-        format::{self, FormatError},
     },
     uplink::central::lists::Offer,
 };
@@ -105,8 +104,6 @@ pub struct SignArgs {
 enum SignError {
     #[error("{0}: {1}")]
     File(PathBuf, io::Error),
-    #[error("a pole would refuse the delta: {0}")]
-    Format(#[from] FormatError),
     #[error("a pole would refuse the list: {0}")]
     List(#[from] ListError),
     #[error("{0}: {1}")]
@@ -117,6 +114,10 @@ enum SignError {
     NotEmpty(u64),
     #[error("a blind list is signed with the key that it was made with (--key-of-list)")]
     NoKey,
+    #[error(
+        "the list was not made with that key (--key-of-list): give the one that `list blind` wrote with it"
+    )]
+    OtherKey,
     #[error("{0}")]
     Identity(#[from] IdentityError),
 }
@@ -149,10 +150,11 @@ fn sign(args: &SignArgs) -> Result<Report, SignError> {
     };
     let file = &args.file;
     let mut list = Hashed::new(File::open(file).map_err(failed(file))?);
-    let report = match args.base {
-        None => rules::examine(args.format, &mut list).map_err(|(error, _)| error)?,
-        Some(_) => format::delta::read(&mut list, drop)?,
+    let examined = match args.base {
+        None => rules::examine(args.format, &mut list),
+        Some(_) => rules::examine_delta(&mut list),
     };
+    let report = examined.map_err(|(error, _)| error)?;
     let (bytes, sha256) = list.finish().map_err(failed(file))?;
     match report.entries {
         0 if args.base.is_none() && !args.withdraw => return Err(SignError::Empty),
@@ -162,6 +164,9 @@ fn sign(args: &SignArgs) -> Result<Report, SignError> {
     let key = args.key_of_list.as_deref().map(key).transpose()?;
     if args.format == ListFormat::Blind && key.is_none() {
         return Err(SignError::NoKey);
+    }
+    if report.key_sha256 != key.as_ref().map(Key::digest) {
+        return Err(SignError::OtherKey);
     }
     let version = version(args, bytes, sha256, key.as_ref());
     checked(&version)?;

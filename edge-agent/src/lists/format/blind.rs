@@ -1,4 +1,5 @@
-//! Blind lists: one JSON object a line, with `number` (the first 8 bytes of HMAC-SHA256 of the folded plate),
+//! Blind lists: a line that names the key by its digest, `{"key_sha256": ...}`, so that one which is signed with
+//! another's is found out; then one JSON object a line, with `number` (the first 8 bytes of HMAC-SHA256 of the folded plate),
 //! `tag` (16 of that of `exact` and the plate), `id` and, where it is known, `state`. Hashes are in base64url
 //! without padding.
 
@@ -6,9 +7,9 @@ use std::io::BufRead;
 
 use milepost_wire::ListedVehicle;
 
-use super::{Format, FormatError, LineError, Take, each_line, state};
+use super::{Format, FormatError, KeyDigest, LineError, Lines, Take, each_of, state};
 use crate::lists::{
-    blind::Line,
+    blind::{FirstLine, Line},
     entry::{Entry, Wanted, text},
 };
 
@@ -16,8 +17,14 @@ use crate::lists::{
 pub struct Blind;
 
 impl Format for Blind {
-    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError> {
-        each_line(input, take, entry)
+    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<KeyDigest, FormatError> {
+        let mut lines = Lines::of(input);
+        let first =
+            lines.next()?.and_then(|(_, line)| serde_json::from_str::<FirstLine>(line).ok());
+        let missing = || FormatError::Header("does not name its key: {\"key_sha256\": ...}".into());
+        let FirstLine { key_sha256 } = first.ok_or_else(missing)?;
+        each_of(&mut lines, take, entry)?;
+        Ok(Some(key_sha256))
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use milepost_wire::ListedVehicle;
 
-use super::{Format, FormatError, LineError, Lines, Take, date, fixed, plate, state};
+use super::{Format, FormatError, KeyDigest, LineError, Lines, Take, date, fixed, plate, state};
 use crate::lists::entry::Entry;
 
 /// Begins the last line.
@@ -16,7 +16,7 @@ const FOOTER: &str = "TOTAL RECORD";
 pub struct Clew;
 
 impl Format for Clew {
-    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError> {
+    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<KeyDigest, FormatError> {
         let mut lines = Lines::of(input);
         let Some((_, header)) = lines.next()? else {
             return Err(FormatError::Header("is missing: the list is empty".into()));
@@ -40,7 +40,7 @@ impl Format for Clew {
         };
         let digits: String = footer.chars().filter(char::is_ascii_digit).collect();
         match digits.parse::<u64>() {
-            Ok(total) if total == between => Ok(()),
+            Ok(total) if total == between => Ok(None),
             Ok(total) => {
                 let why = format!("it says {total} records and has {between} lines");
                 Err(FormatError::CutShort(why))

@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use csv::ErrorKind;
 use milepost_wire::ListedVehicle;
 
-use super::{Format, FormatError, LineError, Take, date, id, no_end, state, wanted};
+use super::{Format, FormatError, KeyDigest, LineError, Take, date, id, no_end, state, wanted};
 use crate::lists::entry::{Entry, text};
 
 /// Names of columns.
@@ -16,7 +16,7 @@ const COLUMNS: [&str; 9] =
 pub struct Csv;
 
 impl Format for Csv {
-    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError> {
+    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<KeyDigest, FormatError> {
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
             // Lengths are looked at here: csv's own error would hide that a line is not text.
@@ -49,7 +49,7 @@ impl Format for Csv {
             };
             take(number, came);
         }
-        if reader.get_ref().last == b'\n' { Ok(()) } else { Err(no_end()) }
+        if reader.get_ref().last == b'\n' { Ok(None) } else { Err(no_end()) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use milepost_wire::ListedVehicle;
 use serde::Deserialize;
 
-use super::{Format, FormatError, LineError, Take, date, each_line, id, state, wanted};
+use super::{Format, FormatError, KeyDigest, LineError, Take, date, each_line, id, state, wanted};
 use crate::lists::entry::{Entry, text};
 
 /// The format.
@@ -34,8 +34,8 @@ pub(super) struct Line {
 }
 
 impl Format for JsonLines {
-    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError> {
-        each_line(input, take, entry)
+    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<KeyDigest, FormatError> {
+        each_line(input, take, entry).map(|()| None)
     }
 }
 

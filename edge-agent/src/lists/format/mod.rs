@@ -106,13 +106,16 @@ impl From<PatternError> for LineError {
 /// entry that has none is empty.
 pub type Take<'a> = dyn FnMut(u64, Result<Entry, LineError>) + 'a;
 
+/// SHA-256 of the key of a blind list, lower-case hexadecimal; none of another.
+pub type KeyDigest = Option<String>;
+
 /// A format.
 pub trait Format: Sync {
-    /// Reads a whole list.
+    /// Reads a whole list; of a blind one the digest of the key that it was made with.
     ///
     /// # Errors
     /// [`FormatError`]; what was taken before it must not be used.
-    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError>;
+    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<KeyDigest, FormatError>;
 }
 
 /// The format of a list.
@@ -140,6 +143,9 @@ pub struct Report {
     pub bad: u64,
     /// The first of them: number and reason.
     pub named: Vec<(u64, String)>,
+    /// Of a blind list, by its first line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_sha256: KeyDigest,
 }
 
 impl Report {
@@ -176,7 +182,7 @@ pub fn read(
     mut take: impl FnMut(Entry),
 ) -> Result<Report, FormatError> {
     let mut report = Report::default();
-    of(format).read(input, &mut |line, came| {
+    report.key_sha256 = of(format).read(input, &mut |line, came| {
         report.count(line, came).into_iter().for_each(&mut take);
     })?;
     Ok(report)
@@ -231,7 +237,15 @@ fn each_line(
     take: &mut Take<'_>,
     entry: fn(&str) -> Result<Entry, LineError>,
 ) -> Result<(), FormatError> {
-    let mut lines = Lines::of(input);
+    each_of(&mut Lines::of(input), take, entry)
+}
+
+/// As [`each_line`], of those that are left.
+fn each_of(
+    lines: &mut Lines<'_>,
+    take: &mut Take<'_>,
+    entry: fn(&str) -> Result<Entry, LineError>,
+) -> Result<(), FormatError> {
     while let Some((number, line)) = lines.next()? {
         take(number, entry(line));
     }

@@ -5,15 +5,17 @@ use std::io::BufRead;
 
 use milepost_wire::ListedVehicle;
 
-use super::{Format, FormatError, LineError, Take, date, each_line, fixed, plate, state};
+use super::{
+    Format, FormatError, KeyDigest, LineError, Take, date, each_line, fixed, plate, state,
+};
 use crate::lists::entry::{Entry, text};
 
 /// The format.
 pub struct Ncic;
 
 impl Format for Ncic {
-    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<(), FormatError> {
-        each_line(input, take, entry)
+    fn read(&self, input: &mut dyn BufRead, take: &mut Take<'_>) -> Result<KeyDigest, FormatError> {
+        each_line(input, take, entry).map(|()| None)
     }
 }
 

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use milepost_wire::{ListFormat, StateVerdict, Tolerance, examples};
 use proptest::{collection::vec, prelude::*};
+use zeroize::Zeroizing;
 
 use super::*;
 use crate::lists::{Plate, fingerprint::KEY_BYTES, format, pattern::Pattern};
@@ -52,9 +53,11 @@ fn list(entries: &[Entry], substitutions: u8) -> (List, Vec<Entry>) {
 
 /// The same list made blind and read as a pole reads it; patterns are left out.
 fn blinded(entries: &[Entry], substitutions: u8) -> (List, Vec<Entry>) {
-    let key = Fingerprints::new(&[9; KEY_BYTES]);
+    let key = blind::Key::new(Zeroizing::new([9; KEY_BYTES]));
+    let first = blind::first_line(&key);
+    let key = key.fingerprints();
     let lines = entries.iter().filter_map(|entry| blind::line(entry, &key));
-    let text: String = lines.map(|line| line + "\n").collect();
+    let text: String = [first].into_iter().chain(lines).map(|line| line + "\n").collect();
     let (mut builder, mut placed) = (Builder::new(key), Vec::new());
     let mut take = |entry: Entry| placed.extend(builder.push(entry).unwrap());
     format::read(ListFormat::Blind, &mut text.as_bytes(), &mut take).unwrap();
