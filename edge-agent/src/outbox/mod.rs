@@ -7,7 +7,7 @@
 //!
 //! - one thread owns every write and commits whatever waits together ([`writer`], [`group`]), keeps
 //!   the limits ([`limits`], [`disk`]), and does what is due by itself ([`upkeep`]);
-//! - small records go into sled ([`sled_store`], [`sled_state`], [`generation`]), photos are files of their own
+//! - small records go into sled ([`sled_store`], [`index`], [`sled_state`], [`generation`]), photos are files of their own
 //!   ([`photos`]), written, fsynced and renamed before the record that names them; both are sealed;
 //! - the store is opened in a process of its own first ([`probe`]); a damaged one is set aside and a
 //!   new one, with a new epoch, begins ([`open`]); what can be read of the old one comes over
@@ -17,10 +17,12 @@
 //! component `fail`; the caller may try again with the same id, which is kept once.
 
 mod asides;
+mod block;
 mod disk;
 mod generation;
 mod group;
 mod hold;
+mod index;
 mod limits;
 mod mark;
 mod open;
@@ -28,6 +30,7 @@ mod packed;
 mod photos;
 pub mod probe;
 mod salvage;
+mod sealed;
 mod sled_state;
 mod sled_store;
 mod stall;

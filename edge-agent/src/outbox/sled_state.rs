@@ -17,7 +17,7 @@ use milepost_wire::LedgerPosition;
 use sled::{Batch, Db};
 use uuid::Uuid;
 
-use super::{generation::Generation, store::StoreError};
+use super::{generation::Generation, index::LINKS, store::StoreError};
 use crate::durable;
 
 /// sled's cache. Its default of 1 GB is more than the whole agent may have.
@@ -61,6 +61,8 @@ pub(super) struct Numbers {
     pub(super) count: u64,
     /// Of these, on hold and with the server already: those with a [`DELIVERED`] mark.
     pub(super) delivered: u64,
+    /// Links up to this one are in blocks, and the records whose links these are.
+    pub(super) packed_to: u64,
 }
 
 pub(super) fn number(bytes: &[u8]) -> Result<u64, StoreError> {
@@ -218,7 +220,9 @@ impl State {
     /// Takes position and count from what is there.
     fn refresh(&self) -> Result<(), StoreError> {
         let delivered = self.db.scan_prefix([DELIVERED]).count() as u64;
-        self.set_numbers(Numbers { last: self.meta(LAST)?, count: self.meta(COUNT)?, delivered });
+        let packed_to = LINKS.last_packed(self)?.unwrap_or_default();
+        let (last, count) = (self.meta(LAST)?, self.meta(COUNT)?);
+        self.set_numbers(Numbers { last, count, delivered, packed_to });
         Ok(())
     }
 

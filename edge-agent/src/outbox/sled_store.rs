@@ -2,8 +2,9 @@
 //!
 //! Keys, in one tree so that one batch is atomic: `r` + sequence (8 bytes, big-endian) → id and
 //! sealed record; `i` + id (16 bytes) → sequence; `c` + sequence → chain; `m` + name → epoch, last
-//! sequence, count, facts. What a record says is readable with its data key alone, bound to its
-//! epoch and sequence.
+//! sequence, count, facts. What lies far back of the first three stands in blocks, under `R`, `I` and `C`
+//! ([`super::index`]). What a record says is readable with its data key alone, bound to its epoch and
+//! sequence.
 //!
 //! sled gives no space back: a store that is drained and large is copied into a fresh one
 //! ([`super::generation`]).
@@ -20,24 +21,26 @@ use std::{
 
 use jiff::Timestamp;
 use milepost_wire::{Chain, LedgerPosition};
-use sled::Batch;
 use uuid::Uuid;
 
 use super::{
     generation::Generation,
+    index::{Edit, IDS, LINKS, RECORDS},
     mark::{self, Mark},
-    packed,
+    sealed,
     sled_state::{
         COPY_BATCH, COUNT, DELIVERED, LAST, Numbers, State, io, mend, number, open_state,
     },
-    store::{Change, Fact, LINK_STRIDE, Loss, Record, Store, StoreError, Stored},
+    store::{Change, Fact, LINK_STRIDE, Store, StoreError, Stored},
 };
-use crate::sealing::{KeyUse, Keyring, SealingError};
+use crate::sealing::Keyring;
 
 /// With more records than this the store is not drained.
 const COMPACT_RECORDS: u64 = 1000;
-/// Bytes of the id before a sealed record.
-pub(super) const ID_BYTES: usize = 16;
+/// So many sequences are young: what is kept and delivered meanwhile is written once.
+const STANDING_ALONE: u64 = 512;
+/// Links, with their records, moved into blocks at once.
+const PACK_STEP: usize = 256;
 
 const fn fact_key(fact: Fact) -> &'static [u8] {
     match fact {
@@ -60,21 +63,10 @@ pub struct SledStore {
     keyring: Keyring,
 }
 
-fn key(prefix: u8, sequence: u64) -> [u8; 9] {
-    let mut key = [prefix; 9];
+fn delivered_key(sequence: u64) -> [u8; 9] {
+    let mut key = [DELIVERED; 9];
     key[1..].copy_from_slice(&sequence.to_be_bytes());
     key
-}
-
-fn id_key(id: Uuid) -> [u8; 17] {
-    let mut key = [b'i'; 17];
-    key[1..].copy_from_slice(id.as_bytes());
-    key
-}
-
-/// What a sealed record is bound to.
-fn context(epoch: Uuid, sequence: u64) -> Vec<u8> {
-    [&b"record"[..], epoch.as_bytes(), &sequence.to_be_bytes()].concat()
 }
 
 /// A ledger does not lose its end: its numbers would be given a second time.
@@ -170,8 +162,8 @@ impl SledStore {
                 }
             }
         }
-        let beyond = key(b'r', position.last_sequence.saturating_add(1))..=key(b'r', u64::MAX);
-        if self.read(|state| Ok(state.db.range(beyond).next().is_some()))? {
+        let beyond = position.last_sequence.saturating_add(1)..=u64::MAX;
+        if self.read(|state| Ok(!RECORDS.range(state, beyond, false, 1)?.is_empty()))? {
             return damaged("a record beyond the last sequence");
         }
         if count != self.count() {
@@ -200,97 +192,111 @@ impl SledStore {
         self.generation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sealed(&self, epoch: Uuid, record: &Record) -> Result<Vec<u8>, StoreError> {
-        let usage = if record.held { KeyUse::Hold } else { KeyUse::Data };
-        let failed = |e: &dyn std::error::Error| StoreError::Failed(e.to_string());
-        let context = context(epoch, record.sequence);
-        let packed = packed::pack(&record.encode()?).map_err(|e| failed(&e))?;
-        let sealed = self.keyring.seal_under(record.key, usage, &context, &packed);
-        let sealed = sealed.map_err(|e| failed(&e))?;
-        Ok([record.id.as_bytes(), &sealed[..]].concat())
-    }
-
-    fn page(
+    /// What is durable of a range: what is not yet is not there yet. It could be sent, lost, and its number
+    /// given again.
+    fn range(
         &self,
-        state: &State,
-        entries: impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
+        sequences: RangeInclusive<u64>,
+        newest_first: bool,
+        limit: usize,
     ) -> Result<Vec<Stored>, StoreError> {
-        entries
-            .map(|item| {
-                let (key, value) = item.map_err(|e| state.error(&e))?;
-                self.unsealed(state.epoch, number(&key[1..])?, &value)
-            })
-            .collect()
+        self.read(|state| {
+            let durable = *sequences.start()..=state.numbers().last.min(*sequences.end());
+            let found = RECORDS.range(state, durable, newest_first, limit)?.into_iter();
+            found
+                .map(|(sequence, value)| {
+                    sealed::unseal(&self.keyring, state.epoch, sequence, &value)
+                })
+                .collect()
+        })
     }
 
-    fn unsealed(&self, epoch: Uuid, sequence: u64, value: &[u8]) -> Result<Stored, StoreError> {
-        let (id, sealed) = value
-            .split_at_checked(ID_BYTES)
-            .ok_or_else(|| StoreError::Damaged(format!("record {sequence}: too short")))?;
-        let id = Uuid::from_slice(id).map_err(|e| StoreError::Damaged(e.to_string()))?;
-        let unreadable = |loss| Stored::Unreadable { sequence, id, loss };
-        Ok(match self.keyring.unseal(&context(epoch, sequence), sealed) {
-            Ok(packed) => {
-                let plain = packed::unpack(&packed).ok();
-                match plain.and_then(|plain| Record::decode(sequence, &plain).ok()) {
-                    Some(record) if record.id != id => unreadable(Loss::Damaged),
-                    Some(record) => {
-                        Stored::Record(Record { key: Keyring::key_of(sealed).ok(), ..record })
-                    }
-                    // It is what was written, by an agent with another format: not ours to give up.
-                    None => unreadable(Loss::OutOfReach),
-                }
+    /// Moves what lies far back into blocks, a step at a time.
+    fn pack(&self) -> Result<(), StoreError> {
+        let step = self.read(|state| {
+            let numbers = state.numbers();
+            let far = numbers.last.saturating_sub(STANDING_ALONE);
+            if far < numbers.packed_to + PACK_STEP as u64 {
+                return Ok(None);
             }
-            Err(SealingError::KeyGone { .. }) => unreadable(Loss::Aged),
-            Err(SealingError::Damaged(_) | SealingError::KeyDamaged { .. }) => {
-                unreadable(Loss::Damaged)
+            let (mut links, mut records) = (Vec::new(), Vec::new());
+            LINKS.alone(state, &(0..=far), false, PACK_STEP, &mut links)?;
+            let all = links.len() < PACK_STEP;
+            let to = links.last().map(|(sequence, _)| *sequence).filter(|_| !all).unwrap_or(far);
+            RECORDS.alone(state, &(0..=to), false, usize::MAX, &mut records)?;
+            let mut edit = Edit::of(state);
+            for (sequence, link) in links {
+                edit.pack(LINKS, &sequence.to_be_bytes(), &link)?;
             }
-            Err(_) => unreadable(Loss::OutOfReach),
-        })
+            for (sequence, value) in records {
+                let (key, id) = (sequence.to_be_bytes(), sealed::split(sequence, &value)?.0);
+                edit.pack(RECORDS, &key, &value)?;
+                edit.pack(IDS, id.as_bytes(), &key)?;
+            }
+            Ok(Some((edit.into_batch()?, to)))
+        })?;
+        let Some((batch, packed_to)) = step else { return Ok(()) };
+        // Nobody looks into the one place before and into the other after.
+        let slot = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = &*slot {
+            state.db.apply_batch(batch).map_err(|e| state.error(&e))?;
+            state.set_numbers(Numbers { packed_to, ..state.numbers() });
+        }
+        Ok(())
     }
 }
 
 impl Store for SledStore {
     fn commit(&self, change: &Change) -> Result<(), StoreError> {
+        self.pack()?;
         self.read(|state| {
-            let mut batch = Batch::default();
+            let mut edit = Edit::of(state);
             let before = state.numbers();
-            let Numbers { mut last, mut count, mut delivered } = before;
+            let Numbers { mut last, mut count, mut delivered, packed_to } = before;
             for (sequence, id) in &change.delete {
-                let key = key(b'r', *sequence);
-                if state.get(key)?.is_some() {
+                if edit.remove(RECORDS, &sequence.to_be_bytes())? {
                     count = count.saturating_sub(1);
                 }
-                batch.remove(&key);
-                batch.remove(&id_key(*id));
-                let mark = self::key(DELIVERED, *sequence);
+                edit.remove(IDS, id.as_bytes())?;
+                let mark = delivered_key(*sequence);
                 if delivered > 0 && state.get(mark)?.is_some() {
-                    batch.remove(&mark);
+                    edit.batch.remove(&mark);
                     delivered = delivered.saturating_sub(1);
                 }
             }
             for record in &change.put {
-                batch.insert(&key(b'r', record.sequence), self.sealed(state.epoch, record)?);
-                batch.insert(&id_key(record.id), &record.sequence.to_be_bytes());
-                let mark = key(DELIVERED, record.sequence);
-                if record.delivered && state.get(mark)?.is_none() {
-                    batch.insert(&mark, &[]);
-                    delivered += 1;
-                }
+                let (key, sealed) = (
+                    record.sequence.to_be_bytes(),
+                    sealed::seal(&self.keyring, state.epoch, record)?,
+                );
                 if record.sequence > before.last {
+                    edit.add(RECORDS, &key, sealed);
+                    edit.add(IDS, record.id.as_bytes(), &key);
                     count += 1;
                     last = last.max(record.sequence);
+                } else {
+                    edit.replace(RECORDS, &key, sealed)?;
+                }
+                let mark = delivered_key(record.sequence);
+                if record.delivered && state.get(mark)?.is_none() {
+                    edit.batch.insert(&mark, &[]);
+                    delivered += 1;
                 }
             }
             for (sequence, chain) in &change.links {
-                batch.insert(&key(b'c', *sequence), chain.as_bytes());
+                edit.add(LINKS, &sequence.to_be_bytes(), chain.as_bytes());
             }
-            for sequence in change.thin_links.clone().filter(|s| s % LINK_STRIDE != 0) {
-                // A record that is there, on hold, needs its own.
-                if state.get(key(b'r', sequence))?.is_none() {
-                    batch.remove(&key(b'c', sequence));
+            if let Some(end) = change.thin_links.end.checked_sub(1) {
+                let links = LINKS.range(state, change.thin_links.start..=end, false, usize::MAX)?;
+                for (sequence, _) in links.into_iter().filter(|(s, _)| s % LINK_STRIDE != 0) {
+                    let key = sequence.to_be_bytes();
+                    // A record that is there, on hold, needs its own.
+                    if RECORDS.get(state, &key)?.is_none() {
+                        edit.remove(LINKS, &key)?;
+                    }
                 }
             }
+            let mut batch = edit.into_batch()?;
             for (fact, value) in &change.facts {
                 match value {
                     Some(value) => batch.insert(fact_key(*fact), value.as_slice()),
@@ -305,20 +311,14 @@ impl Store for SledStore {
             } else {
                 state.db.flush().map_err(|e| state.error(&e))?;
             }
-            state.set_numbers(Numbers { last, count, delivered });
+            state.set_numbers(Numbers { last, count, delivered, packed_to });
             self.mark.write(LedgerPosition { epoch: state.epoch, last_sequence: last });
             Ok(())
         })
     }
 
     fn stored(&self, first: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
-        self.read(|state| {
-            // What is not durable yet is not there yet: it could be sent, lost, and its number given
-            // again.
-            let range = key(b'r', first)..=key(b'r', state.numbers().last.max(first));
-            let durable = if first <= state.numbers().last { limit } else { 0 };
-            self.page(state, state.db.range(range).take(durable))
-        })
+        self.range(first..=u64::MAX, false, limit)
     }
 
     fn newest(
@@ -326,16 +326,11 @@ impl Store for SledStore {
         sequences: RangeInclusive<u64>,
         limit: usize,
     ) -> Result<Vec<Stored>, StoreError> {
-        self.read(|state| {
-            let last = state.numbers().last.min(*sequences.end());
-            let durable = if *sequences.start() <= last { limit } else { 0 };
-            let range = key(b'r', *sequences.start())..=key(b'r', last.max(*sequences.start()));
-            self.page(state, state.db.range(range).rev().take(durable))
-        })
+        self.range(sequences, true, limit)
     }
 
     fn sequence_of(&self, id: Uuid) -> Result<Option<u64>, StoreError> {
-        self.read(|state| state.get(id_key(id))?.map(|bytes| number(&bytes)).transpose())
+        self.read(|state| IDS.get(state, id.as_bytes())?.map(|bytes| number(&bytes)).transpose())
     }
 
     fn chain_after(&self, sequence: u64) -> Result<Option<Chain>, StoreError> {
@@ -343,7 +338,7 @@ impl Store for SledStore {
             if sequence == 0 {
                 return Ok(Some(Chain::start(state.epoch)));
             }
-            let found = state.get(key(b'c', sequence))?;
+            let found = LINKS.get(state, &sequence.to_be_bytes())?;
             let chain = found.map(|bytes| <[u8; 32]>::try_from(&bytes[..]).map(Chain::from));
             chain.transpose().map_err(|_| StoreError::Damaged("a link of wrong size".into()))
         })

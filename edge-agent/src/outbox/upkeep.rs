@@ -35,11 +35,11 @@ const SWEEP_STEP: usize = 2048;
 const PURGE_TURN: Duration = Duration::from_secs(2);
 /// The first time after a start: a pole that starts often signs all the same.
 const FIRST_MANIFEST: Duration = Duration::from_secs(300);
-/// Links deleted in one commit: sled holds a copy of each page that it touches until that is done, and
-/// 20,000 at once cost 50 MB, 1000 at a time 36.
-const LINKS_STEP: u64 = 100;
+/// Links deleted in one commit, some ten blocks: sled holds a copy of each page that it touches until that is
+/// done.
+const LINKS_STEP: u64 = 1000;
 /// Commits of them in one go: after a long backlog there are many.
-const LINKS_STEPS: u64 = 300;
+const LINKS_STEPS: u64 = 30;
 /// Links that may be more before they are deleted together.
 const LINKS_SLACK: u64 = 1000;
 

@@ -30,7 +30,7 @@ use super::{
     limits::Limits,
     open::{self, Collected},
     photos::Photos,
-    sled_store::ID_BYTES,
+    sealed::ID_BYTES,
     stall::Busy,
     store::{Loss, PhotoRef, Record, Store, StoreError, Stored},
     upkeep::{ManifestRequest, Upkeep},

@@ -1,0 +1,340 @@
+//! Where an entry of the store stands: alone while it is young, in a [`block`] with its neighbours once it
+//! lies far back. What lies in blocks has smaller sequences than what stands alone, in records and in links.
+//!
+//! Whoever looks into both places holds the store's state meanwhile, so that nothing moves in between.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use sled::{Batch, IVec};
+
+use super::{
+    block::{self, Item},
+    sled_state::{State, number},
+    store::StoreError,
+};
+
+/// Records by sequence.
+pub(super) const RECORDS: Index = Index { alone: b'r', blocks: b'R' };
+/// Sequences by id.
+pub(super) const IDS: Index = Index { alone: b'i', blocks: b'I' };
+/// The chain by sequence.
+pub(super) const LINKS: Index = Index { alone: b'c', blocks: b'C' };
+
+/// One index of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Index {
+    /// Before the key of an entry that stands alone.
+    alone: u8,
+    /// Before the key of a block: that of its first item, or of one that it had.
+    blocks: u8,
+}
+
+fn prefixed(prefix: u8, key: &[u8]) -> Vec<u8> {
+    [&[prefix], key].concat()
+}
+
+impl Index {
+    /// An entry.
+    pub(super) fn get(self, state: &State, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        if let Some(alone) = state.get(prefixed(self.alone, key))? {
+            return Ok(Some(alone));
+        }
+        let Some((_, block)) = self.block(state, key)? else { return Ok(None) };
+        Ok(block::find(&block, key)?.map(IVec::from))
+    }
+
+    /// The block that a key belongs to.
+    fn block(self, state: &State, key: &[u8]) -> Result<Option<(IVec, IVec)>, StoreError> {
+        let range = vec![self.blocks]..=prefixed(self.blocks, key);
+        state.db.range(range).next_back().transpose().map_err(|e| state.error(&e))
+    }
+
+    /// The last sequence that is in a block.
+    pub(super) fn last_packed(self, state: &State) -> Result<Option<u64>, StoreError> {
+        let Some((_, block)) = self.block(state, &u64::MAX.to_be_bytes())? else { return Ok(None) };
+        let last = block::items(&block).last().transpose()?;
+        last.map(|(key, _)| number(key)).transpose()
+    }
+
+    /// Entries of a range of sequences, at most `limit`, oldest or newest first.
+    pub(super) fn range(
+        self,
+        state: &State,
+        sequences: RangeInclusive<u64>,
+        newest_first: bool,
+        limit: usize,
+    ) -> Result<Vec<(u64, IVec)>, StoreError> {
+        let places =
+            if newest_first { [Self::alone, Self::packed] } else { [Self::packed, Self::alone] };
+        let mut found = Vec::new();
+        for place in places {
+            if found.len() < limit && !sequences.is_empty() {
+                place(self, state, &sequences, newest_first, limit, &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// As [`Self::range`], of what stands alone, added to what was found.
+    pub(super) fn alone(
+        self,
+        state: &State,
+        sequences: &RangeInclusive<u64>,
+        newest_first: bool,
+        limit: usize,
+        found: &mut Vec<(u64, IVec)>,
+    ) -> Result<(), StoreError> {
+        let [first, last] = [sequences.start(), sequences.end()].map(|s| s.to_be_bytes());
+        let range = prefixed(self.alone, &first)..=prefixed(self.alone, &last);
+        for entry in directed(state.db.range(range), newest_first).take(limit - found.len()) {
+            let (key, value) = entry.map_err(|e| state.error(&e))?;
+            found.push((number(&key[1..])?, value));
+        }
+        Ok(())
+    }
+
+    fn packed(
+        self,
+        state: &State,
+        sequences: &RangeInclusive<u64>,
+        newest_first: bool,
+        limit: usize,
+        found: &mut Vec<(u64, IVec)>,
+    ) -> Result<(), StoreError> {
+        let [first, last] = [sequences.start(), sequences.end()].map(|s| s.to_be_bytes());
+        let from = self.block(state, &first)?.map(|(key, _)| key.to_vec());
+        let from = from.unwrap_or_else(|| prefixed(self.blocks, &first));
+        for entry in directed(state.db.range(from..=prefixed(self.blocks, &last)), newest_first) {
+            let (_, block) = entry.map_err(|e| state.error(&e))?;
+            let items = block::items(&block).collect::<Result<Vec<_>, _>>()?;
+            for (key, value) in directed(items.into_iter(), newest_first) {
+                let sequence = number(key)?;
+                if found.len() < limit && sequences.contains(&sequence) {
+                    found.push((sequence, value.into()));
+                }
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn directed<'a, T>(
+    items: impl DoubleEndedIterator<Item = T> + 'a,
+    backwards: bool,
+) -> Box<dyn Iterator<Item = T> + 'a> {
+    if backwards { Box::new(items.rev()) } else { Box::new(items) }
+}
+
+/// One atomic change of the store's entries, wherever they stand. Each block is written once.
+pub(super) struct Edit<'a> {
+    state: &'a State,
+    /// What is changed besides blocks.
+    pub(super) batch: Batch,
+    /// Blocks as they will be, by their keys.
+    blocks: BTreeMap<Vec<u8>, Vec<Item>>,
+}
+
+impl<'a> Edit<'a> {
+    pub(super) fn of(state: &'a State) -> Self {
+        Self { state, batch: Batch::default(), blocks: BTreeMap::new() }
+    }
+
+    /// A new entry.
+    pub(super) fn add(&mut self, index: Index, key: &[u8], value: impl Into<IVec>) {
+        self.batch.insert(prefixed(index.alone, key), value);
+    }
+
+    /// Another value for an entry, where it stands.
+    pub(super) fn replace(
+        &mut self,
+        index: Index,
+        key: &[u8],
+        value: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        match self.block_with(index, key)? {
+            Some(block) => {
+                self.put(index, block, key, value);
+                Ok(())
+            }
+            None => Ok(self.add(index, key, value)),
+        }
+    }
+
+    /// Deletes an entry; says whether it was there.
+    pub(super) fn remove(&mut self, index: Index, key: &[u8]) -> Result<bool, StoreError> {
+        let alone = prefixed(index.alone, key);
+        if self.state.get(&alone)?.is_some() {
+            self.batch.remove(alone);
+            return Ok(true);
+        }
+        let Some(block) = self.block_with(index, key)? else { return Ok(false) };
+        if let Some(items) = self.blocks.get_mut(&block) {
+            items.retain(|(there, _)| there != key);
+        }
+        Ok(true)
+    }
+
+    /// Moves an entry that stands alone into the block that it belongs to.
+    pub(super) fn pack(
+        &mut self,
+        index: Index,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        self.batch.remove(prefixed(index.alone, key));
+        let block = match self.block_of(index, key)? {
+            Some(block) => block,
+            None => prefixed(index.blocks, key),
+        };
+        self.put(index, block, key, value.into());
+        Ok(())
+    }
+
+    fn put(&mut self, index: Index, block: Vec<u8>, key: &[u8], value: Vec<u8>) {
+        let items = self.blocks.remove(&block).unwrap_or_default();
+        let mut parts = block::insert(items, (key.into(), value)).into_iter();
+        self.blocks.insert(block, parts.next().unwrap_or_default());
+        for part in parts {
+            if let Some((first, _)) = part.first() {
+                self.blocks.insert(prefixed(index.blocks, first), part);
+            }
+        }
+    }
+
+    /// The key of the block that an entry is in.
+    fn block_with(&mut self, index: Index, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let block = self.block_of(index, key)?;
+        let items = block.as_ref().and_then(|block| self.blocks.get(block));
+        let there = items.is_some_and(|items| items.iter().any(|(there, _)| there == key));
+        Ok(block.filter(|_| there))
+    }
+
+    /// The key of the block that an entry belongs to, which is among those to be written from now on.
+    fn block_of(&mut self, index: Index, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let there = index.block(self.state, key)?;
+        let range = vec![index.blocks]..=prefixed(index.blocks, key);
+        let changed = self.blocks.range(range).next_back().map(|(key, _)| key.clone());
+        // A block never loses its key in an edit, so the nearest of both is the one.
+        let Some((block, bytes)) = there.filter(|(key, _)| changed.as_ref() < Some(&key.to_vec()))
+        else {
+            return Ok(changed);
+        };
+        let block = block.to_vec();
+        self.blocks.insert(block.clone(), block::decode(&bytes)?);
+        Ok(Some(block))
+    }
+
+    /// All of it.
+    pub(super) fn into_batch(mut self) -> Result<Batch, StoreError> {
+        for (key, items) in self.blocks {
+            if items.is_empty() {
+                self.batch.remove(key);
+            } else {
+                self.batch.insert(key, block::encode(&items)?);
+            }
+        }
+        Ok(self.batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::outbox::{generation::Generation, sled_state::open_state};
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        /// So many new ones.
+        Add(u64),
+        /// So many of the oldest that stand alone.
+        Pack(usize),
+        /// Those of a stretch that are not multiples.
+        Remove(u64, u64, u64),
+        /// One of them, with a value of so many bytes.
+        Replace(u64, usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            (1..60u64).prop_map(Op::Add),
+            (1..60usize).prop_map(Op::Pack),
+            (0..300u64, 0..80u64, 1..9u64).prop_map(|(from, n, m)| Op::Remove(from, from + n, m)),
+            (0..300u64, 0..2000usize).prop_map(|(key, bytes)| Op::Replace(key, bytes)),
+        ]
+    }
+
+    /// Ids are in no order that sequences know.
+    fn id(sequence: u64) -> [u8; 16] {
+        u128::from(sequence).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).to_be_bytes()
+    }
+
+    fn value(sequence: u64, bytes: usize) -> Vec<u8> {
+        [&sequence.to_be_bytes()[..], &vec![b'v'; bytes]].concat()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn entries_are_found_wherever_they_stand(ops in vec(op(), 1..25)) {
+            let scratch = tempfile::tempdir().unwrap();
+            let generation = Generation::current(scratch.path()).unwrap();
+            let state = open_state(&generation, true).unwrap();
+            let (mut model, mut next) = (BTreeMap::new(), 0);
+            for op in ops {
+                let mut edit = Edit::of(&state);
+                match op {
+                    Op::Add(many) => {
+                        for sequence in next..next + many {
+                            let value = value(sequence, 480);
+                            edit.add(RECORDS, &sequence.to_be_bytes(), value.clone());
+                            edit.add(IDS, &id(sequence), &sequence.to_be_bytes());
+                            model.insert(sequence, value);
+                        }
+                        next += many;
+                    }
+                    Op::Pack(many) => {
+                        let mut oldest = Vec::new();
+                        RECORDS.alone(&state, &(0..=u64::MAX), false, many, &mut oldest).unwrap();
+                        for (sequence, value) in oldest {
+                            edit.pack(RECORDS, &sequence.to_be_bytes(), &value).unwrap();
+                            edit.pack(IDS, &id(sequence), &sequence.to_be_bytes()).unwrap();
+                        }
+                    }
+                    Op::Remove(from, to, multiple) => {
+                        for sequence in (from..=to).filter(|s| s % multiple != 0) {
+                            let there = model.remove(&sequence).is_some();
+                            prop_assert_eq!(edit.remove(RECORDS, &sequence.to_be_bytes()), Ok(there));
+                            prop_assert_eq!(edit.remove(IDS, &id(sequence)), Ok(there));
+                        }
+                    }
+                    Op::Replace(sequence, bytes) => {
+                        if let Some(there) = model.get_mut(&sequence) {
+                            *there = value(sequence, bytes);
+                            edit.replace(RECORDS, &sequence.to_be_bytes(), there.clone()).unwrap();
+                        }
+                    }
+                }
+                state.db.apply_batch(edit.into_batch().unwrap()).unwrap();
+                for sequence in 0..next {
+                    let found = RECORDS.get(&state, &sequence.to_be_bytes()).unwrap();
+                    prop_assert_eq!(found.as_deref(), model.get(&sequence).map(|v| &v[..]));
+                    let at = IDS.get(&state, &id(sequence)).unwrap().map(|at| number(&at).unwrap());
+                    prop_assert_eq!(at, model.get(&sequence).map(|_| sequence));
+                }
+                for (from, to, limit) in [(0, u64::MAX, usize::MAX), (7, 150, 20), (60, 61, 1)] {
+                    let all = || model.range(from..=to).map(|(s, v)| (*s, IVec::from(&v[..])));
+                    let found = |newest_first| RECORDS.range(&state, from..=to, newest_first, limit);
+                    prop_assert_eq!(found(false).unwrap(), all().take(limit).collect::<Vec<_>>());
+                    prop_assert_eq!(found(true).unwrap(), all().rev().take(limit).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+}
