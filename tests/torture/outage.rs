@@ -344,8 +344,9 @@ impl Disk {
 fn size(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
     // Names first: a listing that stops at each file is overtaken by what is written meanwhile, and
-    // counts what is long deleted. A file that has gone since counts as nothing.
-    let paths: Vec<_> = entries.map(|e| e.path()).collect();
+    // counts what is long deleted. A file that has gone since counts as nothing, and each once: tmpfs begins
+    // a listing again where it had come to was deleted meanwhile (seen with Linux 6.18).
+    let paths: BTreeSet<_> = entries.map(|e| e.path()).collect();
     paths
         .iter()
         .map(|path| match fs::symlink_metadata(path) {
