@@ -46,7 +46,7 @@ pub fn accept_lines(report: &Report) -> Result<(), ListError> {
 pub fn examine(
     format: ListFormat,
     input: &mut dyn BufRead,
-) -> Result<Report, (ListError, Option<Report>)> {
+) -> Result<Report, (ListError, Option<Box<Report>>)> {
     let mut open = 0;
     let read = format::read(format, input, |entry| {
         open += usize::from(matches!(entry.wanted, Wanted::Pattern(_)));
@@ -58,7 +58,7 @@ pub fn examine(
     };
     match taken {
         Ok(()) => Ok(report),
-        Err(error) => Err((error, Some(report))),
+        Err(error) => Err((error, Some(Box::new(report)))),
     }
 }
 
@@ -66,11 +66,11 @@ pub fn examine(
 ///
 /// # Errors
 /// As [`examine`].
-pub fn examine_delta(input: &mut dyn BufRead) -> Result<Report, (ListError, Option<Report>)> {
+pub fn examine_delta(input: &mut dyn BufRead) -> Result<Report, (ListError, Option<Box<Report>>)> {
     let report = format::delta::read(input, drop).map_err(|error| (error.into(), None))?;
     match accept_lines(&report) {
         Ok(()) => Ok(report),
-        Err(error) => Err((error, Some(report))),
+        Err(error) => Err((error, Some(Box::new(report)))),
     }
 }
 

@@ -155,12 +155,10 @@ impl<'a> Edit<'a> {
         value: Vec<u8>,
     ) -> Result<(), StoreError> {
         match self.block_with(index, key)? {
-            Some(block) => {
-                self.put(index, block, key, value);
-                Ok(())
-            }
-            None => Ok(self.add(index, key, value)),
+            Some(block) => self.put(index, block, key, value),
+            None => self.add(index, key, value),
         }
+        Ok(())
     }
 
     /// Deletes an entry; says whether it was there.

@@ -99,7 +99,7 @@ fn check(args: &CheckArgs) -> ExitCode {
         rules::examine(args.format, &mut input)
     };
     let (report, refused) = match examined {
-        Ok(report) => (Some(report), None),
+        Ok(report) => (Some(Box::new(report)), None),
         Err((error, report)) => (report, Some(error)),
     };
     if let Some(report) = &report {
