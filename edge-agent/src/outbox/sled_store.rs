@@ -37,10 +37,10 @@ use crate::sealing::Keyring;
 
 /// With more records than this the store is not drained.
 const COMPACT_RECORDS: u64 = 1000;
-/// So many sequences are young: what is kept and delivered meanwhile is written once.
-const STANDING_ALONE: u64 = 512;
+/// So many sequences are young: what is kept and delivered meanwhile is written once. Tests have few records.
+const STANDING_ALONE: u64 = if cfg!(test) { 8 } else { 512 };
 /// Links, with their records, moved into blocks at once.
-const PACK_STEP: usize = 256;
+const PACK_STEP: usize = if cfg!(test) { 4 } else { 256 };
 
 const fn fact_key(fact: Fact) -> &'static [u8] {
     match fact {
