@@ -14,7 +14,8 @@ say "licences, bans, sources"
 deny=.cache/tools/bin/cargo-deny
 version=0.20.2
 if [ "$("$deny" --version 2>/dev/null)" != "cargo-deny $version" ]; then
-    cargo install --quiet --locked --root .cache/tools --version "$version" cargo-deny
+    # Unoptimised: it takes longer to build than to run.
+    cargo install --quiet --debug --locked --root .cache/tools --version "$version" cargo-deny
 fi
 "$deny" --all-features --log-level error check --hide-inclusion-graph licenses bans sources
 

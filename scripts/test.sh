@@ -18,14 +18,14 @@ cargo test --workspace --no-fail-fast
 
 say "faults by the dozen (make torture-quick)"
 # 3: a row needs what is not here.
-scripts/torture.sh --quick --seed 7 || [ $? -eq 3 ]
+PROFILE=ci scripts/torture.sh --quick --seed 7 || [ $? -eq 3 ]
 
 say "the models on a fixed rendered set, against models/evaluate/baseline.json"
 scripts/setup.sh fixed_set
-cargo build --release --quiet --package milepost --package milepost-tests --bin milepost --bin torture
+cargo build --profile ci --quiet --package milepost --package milepost-tests --bin milepost --bin torture
 sets=()
 for set in rendered-scenes rendered-two-rows rendered-nothing; do
-    find ".cache/fixed-set/$set" -name '*.png' | sort | xargs -d '\n' target/release/milepost read --json > ".cache/fixed-set/$set.jsonl"
+    find ".cache/fixed-set/$set" -name '*.png' | sort | xargs -d '\n' target/ci/milepost read --json > ".cache/fixed-set/$set.jsonl"
     sets+=(".cache/fixed-set/$set=.cache/fixed-set/$set.jsonl")
 done
 .cache/python/bin/python -m models.evaluate.score "${sets[@]}" --baseline models/evaluate/baseline.json
