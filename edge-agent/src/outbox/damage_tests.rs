@@ -11,7 +11,10 @@ use super::{
     tests::{entry, open, open_with, settings, source},
     *,
 };
-use crate::health::{Component, Status};
+use crate::{
+    health::{Component, Status},
+    sealing::ManualClock,
+};
 
 /// Within the id of the data key at the head of what is sealed.
 const KEY_BYTE: usize = 5;
@@ -82,6 +85,36 @@ fn what_can_be_read_of_a_damaged_store_comes_over_with_its_ids_and_photos() {
     fs::remove_file(aside.join("salvaged")).unwrap();
     let outbox = open(scratch.path());
     until("the salvage again", || ledger_events::<Salvage>(&outbox).len() == 2);
+}
+
+#[test]
+fn what_was_sealed_with_a_key_that_can_not_be_used_is_kept_and_health_says_so() {
+    let scratch = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let open = || {
+        let health = Arc::new(Health::default());
+        let plain = Setup::plain(settings(scratch.path()), source(), health.clone());
+        (Outbox::open(Setup { clock: Some(clock.clone()), ..plain }).unwrap(), health)
+    };
+    let said = |health: &Health| health.checks()[&Component::Outbox].output.clone();
+    let (outbox, _) = open();
+    outbox.keep(entry(1, 10, &[])).unwrap();
+    clock.pass(std::time::Duration::from_secs(7200));
+    outbox.keep(entry(2, 10, &[])).unwrap();
+    drop(outbox);
+    let [first, .., last] = &keyring(scratch.path()).keys()[..] else { panic!("two keys") };
+    let file = |key: KeyId| scratch.path().join(format!("sealing/{key}.key"));
+    let whole = fs::read(file(first.id)).unwrap();
+    fs::copy(file(last.id), file(first.id)).unwrap();
+    let (outbox, health) = open();
+    until("the word on health", || said(&health).contains("is kept and not sent"));
+    let at = outbox.sequence_of(Uuid::from_u128(1)).unwrap().unwrap();
+    assert_eq!(outbox.page(at..=at, true, 1).unwrap().out_of_reach, [at]);
+    drop(outbox);
+    fs::write(file(first.id), whole).unwrap();
+    let (outbox, health) = open();
+    assert_eq!(outbox.record(at).unwrap().unwrap().id, Uuid::from_u128(1));
+    until("all is well", || said(&health) == "durable");
 }
 
 #[test]

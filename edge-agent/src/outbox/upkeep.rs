@@ -20,7 +20,11 @@ use super::{
     store::{Fact, LINK_STRIDE, StoreError, Stored},
     writer::Writer,
 };
-use crate::{clock, identity::Identity, sealing::PoleTime};
+use crate::{
+    clock,
+    identity::Identity,
+    sealing::{Keyring, PoleTime, SealingError},
+};
 
 /// How often the writer looks after its store.
 const EVERY: Duration = Duration::from_secs(10);
@@ -99,6 +103,8 @@ pub(super) struct Upkeep {
     signer: Option<Signer>,
     /// What is wrong with it.
     pub(super) complaint: Option<String>,
+    /// What waits for a data key that can't be used now.
+    pub(super) out_of_reach: Option<String>,
 }
 
 impl Upkeep {
@@ -113,12 +119,25 @@ impl Upkeep {
             thresholds,
             signer,
             complaint: None,
+            out_of_reach: None,
         }
     }
 
     pub(super) const fn next(&self) -> Instant {
         self.next
     }
+}
+
+/// What is said of data keys whose files are whole and can't be used. What was sealed with a damaged one is given
+/// up on the ledger.
+fn out_of_reach(keyring: &Keyring) -> Option<String> {
+    let unusable = keyring.unusable();
+    let mut reasons = unusable.iter().filter(|e| matches!(e, SealingError::KeyUnusable { .. }));
+    let (first, more) = (reasons.next()?, reasons.count());
+    let more = if more > 0 { format!(" and {more} more data keys") } else { String::new() };
+    Some(format!(
+        "what was sealed with a key that can't be used is kept and not sent: {first}{more}"
+    ))
 }
 
 /// One thing that is due.
@@ -185,6 +204,7 @@ impl Writer {
         if let Err(error) = self.keyring.rotate_if_due() {
             tracing::warn!(%error, "the next data key could not be made");
         }
+        self.upkeep.out_of_reach = out_of_reach(&self.keyring);
         let steps: [(&str, Step); 5] = [
             ("purge", |w| w.purge_all(Look::Oldest).and_then(|()| w.sweep())),
             ("manifest", Self::hourly_manifest),

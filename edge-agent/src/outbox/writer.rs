@@ -480,7 +480,7 @@ impl Writer {
                               uplink and that the server gives receipts";
                 (Status::Warn, output.to_owned())
             }
-            _ => match &self.upkeep.complaint {
+            _ => match self.upkeep.out_of_reach.as_ref().or(self.upkeep.complaint.as_ref()) {
                 Some(complaint) => (Status::Warn, complaint.clone()),
                 None => self.standing.clone(),
             },

@@ -200,17 +200,28 @@ pub(super) fn path(folder: &Path, id: KeyId) -> PathBuf {
 
 /// Reads the file of a key; `None` where it is not there.
 pub(super) fn read(folder: &Path, id: KeyId) -> Result<Option<KeyFile>, SealingError> {
-    let path = path(folder, id);
-    let unusable = |why: &str| SealingError::KeyUnusable { key: id, why: why.into() };
-    match durable::read(&path) {
+    match read_named(folder, id)? {
+        Some(file) if file.label.id != id => Err(another_key(id)),
+        file => Ok(file),
+    }
+}
+
+/// The file of this name, whatever key it says that it holds.
+pub(super) fn read_named(folder: &Path, id: KeyId) -> Result<Option<KeyFile>, SealingError> {
+    match durable::read(&path(folder, id)) {
         Ok(bytes) => match KeyFile::from_bytes(&bytes) {
-            Some(file) if file.label.id == id => Ok(Some(file)),
-            Some(_) => Err(unusable("its file holds another key: it was renamed or copied")),
             None => Err(SealingError::KeyDamaged { key: id }),
+            file => Ok(file),
         },
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(unusable(&e.to_string())),
+        Err(e) => Err(SealingError::KeyUnusable { key: id, why: e.to_string() }),
     }
+}
+
+/// Its file holds a key that is whole, of another name.
+pub(super) fn another_key(id: KeyId) -> SealingError {
+    let why = "its file holds another key: it was renamed or copied".into();
+    SealingError::KeyUnusable { key: id, why }
 }
 
 /// The ids of all key files in a folder, and other files that end alike (which are none of ours).

@@ -148,7 +148,8 @@ impl Keyring {
         Ok(ring)
     }
 
-    /// The key files that are there and can't be used, each with its reason.
+    /// The key files that are there and can't be used, each with its reason. What was sealed with one that is
+    /// damaged is lost; with another it may be readable again.
     #[must_use]
     pub fn unusable(&self) -> Vec<SealingError> {
         let state = self.0.state.read().unwrap_or_else(PoisonError::into_inner);
@@ -451,9 +452,13 @@ impl Refused {
 }
 
 fn load(folder: &Path, id: KeyId, kek: &Kek) -> Result<Arc<Key>, Refused> {
-    let file = key_file::read(folder, id).map_err(Refused::Error)?;
+    let file = key_file::read_named(folder, id).map_err(Refused::Error)?;
     let file = file.ok_or(Refused::Error(SealingError::KeyGone { key: id }))?;
+    // A name that was damaged does not open.
     let key = file.open(kek)?;
+    if file.label.id != id {
+        return Err(Refused::Error(key_file::another_key(id)));
+    }
     Key::new(file.label, &key).map_err(Refused::Error)
 }
 
