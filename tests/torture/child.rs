@@ -22,7 +22,7 @@ use milepost::{
     config,
     digest::sha256_hex,
     health::{Component, Health},
-    outbox::{Entry, Kind, Outbox, Record, Setup, Thresholds},
+    outbox::{Entry, Kind, Outbox, Record, Setup},
 };
 use milepost_wire::{Event, Evicted, Eviction, Header, PhotoKind, Read};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -43,6 +43,8 @@ const RETRY: Duration = Duration::from_millis(50);
 const JUMP_S: u64 = 60;
 /// Longest that a salvage of these small stores may take.
 const SALVAGE: Duration = Duration::from_secs(20);
+/// Of what stays in these small stores, most stands in blocks, as in the large ones of the outage.
+const STANDING_ALONE: u64 = 20;
 /// How often the component's word is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -169,8 +171,9 @@ pub fn run(options: &Options) -> ExitCode {
     let health: Arc<Health> = Arc::default();
     let started = Instant::now();
     let mut setup = setup(settings(options), &health);
+    setup.thresholds.standing_alone = STANDING_ALONE;
     if options.rotate {
-        setup.thresholds = Thresholds { compact_bytes: 1, ..setup.thresholds };
+        setup.thresholds.compact_bytes = 1;
     }
     let outbox = match Outbox::open(setup) {
         Ok(outbox) => outbox,

@@ -26,8 +26,8 @@ use crate::{
 
 /// Keeping must go on after so long, counted from the start of the process.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Records in the good store: the older of them stand in blocks.
-const RECORDS: u32 = 1200;
+/// Records in the good store.
+const RECORDS: u32 = 240;
 /// Most bits flipped, most bytes zeroed or overwritten.
 const MAX_FLIPS: u32 = 64;
 const MAX_SPAN: u64 = 64 << 10;

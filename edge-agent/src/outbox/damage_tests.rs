@@ -8,7 +8,7 @@ use milepost_wire::{
 
 use super::{
     ledger_tests::{chain_over, hold, keyring, ledger_events, until},
-    tests::{entry, open, open_with, settings, source},
+    tests::{SOON, entry, open, open_with, settings, source},
     *,
 };
 use crate::{
@@ -94,7 +94,10 @@ fn what_was_sealed_with_a_key_that_can_not_be_used_is_kept_and_health_says_so() 
     let open = || {
         let health = Arc::new(Health::default());
         let plain = Setup::plain(settings(scratch.path()), source(), health.clone());
-        (Outbox::open(Setup { clock: Some(clock.clone()), ..plain }).unwrap(), health)
+        (
+            Outbox::open(Setup { clock: Some(clock.clone()), thresholds: SOON, ..plain }).unwrap(),
+            health,
+        )
     };
     let said = |health: &Health| health.checks()[&Component::Outbox].output.clone();
     let (outbox, _) = open();

@@ -1,7 +1,10 @@
-//! Where an entry of the store stands: alone while it is young, in a [`block`] with its neighbours once it
-//! lies far back. What lies in blocks has smaller sequences than what stands alone, in records and in links.
+//! Where an entry of the store stands: alone while it is young, in a [`block`] with its neighbours once it lies
+//! far back.
 //!
-//! Whoever looks into both places holds the store's state meanwhile, so that nothing moves in between.
+//! sled makes a batch whole or not at all where the power is cut, but not where it meets a page in the middle
+//! that it can't read. So blocks are written before what stands alone is deleted ([`Edit::into_steps`]): cut off, an
+//! entry stands twice, and what stands alone counts. For the same reason whoever looks into both places looks
+//! for what stands alone first.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
@@ -64,33 +67,33 @@ impl Index {
         newest_first: bool,
         limit: usize,
     ) -> Result<Vec<(u64, IVec)>, StoreError> {
-        let places =
-            if newest_first { [Self::alone, Self::packed] } else { [Self::packed, Self::alone] };
-        let mut found = Vec::new();
-        for place in places {
-            if found.len() < limit && !sequences.is_empty() {
-                place(self, state, &sequences, newest_first, limit, &mut found)?;
-            }
+        if sequences.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(found)
+        let alone = self.alone(state, &sequences, newest_first, limit)?;
+        let mut found: BTreeMap<u64, IVec> =
+            self.packed(state, &sequences, newest_first, limit)?.into_iter().collect();
+        found.extend(alone);
+        Ok(directed(found.into_iter(), newest_first).take(limit).collect())
     }
 
-    /// As [`Self::range`], of what stands alone, added to what was found.
+    /// As [`Self::range`], of what stands alone.
     pub(super) fn alone(
         self,
         state: &State,
         sequences: &RangeInclusive<u64>,
         newest_first: bool,
         limit: usize,
-        found: &mut Vec<(u64, IVec)>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<(u64, IVec)>, StoreError> {
         let [first, last] = [sequences.start(), sequences.end()].map(|s| s.to_be_bytes());
         let range = prefixed(self.alone, &first)..=prefixed(self.alone, &last);
-        for entry in directed(state.db.range(range), newest_first).take(limit - found.len()) {
-            let (key, value) = entry.map_err(|e| state.error(&e))?;
-            found.push((number(&key[1..])?, value));
-        }
-        Ok(())
+        let entries = directed(state.db.range(range), newest_first).take(limit);
+        entries
+            .map(|entry| {
+                let (key, value) = entry.map_err(|e| state.error(&e))?;
+                Ok((number(&key[1..])?, value))
+            })
+            .collect()
     }
 
     fn packed(
@@ -99,25 +102,25 @@ impl Index {
         sequences: &RangeInclusive<u64>,
         newest_first: bool,
         limit: usize,
-        found: &mut Vec<(u64, IVec)>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<(u64, IVec)>, StoreError> {
         let [first, last] = [sequences.start(), sequences.end()].map(|s| s.to_be_bytes());
         let from = self.block(state, &first)?.map(|(key, _)| key.to_vec());
         let from = from.unwrap_or_else(|| prefixed(self.blocks, &first));
+        let mut found = Vec::new();
         for entry in directed(state.db.range(from..=prefixed(self.blocks, &last)), newest_first) {
             let (_, block) = entry.map_err(|e| state.error(&e))?;
             let items = block::items(&block).collect::<Result<Vec<_>, _>>()?;
             for (key, value) in directed(items.into_iter(), newest_first) {
                 let sequence = number(key)?;
-                if found.len() < limit && sequences.contains(&sequence) {
+                if found.len() == limit {
+                    return Ok(found);
+                }
+                if sequences.contains(&sequence) {
                     found.push((sequence, value.into()));
                 }
             }
-            if found.len() >= limit {
-                break;
-            }
         }
-        Ok(())
+        Ok(found)
     }
 }
 
@@ -128,13 +131,19 @@ fn directed<'a, T>(
     if backwards { Box::new(items.rev()) } else { Box::new(items) }
 }
 
-/// One atomic change of the store's entries, wherever they stand. Each block is written once.
+/// A block as it will be.
+struct Changed {
+    items: Vec<Item>,
+    /// There is none of this key yet.
+    new: bool,
+}
+
+/// A change of the store's entries, wherever they stand. Each block is written once.
 pub(super) struct Edit<'a> {
     state: &'a State,
     /// What is changed besides blocks.
     pub(super) batch: Batch,
-    /// Blocks as they will be, by their keys.
-    blocks: BTreeMap<Vec<u8>, Vec<Item>>,
+    blocks: BTreeMap<Vec<u8>, Changed>,
 }
 
 impl<'a> Edit<'a> {
@@ -147,16 +156,22 @@ impl<'a> Edit<'a> {
         self.batch.insert(prefixed(index.alone, key), value);
     }
 
-    /// Another value for an entry, where it stands.
+    /// Another value for an entry, where it stands. It must not be much longer: a block is not divided for it.
     pub(super) fn replace(
         &mut self,
         index: Index,
         key: &[u8],
         value: Vec<u8>,
     ) -> Result<(), StoreError> {
-        match self.block_with(index, key)? {
-            Some(block) => self.put(index, block, key, value),
-            None => self.add(index, key, value),
+        if self.state.get(prefixed(index.alone, key))?.is_none()
+            && let Some(items) = self.block_with(index, key)?
+        {
+            items
+                .iter_mut()
+                .filter(|item| item.0 == key)
+                .for_each(|item| item.1.clone_from(&value));
+        } else {
+            self.add(index, key, value);
         }
         Ok(())
     }
@@ -164,15 +179,15 @@ impl<'a> Edit<'a> {
     /// Deletes an entry; says whether it was there.
     pub(super) fn remove(&mut self, index: Index, key: &[u8]) -> Result<bool, StoreError> {
         let alone = prefixed(index.alone, key);
-        if self.state.get(&alone)?.is_some() {
+        let mut there = self.state.get(&alone)?.is_some();
+        if there {
             self.batch.remove(alone);
-            return Ok(true);
         }
-        let Some(block) = self.block_with(index, key)? else { return Ok(false) };
-        if let Some(items) = self.blocks.get_mut(&block) {
-            items.retain(|(there, _)| there != key);
+        if let Some(items) = self.block_with(index, key)? {
+            items.retain(|item| item.0 != key);
+            there = true;
         }
-        Ok(true)
+        Ok(there)
     }
 
     /// Moves an entry that stands alone into the block that it belongs to.
@@ -183,51 +198,66 @@ impl<'a> Edit<'a> {
         value: &[u8],
     ) -> Result<(), StoreError> {
         self.batch.remove(prefixed(index.alone, key));
-        let block = match self.block_of(index, key)? {
-            Some(block) => block,
-            None => prefixed(index.blocks, key),
+        let (block, Changed { items, new }) = match self.nearest(index, key)? {
+            Some((block, Some(bytes))) => {
+                (block, Changed { items: block::decode(&bytes)?, new: false })
+            }
+            Some((block, None)) => {
+                let changed = self.blocks.remove(&block);
+                (block, changed.unwrap_or(Changed { items: Vec::new(), new: true }))
+            }
+            None => (prefixed(index.blocks, key), Changed { items: Vec::new(), new: true }),
         };
-        self.put(index, block, key, value.into());
-        Ok(())
-    }
-
-    fn put(&mut self, index: Index, block: Vec<u8>, key: &[u8], value: Vec<u8>) {
-        let items = self.blocks.remove(&block).unwrap_or_default();
-        let mut parts = block::insert(items, (key.into(), value)).into_iter();
-        self.blocks.insert(block, parts.next().unwrap_or_default());
-        for part in parts {
-            if let Some((first, _)) = part.first() {
-                self.blocks.insert(prefixed(index.blocks, first), part);
+        let mut parts = block::insert(items, (key.into(), value.into())).into_iter();
+        self.blocks.insert(block, Changed { items: parts.next().unwrap_or_default(), new });
+        for items in parts {
+            if let Some((first, _)) = items.first() {
+                let block = prefixed(index.blocks, first);
+                self.blocks.insert(block, Changed { items, new: true });
             }
         }
+        Ok(())
     }
-
-    /// The key of the block that an entry is in.
-    fn block_with(&mut self, index: Index, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let block = self.block_of(index, key)?;
-        let items = block.as_ref().and_then(|block| self.blocks.get(block));
-        let there = items.is_some_and(|items| items.iter().any(|(there, _)| there == key));
-        Ok(block.filter(|_| there))
-    }
-
-    /// The key of the block that an entry belongs to, which is among those to be written from now on.
-    fn block_of(&mut self, index: Index, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    /// The block that a key belongs to: its key, and what is in it where it is not changed yet.
+    fn nearest(
+        &self,
+        index: Index,
+        key: &[u8],
+    ) -> Result<Option<(Vec<u8>, Option<IVec>)>, StoreError> {
         let there = index.block(self.state, key)?;
         let range = vec![index.blocks]..=prefixed(index.blocks, key);
-        let changed = self.blocks.range(range).next_back().map(|(key, _)| key.clone());
-        // A block never loses its key in an edit, so the nearest of both is the one.
-        let Some((block, bytes)) = there.filter(|(key, _)| changed.as_ref() < Some(&key.to_vec()))
-        else {
-            return Ok(changed);
-        };
-        let block = block.to_vec();
-        self.blocks.insert(block.clone(), block::decode(&bytes)?);
-        Ok(Some(block))
+        let changed = self.blocks.range(range).next_back().map(|(block, _)| block);
+        // None of them is gone before the end of the edit: the later one of both is the nearest.
+        Ok(match (there, changed) {
+            (Some((block, bytes)), Some(changed)) if block[..] > changed[..] => {
+                Some((block.to_vec(), Some(bytes)))
+            }
+            (Some((block, bytes)), None) => Some((block.to_vec(), Some(bytes))),
+            (_, changed) => changed.map(|block| (block.clone(), None)),
+        })
     }
 
-    /// All of it.
+    /// The block that an entry is in, to be changed.
+    fn block_with(
+        &mut self,
+        index: Index,
+        key: &[u8],
+    ) -> Result<Option<&mut Vec<Item>>, StoreError> {
+        let Some((block, bytes)) = self.nearest(index, key)? else { return Ok(None) };
+        if let Some(bytes) = bytes {
+            if block::find(&bytes, key)?.is_none() {
+                return Ok(None);
+            }
+            let changed = Changed { items: block::decode(&bytes)?, new: false };
+            self.blocks.insert(block.clone(), changed);
+        }
+        let items = self.blocks.get_mut(&block).map(|changed| &mut changed.items);
+        Ok(items.filter(|items| items.iter().any(|(there, _)| there == key)))
+    }
+
+    /// All of it at once. Not after [`Self::pack`].
     pub(super) fn into_batch(mut self) -> Result<Batch, StoreError> {
-        for (key, items) in self.blocks {
+        for (key, Changed { items, .. }) in self.blocks {
             if items.is_empty() {
                 self.batch.remove(key);
             } else {
@@ -235,6 +265,16 @@ impl<'a> Edit<'a> {
             }
         }
         Ok(self.batch)
+    }
+
+    /// All of it, to be done in this order, after [`Self::pack`]: at no step is an entry in neither place.
+    pub(super) fn into_steps(self) -> Result<[Batch; 3], StoreError> {
+        let [mut new, mut changed] = [Batch::default(), Batch::default()];
+        for (key, block) in self.blocks {
+            let step = if block.new { &mut new } else { &mut changed };
+            step.insert(key, block::encode(&block.items)?);
+        }
+        Ok([new, changed, self.batch])
     }
 }
 
@@ -251,8 +291,8 @@ mod tests {
     enum Op {
         /// So many new ones.
         Add(u64),
-        /// So many of the oldest that stand alone.
-        Pack(usize),
+        /// So many of the oldest that stand alone, cut off after so many steps.
+        Pack(usize, usize),
         /// Those of a stretch that are not multiples.
         Remove(u64, u64, u64),
         /// One of them, with a value of so many bytes.
@@ -262,7 +302,7 @@ mod tests {
     fn op() -> impl Strategy<Value = Op> {
         prop_oneof![
             (1..60u64).prop_map(Op::Add),
-            (1..60usize).prop_map(Op::Pack),
+            (1..60usize, 0..5usize).prop_map(|(many, steps)| Op::Pack(many, steps)),
             (0..300u64, 0..80u64, 1..9u64).prop_map(|(from, n, m)| Op::Remove(from, from + n, m)),
             (0..300u64, 0..2000usize).prop_map(|(key, bytes)| Op::Replace(key, bytes)),
         ]
@@ -287,6 +327,7 @@ mod tests {
             let (mut model, mut next) = (BTreeMap::new(), 0);
             for op in ops {
                 let mut edit = Edit::of(&state);
+                let steps = if let Op::Pack(_, steps) = op { Some(steps) } else { None };
                 match op {
                     Op::Add(many) => {
                         for sequence in next..next + many {
@@ -297,9 +338,8 @@ mod tests {
                         }
                         next += many;
                     }
-                    Op::Pack(many) => {
-                        let mut oldest = Vec::new();
-                        RECORDS.alone(&state, &(0..=u64::MAX), false, many, &mut oldest).unwrap();
+                    Op::Pack(many, _) => {
+                        let oldest = RECORDS.alone(&state, &(0..=u64::MAX), false, many).unwrap();
                         for (sequence, value) in oldest {
                             edit.pack(RECORDS, &sequence.to_be_bytes(), &value).unwrap();
                             edit.pack(IDS, &id(sequence), &sequence.to_be_bytes()).unwrap();
@@ -319,7 +359,12 @@ mod tests {
                         }
                     }
                 }
-                state.db.apply_batch(edit.into_batch().unwrap()).unwrap();
+                match steps {
+                    Some(steps) => edit.into_steps().unwrap().into_iter().take(steps).for_each(|step| {
+                        state.db.apply_batch(step).unwrap();
+                    }),
+                    None => state.db.apply_batch(edit.into_batch().unwrap()).unwrap(),
+                }
                 for sequence in 0..next {
                     let found = RECORDS.get(&state, &sequence.to_be_bytes()).unwrap();
                     prop_assert_eq!(found.as_deref(), model.get(&sequence).map(|v| &v[..]));

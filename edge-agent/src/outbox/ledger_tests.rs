@@ -9,7 +9,7 @@ use milepost_wire::{
 };
 
 use super::{
-    tests::{entry, open, open_with, settings, source},
+    tests::{SOON, entry, open, open_with, settings, source},
     *,
 };
 use crate::{
@@ -97,7 +97,7 @@ fn a_manifest_signs_for_exactly_the_bodies_of_its_stretch() {
 fn any_stretch_of_an_epoch_is_signed_for_however_far_back() {
     let scratch = tempfile::tempdir().unwrap();
     let signer = Some(pki(&scratch.path().join("pki")));
-    let thresholds = Thresholds { exact_links: 100, ..Thresholds::default() };
+    let thresholds = Thresholds { exact_links: 100, ..SOON };
     let again = || {
         let plain = Setup::plain(settings(scratch.path()), source(), Arc::default());
         Outbox::open(Setup { signer: signer.clone(), thresholds, ..plain }).unwrap()

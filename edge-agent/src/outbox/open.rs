@@ -99,6 +99,7 @@ fn try_open(setup: Setup) -> Result<Outbox, OutboxError> {
     let begin = matches!(found, Found::Quarantined { .. }) || mark::may_begin(&directory);
     let before = mark::read(&directory);
     let store = SledStore::open(&directory, keyring.clone(), begin).map_err(fault)?;
+    let store = store.standing_alone(setup.thresholds.standing_alone);
     let store: Arc<dyn Store> = Arc::new(store);
     let photos = Photos::open(&directory.join(PHOTO_FOLDERS), keyring.clone()).map_err(folder)?;
     // Its photos may belong to records that still come over.

@@ -24,8 +24,8 @@ use crate::durable;
 const CACHE_BYTES: u64 = 8 << 20;
 /// A store is written over itself, opened and gone through at this pace at the least: 5 MB a second.
 const NS_PER_BYTE: u64 = 200;
-/// Entries copied in one batch.
-pub(super) const COPY_BATCH: usize = 1000;
+/// Copied in one batch.
+const COPY_BYTES: usize = 256 << 10;
 /// How long a store that was just closed may be in use still.
 const REOPEN_LIMIT: Duration = Duration::from_secs(5);
 /// Between two tries.
@@ -61,7 +61,7 @@ pub(super) struct Numbers {
     pub(super) count: u64,
     /// Of these, on hold and with the server already: those with a [`DELIVERED`] mark.
     pub(super) delivered: u64,
-    /// Links up to this one are in blocks, and the records whose links these are.
+    /// Up to this one nothing stands alone any more.
     pub(super) packed_to: u64,
 }
 
@@ -219,8 +219,12 @@ impl State {
 
     /// Takes position and count from what is there.
     fn refresh(&self) -> Result<(), StoreError> {
-        let delivered = self.db.scan_prefix([DELIVERED]).count() as u64;
-        let packed_to = LINKS.last_packed(self)?.unwrap_or_default();
+        // Not `count`: sled's iterator never ends at a page that can't be read.
+        let mut marks = self.db.scan_prefix([DELIVERED]);
+        let delivered = marks.try_fold(0, |n, mark| mark.map(|_| n + 1));
+        let delivered = delivered.map_err(|e| self.error(&e))?;
+        // What is wrong with it is met where it is needed.
+        let packed_to = LINKS.last_packed(self).ok().flatten().unwrap_or_default();
         let (last, count) = (self.meta(LAST)?, self.meta(COUNT)?);
         self.set_numbers(Numbers { last, count, delivered, packed_to });
         Ok(())
@@ -259,14 +263,14 @@ impl State {
 
     /// Every entry into a fresh store, batch by batch.
     fn copy_to(&self, db: &Db) -> Result<(), StoreError> {
-        let (mut batch, mut size) = (Batch::default(), 0);
+        let (mut batch, mut bytes) = (Batch::default(), 0);
         for item in self.db.iter() {
             let (key, value) = item.map_err(|e| self.error(&e))?;
+            bytes += key.len() + value.len();
             batch.insert(key, value);
-            size += 1;
-            if size == COPY_BATCH {
+            if bytes >= COPY_BYTES {
                 db.apply_batch(std::mem::take(&mut batch)).map_err(|e| self.error(&e))?;
-                size = 0;
+                bytes = 0;
             }
         }
         db.apply_batch(batch).map_err(|e| self.error(&e))

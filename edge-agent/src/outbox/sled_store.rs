@@ -1,6 +1,6 @@
 //! The store on sled 0.34.
 //!
-//! Keys, in one tree so that one batch is atomic: `r` + sequence (8 bytes, big-endian) → id and
+//! Keys, in one tree so that a power cut leaves all of one batch or nothing: `r` + sequence (8 bytes, big-endian) → id and
 //! sealed record; `i` + id (16 bytes) → sequence; `c` + sequence → chain; `m` + name → epoch, last
 //! sequence, count, facts. What lies far back of the first three stands in blocks, under `R`, `I` and `C`
 //! ([`super::index`]). What a record says is readable with its data key alone, bound to its epoch and
@@ -28,19 +28,20 @@ use super::{
     index::{Edit, IDS, LINKS, RECORDS},
     mark::{self, Mark},
     sealed,
-    sled_state::{
-        COPY_BATCH, COUNT, DELIVERED, LAST, Numbers, State, io, mend, number, open_state,
-    },
+    sled_state::{COUNT, DELIVERED, LAST, Numbers, State, io, mend, number, open_state},
     store::{Change, Fact, LINK_STRIDE, Store, StoreError, Stored},
 };
 use crate::sealing::Keyring;
 
+/// Records gone through at once.
+const CHECKED: usize = 1000;
 /// With more records than this the store is not drained.
 const COMPACT_RECORDS: u64 = 1000;
-/// So many sequences are young: what is kept and delivered meanwhile is written once. Tests have few records.
-const STANDING_ALONE: u64 = if cfg!(test) { 8 } else { 512 };
-/// Links, with their records, moved into blocks at once.
-const PACK_STEP: usize = if cfg!(test) { 4 } else { 256 };
+/// So many sequences are young: what is kept and delivered meanwhile is written once. Half as many links, with
+/// their records, are moved into blocks at once.
+pub(super) const STANDING_ALONE: u64 = 512;
+/// That is done so often before a commit.
+const PACK_STEPS: u32 = 4;
 
 const fn fact_key(fact: Fact) -> &'static [u8] {
     match fact {
@@ -61,6 +62,7 @@ pub struct SledStore {
     known: Mutex<LedgerPosition>,
     generation: Mutex<Generation>,
     keyring: Keyring,
+    standing_alone: u64,
 }
 
 fn delivered_key(sequence: u64) -> [u8; 9] {
@@ -124,7 +126,15 @@ impl SledStore {
         let known = Mutex::new(state.position());
         let state = RwLock::new(Some(state));
         let openings = AtomicU64::new(0);
-        Ok(Self { state, openings, mark, known, generation: Mutex::new(generation), keyring })
+        let generation = Mutex::new(generation);
+        let standing_alone = STANDING_ALONE;
+        Ok(Self { state, openings, mark, known, generation, keyring, standing_alone })
+    }
+
+    /// The same with another number of entries that stand alone.
+    #[must_use]
+    pub fn standing_alone(self, standing_alone: u64) -> Self {
+        Self { standing_alone, ..self }
     }
 
     /// Goes through everything: that the records, their ids, the chain and the position agree. Says
@@ -141,7 +151,7 @@ impl SledStore {
             state.db.iter().try_for_each(|item| item.map(drop).map_err(|e| state.error(&e)))
         })?;
         loop {
-            let page = self.stored(next, COPY_BATCH)?;
+            let page = self.stored(next, CHECKED)?;
             let Some(end) = page.last() else { break };
             next = end.sequence().saturating_add(1);
             for stored in page {
@@ -211,44 +221,44 @@ impl SledStore {
         })
     }
 
-    /// Moves what lies far back into blocks, a step at a time.
-    fn pack(&self) -> Result<(), StoreError> {
-        let step = self.read(|state| {
+    /// Moves what lies far back into blocks, a step at a time; says whether it did.
+    fn pack(&self) -> Result<bool, StoreError> {
+        self.read(|state| {
             let numbers = state.numbers();
-            let far = numbers.last.saturating_sub(STANDING_ALONE);
-            if far < numbers.packed_to + PACK_STEP as u64 {
-                return Ok(None);
+            let far = numbers.last.saturating_sub(self.standing_alone);
+            let step = (self.standing_alone / 2).max(1);
+            if far < numbers.packed_to + step {
+                return Ok(false);
             }
-            let (mut links, mut records) = (Vec::new(), Vec::new());
-            LINKS.alone(state, &(0..=far), false, PACK_STEP, &mut links)?;
-            let all = links.len() < PACK_STEP;
-            let to = links.last().map(|(sequence, _)| *sequence).filter(|_| !all).unwrap_or(far);
-            RECORDS.alone(state, &(0..=to), false, usize::MAX, &mut records)?;
+            let links = LINKS.alone(state, &(0..=far), false, step as usize)?;
+            let more = links.len() as u64 == step;
+            let packed_to = links.last().map_or(far, |(last, _)| if more { *last } else { far });
             let mut edit = Edit::of(state);
             for (sequence, link) in links {
                 edit.pack(LINKS, &sequence.to_be_bytes(), &link)?;
             }
-            for (sequence, value) in records {
+            for (sequence, value) in RECORDS.alone(state, &(0..=packed_to), false, usize::MAX)? {
                 let (key, id) = (sequence.to_be_bytes(), sealed::split(sequence, &value)?.0);
                 edit.pack(RECORDS, &key, &value)?;
                 edit.pack(IDS, id.as_bytes(), &key)?;
             }
-            Ok(Some((edit.into_batch()?, to)))
-        })?;
-        let Some((batch, packed_to)) = step else { return Ok(()) };
-        // Nobody looks into the one place before and into the other after.
-        let slot = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(state) = &*slot {
-            state.db.apply_batch(batch).map_err(|e| state.error(&e))?;
-            state.set_numbers(Numbers { packed_to, ..state.numbers() });
-        }
-        Ok(())
+            for step in edit.into_steps()? {
+                state.db.apply_batch(step).map_err(|e| state.error(&e))?;
+            }
+            state.set_numbers(Numbers { packed_to, ..numbers });
+            Ok(true)
+        })
     }
 }
 
 impl Store for SledStore {
     fn commit(&self, change: &Change) -> Result<(), StoreError> {
-        self.pack()?;
+        // What deletes only may do so because there is no room.
+        for _ in 0..if change.must_last() { PACK_STEPS } else { 0 } {
+            if !self.pack()? {
+                break;
+            }
+        }
         self.read(|state| {
             let mut edit = Edit::of(state);
             let before = state.numbers();

@@ -23,8 +23,13 @@ pub(super) fn settings(directory: &Path) -> config::Outbox {
 }
 
 pub(super) fn open_with(settings: &config::Outbox, health: &Arc<Health>) -> Outbox {
-    Outbox::open(Setup::plain(settings.clone(), source(), health.clone())).unwrap()
+    let plain = Setup::plain(settings.clone(), source(), health.clone());
+    Outbox::open(Setup { thresholds: SOON, ..plain }).unwrap()
 }
+
+/// Tests have few records: what lies eight back stands in blocks.
+pub(super) const SOON: Thresholds =
+    Thresholds { compact_bytes: 64 << 20, exact_links: 100_000, standing_alone: 8 };
 
 /// On disk, a photo of 8 bytes.
 const PHOTO_OF_8: u64 = 8 + 37;

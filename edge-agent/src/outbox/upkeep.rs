@@ -17,6 +17,7 @@ use super::{
     Entry, OutboxError,
     group::Group,
     limits::Look,
+    sled_store::STANDING_ALONE,
     store::{Fact, LINK_STRIDE, StoreError, Stored},
     writer::Writer,
 };
@@ -55,11 +56,13 @@ pub struct Thresholds {
     /// Links of the chain that are kept behind the last sequence, so that a manifest of exactly any stretch of
     /// them can be made: 100,000. Of those before, one in [`LINK_STRIDE`].
     pub exact_links: u64,
+    /// Sequences behind the last one of which nothing stands in blocks yet: 512.
+    pub standing_alone: u64,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { compact_bytes: 64 << 20, exact_links: 100_000 }
+        Self { compact_bytes: 64 << 20, exact_links: 100_000, standing_alone: STANDING_ALONE }
     }
 }
 
