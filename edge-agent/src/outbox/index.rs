@@ -131,6 +131,9 @@ fn directed<'a, T>(
     if backwards { Box::new(items.rev()) } else { Box::new(items) }
 }
 
+/// A block's key, and what is in it where it is not changed yet.
+type Nearest = (Vec<u8>, Option<IVec>);
+
 /// A block as it will be.
 struct Changed {
     items: Vec<Item>,
@@ -218,12 +221,9 @@ impl<'a> Edit<'a> {
         }
         Ok(())
     }
-    /// The block that a key belongs to: its key, and what is in it where it is not changed yet.
-    fn nearest(
-        &self,
-        index: Index,
-        key: &[u8],
-    ) -> Result<Option<(Vec<u8>, Option<IVec>)>, StoreError> {
+
+    /// The block that a key belongs to.
+    fn nearest(&self, index: Index, key: &[u8]) -> Result<Option<Nearest>, StoreError> {
         let there = index.block(self.state, key)?;
         let range = vec![index.blocks]..=prefixed(index.blocks, key);
         let changed = self.blocks.range(range).next_back().map(|(block, _)| block);
