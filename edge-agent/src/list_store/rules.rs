@@ -39,14 +39,14 @@ pub fn accept_lines(report: &Report) -> Result<(), ListError> {
     Ok(())
 }
 
+/// What was read of a list, or why a pole would refuse it, with what was read where that came to its end.
+pub type Examined = Result<Report, (ListError, Option<Box<Report>>)>;
+
 /// Reads a whole list as a pole does, but for what is said of it.
 ///
 /// # Errors
 /// [`ListError`], where a pole would refuse it, with what was read where it could be read to its end.
-pub fn examine(
-    format: ListFormat,
-    input: &mut dyn BufRead,
-) -> Result<Report, (ListError, Option<Box<Report>>)> {
+pub fn examine(format: ListFormat, input: &mut dyn BufRead) -> Examined {
     let mut open = 0;
     let read = format::read(format, input, |entry| {
         open += usize::from(matches!(entry.wanted, Wanted::Pattern(_)));
@@ -56,19 +56,21 @@ pub fn examine(
         0..=MAX_PATTERNS => accept(format, &report),
         _ => Err(ListError::Limit(TooMany::Patterns.to_string())),
     };
-    match taken {
-        Ok(()) => Ok(report),
-        Err(error) => Err((error, Some(Box::new(report)))),
-    }
+    judged(report, taken)
 }
 
 /// As [`examine`], of a delta; whether what it makes of its base is a list is for the pole to see.
 ///
 /// # Errors
 /// As [`examine`].
-pub fn examine_delta(input: &mut dyn BufRead) -> Result<Report, (ListError, Option<Box<Report>>)> {
+pub fn examine_delta(input: &mut dyn BufRead) -> Examined {
     let report = format::delta::read(input, drop).map_err(|error| (error.into(), None))?;
-    match accept_lines(&report) {
+    let taken = accept_lines(&report);
+    judged(report, taken)
+}
+
+fn judged(report: Report, taken: Result<(), ListError>) -> Examined {
+    match taken {
         Ok(()) => Ok(report),
         Err(error) => Err((error, Some(Box::new(report)))),
     }

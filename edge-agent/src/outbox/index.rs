@@ -201,16 +201,15 @@ impl<'a> Edit<'a> {
         value: &[u8],
     ) -> Result<(), StoreError> {
         self.batch.remove(prefixed(index.alone, key));
-        let (block, Changed { items, new }) = match self.nearest(index, key)? {
-            Some((block, Some(bytes))) => {
-                (block, Changed { items: block::decode(&bytes)?, new: false })
+        let block = match self.nearest(index, key)? {
+            Some((block, bytes)) => {
+                self.begin(&block, bytes.as_ref())?;
+                block
             }
-            Some((block, None)) => {
-                let changed = self.blocks.remove(&block);
-                (block, changed.unwrap_or(Changed { items: Vec::new(), new: true }))
-            }
-            None => (prefixed(index.blocks, key), Changed { items: Vec::new(), new: true }),
+            None => prefixed(index.blocks, key),
         };
+        let none = Changed { items: Vec::new(), new: true };
+        let Changed { items, new } = self.blocks.remove(&block).unwrap_or(none);
         let mut parts = block::insert(items, (key.into(), value.into())).into_iter();
         self.blocks.insert(block, Changed { items: parts.next().unwrap_or_default(), new });
         for items in parts {
@@ -237,6 +236,15 @@ impl<'a> Edit<'a> {
         })
     }
 
+    /// Begins to change a block, where that is not under way.
+    fn begin(&mut self, block: &[u8], bytes: Option<&IVec>) -> Result<(), StoreError> {
+        if let Some(bytes) = bytes {
+            let changed = Changed { items: block::decode(bytes)?, new: false };
+            self.blocks.insert(block.into(), changed);
+        }
+        Ok(())
+    }
+
     /// The block that an entry is in, to be changed.
     fn block_with(
         &mut self,
@@ -244,13 +252,12 @@ impl<'a> Edit<'a> {
         key: &[u8],
     ) -> Result<Option<&mut Vec<Item>>, StoreError> {
         let Some((block, bytes)) = self.nearest(index, key)? else { return Ok(None) };
-        if let Some(bytes) = bytes {
-            if block::find(&bytes, key)?.is_none() {
-                return Ok(None);
-            }
-            let changed = Changed { items: block::decode(&bytes)?, new: false };
-            self.blocks.insert(block.clone(), changed);
+        if let Some(bytes) = &bytes
+            && block::find(bytes, key)?.is_none()
+        {
+            return Ok(None);
         }
+        self.begin(&block, bytes.as_ref())?;
         let items = self.blocks.get_mut(&block).map(|changed| &mut changed.items);
         Ok(items.filter(|items| items.iter().any(|(there, _)| there == key)))
     }

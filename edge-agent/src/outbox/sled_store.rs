@@ -254,10 +254,9 @@ impl SledStore {
 impl Store for SledStore {
     fn commit(&self, change: &Change) -> Result<(), StoreError> {
         // What deletes only may do so because there is no room.
-        for _ in 0..if change.must_last() { PACK_STEPS } else { 0 } {
-            if !self.pack()? {
-                break;
-            }
+        let mut steps = if change.must_last() { PACK_STEPS } else { 0 };
+        while steps > 0 && self.pack()? {
+            steps -= 1;
         }
         self.read(|state| {
             let mut edit = Edit::of(state);

@@ -165,11 +165,11 @@ fn sign(args: &SignArgs) -> Result<Report, SignError> {
     if args.format == ListFormat::Blind && key.is_none() {
         return Err(SignError::NoKey);
     }
-    if report.key_sha256 != key.as_ref().map(Key::digest) {
-        return Err(SignError::OtherKey);
-    }
     let version = version(args, bytes, sha256, key.as_ref());
     checked(&version)?;
+    if report.key_sha256 != version.key_sha256 {
+        return Err(SignError::OtherKey);
+    }
     if version.expires_at <= Timestamp::now() {
         return Err(ListError::Expired(version.expires_at).into());
     }
